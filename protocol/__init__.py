@@ -1,0 +1,29 @@
+"""The wire format alone: no sockets, no clocks, nothing of how streams are followed.
+
+An encoder of commands, an incremental parser of every RESP2 and RESP3 type, and
+an incremental parser of XREAD replies. All of it is usable by itself: nothing in
+here imports another module of pystreamredis.
+"""
+
+from .encoder import encode_command, encode_xread
+from .errors import ProtocolError
+from .parser import Parser
+from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, VerbatimString
+from .xread import MessageMaker, XreadParser, blocks_of
+
+__all__ = [
+    "NEED_DATA",
+    "Map",
+    "MessageMaker",
+    "NeedData",
+    "Parser",
+    "ProtocolError",
+    "Push",
+    "ServerError",
+    "Set",
+    "VerbatimString",
+    "XreadParser",
+    "blocks_of",
+    "encode_command",
+    "encode_xread",
+]

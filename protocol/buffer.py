@@ -1,0 +1,102 @@
+"""Received bytes that were not understood yet.
+
+Two things keep it linear, however small the pieces are that bytes come in: what
+was fed is joined only when a reader has come to the end of what it has, and not
+before enough has come for that reader to get any further.
+"""
+
+from __future__ import annotations
+
+from .errors import ProtocolError
+
+# The longest line: errors and simple strings are lines, and servers keep theirs
+# far shorter; digits without end must not fill the memory.
+MAX_LINE = 65_536
+
+
+class Buffer:
+    """Bytes in order: `data` from `pos` on is joined, the rest waits in pieces."""
+
+    __slots__ = ("_awaits_line", "_missing", "_pieces", "data", "pos")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.pos = 0
+        self._pieces: list[bytes] = []
+        # How many bytes must come before another look is of any use.
+        self._missing = 0
+        self._awaits_line = False
+
+    def __len__(self) -> int:
+        return len(self.data) - self.pos + sum(map(len, self._pieces))
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes as they were received."""
+        if not data:
+            return
+        self._pieces.append(data)
+        self._missing -= len(data)
+        if self._awaits_line and b"\n" in data:
+            self._missing = 0
+
+    def join(self) -> bool:
+        """Make all that came readable at `data`; False if nothing new can be read yet."""
+        if self._missing > 0 or not self._pieces:
+            return False
+        rest = self.data[self.pos :]
+        self.data = b"".join((rest, *self._pieces)) if rest else b"".join(self._pieces)
+        self.pos = 0
+        self._pieces.clear()
+        self._missing = 0
+        self._awaits_line = False
+        return True
+
+    def line(self) -> bytes | None:
+        """Take the line at `pos`, without its CRLF; None while it is not all there."""
+        while (end := self.data.find(b"\n", self.pos)) < 0:
+            have = len(self.data) - self.pos
+            if have > MAX_LINE:
+                raise ProtocolError(f"line of more than {have} bytes, expected at most {MAX_LINE}")
+            if not self.join():
+                self._await(MAX_LINE + 1 - have, line=True)
+                return None
+        line = self.data[self.pos : end]
+        if len(line) > MAX_LINE:
+            raise ProtocolError(f"line of {len(line)} bytes, expected at most {MAX_LINE}")
+        if line[-1:] != b"\r":
+            raise ProtocolError(f"line {excerpt(line)} ends in LF, expected CRLF")
+        self.pos = end + 1
+        return line[:-1]
+
+    def block(self, size: int) -> bytes | None:
+        """Take `size` bytes and their CRLF; None while they are not all there."""
+        end = self.pos + size
+        while len(self.data) < end + 2:
+            missing = end + 2 - len(self.data)
+            if not self.join():
+                self._await(missing, line=False)
+                return None
+            end = self.pos + size
+        if self.data[end : end + 2] != b"\r\n":
+            seen = self.data[end : end + 2]
+            raise ProtocolError(f"{seen!r} after {size} bytes of a bulk string, expected CRLF")
+        block = self.data[self.pos : end]
+        self.pos = end + 2
+        return block
+
+    def peek(self) -> bytes:
+        """The next byte, not taken; empty if there is none yet."""
+        if self.pos == len(self.data):
+            self.join()
+        return self.data[self.pos : self.pos + 1]
+
+    def _await(self, missing: int, *, line: bool) -> None:
+        # A reader that asks again at the same place must not forget what came since.
+        if self._missing <= 0:
+            self._missing = missing
+            self._awaits_line = line
+
+
+def excerpt(data: bytes) -> str:
+    """What to show of `data` in an error: enough to find it, never all of it."""
+    return repr(data) if len(data) <= 40 else f"{data[:40]!r}... ({len(data)} bytes)"

@@ -1,0 +1,70 @@
+"""The encoder: what a client sends, which is arrays of bulk strings and nothing else.
+
+Specification: https://redis.io/docs/latest/develop/reference/protocol-spec/#sending-commands-to-a-redis-server
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def encode_command(*arguments: bytes | str | int) -> bytes:
+    r"""Encode one command.
+
+        >>> encode_command("SELECT", 1)
+        b'*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n'
+
+    Args:
+        arguments: The command's name and its arguments; text goes as UTF-8, with
+            surrogate escapes as the bytes that they stand for.
+
+    Raises:
+        TypeError: An argument is of no such type. A `bool` is not taken for 0 or 1.
+    """
+    return encode_strings([_to_bytes(argument) for argument in arguments])
+
+
+def encode_strings(strings: Sequence[bytes]) -> bytes:
+    """Encode one command whose arguments are bytes already."""
+    parts = [b"*%d\r\n" % len(strings)]
+    parts.extend([b"$%d\r\n%b\r\n" % (len(string), string) for string in strings])
+    return b"".join(parts)
+
+
+def encode_xread(
+    keys: Iterable[bytes],
+    ids: Iterable[bytes],
+    *,
+    count: int | None = None,
+    block: int | None = None,
+) -> bytes:
+    """Encode an XREAD.
+
+    Args:
+        keys: The streams to read; one may be named twice.
+        ids: For each of them the ID after which to read, in the same order.
+        count: How many entries at most of each stream; None for all.
+        block: How long the server waits for an entry if there is none, in ms,
+            where 0 is for ever; None for not at all.
+
+    Source: https://redis.io/docs/latest/commands/xread/
+    """
+    strings = [b"XREAD"]
+    if count is not None:
+        strings += b"COUNT", b"%d" % count
+    if block is not None:
+        strings += b"BLOCK", b"%d" % block
+    strings.append(b"STREAMS")
+    strings.extend(keys)
+    strings.extend(ids)
+    return encode_strings(strings)
+
+
+def _to_bytes(argument: object) -> bytes:
+    if isinstance(argument, bytes):
+        return argument
+    if isinstance(argument, str):
+        return argument.encode("utf-8", "surrogateescape")
+    if isinstance(argument, int) and not isinstance(argument, bool):
+        return b"%d" % argument
+    raise TypeError(f"argument {argument!r} is {type(argument).__name__}, expected bytes, str, int")

@@ -1,0 +1,351 @@
+"""The RESP parser: bytes in, values out, every type of RESP2 and RESP3.
+
+Fed with any pieces, down to single bytes, it works in time linear in what was
+fed and keeps no more than that: a length that is announced takes no memory
+before its bytes are there. It never recurses.
+
+Specification: https://redis.io/docs/latest/develop/reference/protocol-spec/
+and, for what streams of unknown length look like,
+https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md
+"""
+
+from __future__ import annotations
+
+import re
+
+from .buffer import Buffer, excerpt
+from .errors import ProtocolError
+from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, VerbatimString
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .values import Value
+
+# Servers take no longer string from their clients, unless configured otherwise
+# (proto-max-bulk-len), so they hold none to send.
+MAX_BULK = 512 * 1024 * 1024
+# An XREAD reply nests four deep, the deepest reply of any command about ten.
+MAX_DEPTH = 64
+# What CPython converts by default (sys.int_info.default_max_str_digits).
+MAX_DIGITS = 4300
+
+# int() and float() take more than the wire allows: b"1_0", b" 5", b"infinity".
+_is_length = re.compile(rb"0|[1-9][0-9]{0,18}").fullmatch
+_is_integer = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)").fullmatch
+_is_double = re.compile(
+    rb"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?inf|[+-]?nan"
+).fullmatch
+
+_UNKNOWN = -1
+"""The length of what is streamed (``$?``, ``*?``) until its end comes."""
+
+_OPENED = NeedData()
+"""In lieu of a value: an aggregate was opened, or a part of one was taken in."""
+
+
+class _Aggregate:
+    """An aggregate whose items are still coming in."""
+
+    __slots__ = ("items", "kind", "missing", "size")
+
+    def __init__(self, kind: bytes, missing: int) -> None:
+        self.kind = kind
+        self.missing = missing
+        self.items: list[Value] = []
+        # The bytes announced so far, where the items are parts of a string.
+        self.size = 0
+
+    def close(self) -> Value:
+        """Make the value, now that all items are there."""
+        return _CLOSE[self.kind](self.items)
+
+
+_CLOSE: dict[bytes, Callable[[list[Value]], Value]] = {
+    b"*": lambda items: items,
+    b"%": Map.of_items,
+    b"|": Map.of_items,
+    b"~": Set,
+    b">": Push,
+    b"$": b"".join,
+}
+
+
+class Parser:
+    r"""An incremental parser of RESP2 and RESP3.
+
+        >>> parser = Parser()
+        >>> parser.feed(b"*2\r\n$5\r\nhello\r\n:4")
+        >>> parser.next_value()
+        NEED_DATA
+        >>> parser.feed(b"2\r\n")
+        >>> parser.next_value()
+        [b'hello', 42]
+
+    Server errors are values (`ServerError`), pushes are values of their own
+    (`Push`), and attributes are taken out: those before a value of the top level
+    are at `attributes` while that value is the last one returned, those inside
+    of a value are read and dropped.
+
+    Args:
+        buffer: Where the bytes are, if another reader shares them.
+        max_bulk: The longest string to accept, in bytes.
+        max_depth: How deep aggregates may nest.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer | None = None,
+        *,
+        max_bulk: int = MAX_BULK,
+        max_depth: int = MAX_DEPTH,
+    ) -> None:
+        self.attributes: Map | None = None
+        self.buffer = Buffer() if buffer is None else buffer
+        self._max_bulk = max_bulk
+        self._max_depth = max_depth
+        self._open: list[_Aggregate] = []
+        # The type and the length of a string whose bytes are still coming in.
+        self._body: tuple[bytes, int] | None = None
+        self._coming_attributes: Map | None = None
+        self._broken: ProtocolError | None = None
+
+    @property
+    def is_within_value(self) -> bool:
+        """Whether some of a value was read, but not all."""
+        return bool(self._open) or self._body is not None
+
+    def feed(self, data: bytes) -> None:
+        """Take in received bytes, any number of them."""
+        self.buffer.feed(data)
+
+    def next_value(self) -> Value | NeedData:
+        """Take out the next value.
+
+        Returns:
+            The value, or `NEED_DATA` if it is not all there. Of the types in
+            `pystreamredis.protocol.values`.
+
+        Raises:
+            ProtocolError: What was fed is not RESP.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            while True:
+                value = self._element()
+                if value is NEED_DATA:
+                    return value
+                if value is not _OPENED:
+                    value = self._put(value)
+                if value is not _OPENED:
+                    self.attributes, self._coming_attributes = self._coming_attributes, None
+                    return value
+        except ProtocolError as error:
+            self._broken = error
+            raise
+
+    def expecting(self) -> str | None:
+        """What is missing of a value that has begun; None between two values.
+
+        For the text of an error when the peer closes the connection, as in
+        "12 bytes of a bulk string, expected 40".
+        """
+        if self._body is not None:
+            size = self._body[1]
+            return f"{len(self.buffer)} bytes of a bulk string, expected {size} and CRLF"
+        if self._open:
+            items = self._open[-1]
+            expected = "an end" if items.missing < 0 else f"{items.missing} more"
+            return f"{len(items.items)} items of an aggregate, expected {expected}"
+        if len(self.buffer):
+            return f"{len(self.buffer)} bytes of a value, expected a whole one"
+        return None
+
+    def _element(self) -> Value | NeedData:
+        """Read one line, or the body of a string that a line has announced."""
+        if self._body is None:
+            line = self.buffer.line()
+            if line is None:
+                return NEED_DATA
+            if self._open and self._open[-1].kind == b"$" and line[:1] != b";":
+                raise ProtocolError(f"{excerpt(line)} within a streamed string, expected ';'")
+            kind, rest = line[:1], line[1:]
+            if (read_scalar := _SCALAR.get(kind)) is not None:
+                return read_scalar(rest)
+            if (read := _READ.get(kind)) is None:
+                raise ProtocolError(f"line {excerpt(line)}, expected one of RESP's type bytes")
+            value = read(self, kind, rest)
+            if self._body is None:
+                return value
+        kind, size = self._body
+        block = self.buffer.block(size)
+        if block is None:
+            return NEED_DATA
+        self._body = None
+        return _STRING[kind](block)
+
+    def _put(self, value: Value) -> Value | NeedData:
+        """Put a whole value where it belongs; return it if that is the top level."""
+        while self._open:
+            aggregate = self._open[-1]
+            if value is not _OPENED:
+                aggregate.items.append(value)
+                aggregate.missing -= aggregate.missing > 0
+            if aggregate.missing:
+                return _OPENED
+            value = self._close()
+        return value
+
+    def _close(self) -> Value | NeedData:
+        """Close the innermost aggregate; an attribute counts as no value."""
+        aggregate = self._open.pop()
+        value = aggregate.close()
+        if aggregate.kind != b"|":
+            return value
+        if not self._open:
+            self._coming_attributes = value
+        return _OPENED
+
+    # One method for each family of types that have more than their line: the type
+    # byte and the rest of its line in; a value or _OPENED out.
+
+    def _read_bulk(self, kind: bytes, rest: bytes) -> Value:
+        if rest == b"-1" and kind == b"$":
+            return None
+        if rest == b"?" and kind == b"$":
+            return self._open_aggregate(kind, _UNKNOWN)
+        size = _length(kind, rest)
+        if size > self._max_bulk:
+            raise ProtocolError(f"string of {size} bytes, expected at most {self._max_bulk}")
+        self._body = kind, size
+        return _OPENED
+
+    def _read_chunk(self, kind: bytes, rest: bytes) -> Value:
+        if not self._open or self._open[-1].kind != b"$":
+            raise ProtocolError("part of a streamed string outside of one, expected a value")
+        if rest == b"0":
+            return self._close()
+        string = self._open[-1]
+        string.size += _length(kind, rest)
+        if string.size > self._max_bulk:
+            raise ProtocolError(
+                f"streamed string of {string.size} bytes, expected at most {self._max_bulk}"
+            )
+        return self._read_bulk(kind, rest)
+
+    def _read_aggregate(self, kind: bytes, rest: bytes) -> Value:
+        if rest == b"-1" and kind == b"*":
+            return None
+        if rest == b"?" and kind in b"*%~":
+            return self._open_aggregate(kind, _UNKNOWN)
+        length = _length(kind, rest)
+        return self._open_aggregate(kind, 2 * length if kind in b"%|" else length)
+
+    def _read_end(self, _: bytes, rest: bytes) -> Value:
+        if rest or not self._open or self._open[-1].missing >= 0:
+            raise ProtocolError("end of a streamed aggregate, expected none here")
+        aggregate = self._open[-1]
+        if aggregate.kind == b"%" and len(aggregate.items) % 2:
+            raise ProtocolError("end of a streamed map after a key, expected its value")
+        return self._close()
+
+    def _open_aggregate(self, kind: bytes, missing: int) -> Value:
+        if len(self._open) >= self._max_depth:
+            raise ProtocolError(
+                f"aggregates nested {len(self._open) + 1} deep, expected at most {self._max_depth}"
+            )
+        if kind == b">" and self._open:
+            raise ProtocolError("push within a value, expected it between two")
+        self._open.append(_Aggregate(kind, missing))
+        return _OPENED if missing else self._close()
+
+
+def _simple(text: bytes) -> bytes:
+    if b"\r" in text:
+        raise ProtocolError(f"CR within the line {excerpt(text)}, expected it at the end only")
+    return text
+
+
+def _error(text: bytes) -> ServerError:
+    return ServerError(text.decode("utf-8", "surrogateescape"))
+
+
+def _integer(text: bytes) -> int:
+    if not _is_integer(text) or len(text) > 20:
+        raise ProtocolError(f"{excerpt(text)}, expected an integer of 64 bits")
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ProtocolError(f"{value}, expected an integer of 64 bits")
+    return value
+
+
+def _big_number(text: bytes) -> int:
+    if not _is_integer(text):
+        raise ProtocolError(f"{excerpt(text)}, expected a big number")
+    if len(text) > MAX_DIGITS:
+        raise ProtocolError(f"big number of {len(text)} digits, expected at most {MAX_DIGITS}")
+    return int(text)
+
+
+def _double(text: bytes) -> float:
+    if not _is_double(text):
+        raise ProtocolError(f"{excerpt(text)}, expected a double")
+    return float(text)
+
+
+def _boolean(text: bytes) -> bool:
+    if text not in (b"t", b"f"):
+        raise ProtocolError(f"{excerpt(text)}, expected the boolean 't' or 'f'")
+    return text == b"t"
+
+
+def _null(text: bytes) -> None:
+    if text:
+        raise ProtocolError(f"{excerpt(text)} after a null, expected nothing")
+
+
+def _verbatim(block: bytes) -> VerbatimString:
+    if block[3:4] != b":":
+        raise ProtocolError(f"{excerpt(block)}, expected a verbatim string as in 'txt:text'")
+    return VerbatimString(block[4:], block[:3].decode("latin-1"))
+
+
+def _length(kind: bytes, rest: bytes) -> int:
+    if not _is_length(rest):
+        raise ProtocolError(f"{excerpt(kind + rest)}, expected a length")
+    return int(rest)
+
+
+# Types that are one line: what makes the value of the rest of it.
+_SCALAR: dict[bytes, Callable[[bytes], Value]] = {
+    b"+": _simple,
+    b"-": lambda text: _error(_simple(text)),
+    b":": _integer,
+    b"(": _big_number,
+    b",": _double,
+    b"#": _boolean,
+    b"_": _null,
+}
+
+# Types that are a line with a length and as many bytes: what makes the value of these.
+_STRING: dict[bytes, Callable[[bytes], Value]] = {
+    b"$": bytes,
+    b";": bytes,
+    b"!": _error,
+    b"=": _verbatim,
+}
+
+_READ: dict[bytes, Callable[[Parser, bytes, bytes], Value]] = {
+    b"$": Parser._read_bulk,
+    b"!": Parser._read_bulk,
+    b"=": Parser._read_bulk,
+    b";": Parser._read_chunk,
+    b"*": Parser._read_aggregate,
+    b"%": Parser._read_aggregate,
+    b"~": Parser._read_aggregate,
+    b"|": Parser._read_aggregate,
+    b">": Parser._read_aggregate,
+    b".": Parser._read_end,
+}

@@ -1,0 +1,41 @@
+"""Where each stream stands: what was asked for, what has come, what may be handed over."""
+
+from __future__ import annotations
+
+from .ids import ZERO, number_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .protocol.xread import Message
+    from .starts import Name
+
+
+class Cursor:
+    """One followed stream.
+
+    Attributes:
+        name: The stream's name, the very object that the caller gave.
+        key: The same as bytes.
+        start: The ID that the stream is followed from, itself not included; None while
+            "now" is not fixed yet.
+        fetched: The ID of the last entry that has come; before the first, the start.
+        waiting: Messages that have come and were not released, in ID order.
+        complete: Whether the server had no more entries at the last read.
+    """
+
+    __slots__ = ("complete", "fetched", "key", "name", "start", "waiting")
+
+    def __init__(self, name: Name, key: bytes, start: bytes | None) -> None:
+        self.name = name
+        self.key = key
+        self.start = start
+        self.fetched = start or ZERO
+        self.waiting: list[Message] = []
+        self.complete = False
+
+    def __repr__(self) -> str:
+        return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
+
+    def known_up_to(self) -> int | None:
+        """The ID, as a number, up to which no entry is unknown; None for up to now."""
+        return None if self.complete else number_of(self.fetched)

@@ -1,0 +1,169 @@
+"""The shell for programs that block: one socket, one clock, and the follower's orders.
+
+It connects, sends, waits and receives; what to send and what an answer means is all
+said by the follower.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import monotonic
+
+from .exceptions import RedisError
+from .handover import Batch
+from .transport import Transport, connect
+from .waiting import Waiter, Woken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .follower import Follower
+
+
+class Driver:
+    """Does for a follower what it cannot do itself.
+
+    One thread uses it at a time; `close` may be called from any.
+    """
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._transport: Transport | None = None
+        self._waiter = Waiter()
+        # Held by the thread that uses it.
+        self._busy = Lock()
+        self._is_closed = False
+
+    def establish(self) -> None:
+        """Connect, fix "now", and send the first read.
+
+        Raises:
+            RedisError: That cannot be, and failures are to be raised.
+        """
+        self._exclusively(self._establish)
+
+    def restart(self) -> None:
+        """Do the same anew: the server is not to be asked while it still works on a read."""
+        self._exclusively(self._restart)
+
+    def next_batch(self) -> Batch:
+        """Wait for what is to be handed over next; nothing in it is the end.
+
+        Raises:
+            RedisError: What went wrong, if it is to be raised; the next call goes on.
+        """
+        return self._exclusively(self._next_batch)
+
+    def close(self) -> None:
+        """End what is under way in whichever thread, and free the connection."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._waiter.wake()
+            self._dispose()
+
+    def _exclusively(self, work: Callable[[], Batch]) -> Batch:
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("another thread is iterating, expected one at a time")
+        try:
+            return work()
+        except RedisError:
+            raise
+        except Woken:
+            return Batch.of([])
+        except BaseException:
+            # An interruption can come anywhere: what was half done is done again.
+            self._disconnect()
+            self._follower.rewind()
+            raise
+        finally:
+            self._busy.release()
+            if self._is_closed:
+                self._dispose()
+
+    def _establish(self) -> Batch:
+        while self._follower.is_establishing() and not self._is_closed:
+            self._exchange()
+        self._follower.read_ahead(monotonic())
+        self._flush()
+        return self._follower.batch
+
+    def _restart(self) -> Batch:
+        self._disconnect()
+        self._follower.conversation.abandon()
+        return self._establish()
+
+    def _next_batch(self) -> Batch:
+        follower = self._follower
+        follower.begin_wait(monotonic())
+        while not self._is_closed:
+            batch = follower.step(monotonic())
+            if batch is not None:
+                self._flush()
+                return batch
+            self._exchange()
+        return Batch.of([])
+
+    def _exchange(self) -> None:
+        """Connect, or wait, send and receive: one step nearer to an answer."""
+        follower, now = self._follower, monotonic()
+        if self._transport is not None:
+            self._communicate(self._transport, now)
+        elif follower.may_connect(now):
+            self._connect()
+        else:
+            wake_at = follower.wake_at()
+            self._waiter.wait(None, 0, None if wake_at is None else wake_at - now)
+        if not follower.conversation.is_open:
+            self._disconnect()
+
+    def _connect(self) -> None:
+        conversation = self._follower.conversation
+        try:
+            self._transport = connect(conversation.options, self._waiter.wait)
+        except OSError as error:
+            conversation.not_opened(error)
+        else:
+            self._follower.opened(monotonic())
+
+    def _communicate(self, transport: Transport, now: float) -> None:
+        conversation = self._follower.conversation
+        self._flush()
+        wake_at = self._follower.wake_at()
+        timeout = None if wake_at is None else wake_at - now
+        if not (
+            transport.has_pending() or self._waiter.wait(transport.sock, transport.events, timeout)
+        ):
+            conversation.fell_silent(monotonic())
+            return
+        try:
+            data = transport.receive()
+        except OSError as error:
+            conversation.closed(error)
+            return
+        if data:
+            conversation.received(data, monotonic())
+        elif data is not None:
+            conversation.closed()
+
+    def _flush(self) -> None:
+        if self._transport is None:
+            return
+        try:
+            self._transport.send(self._follower.conversation.take_outgoing())
+        except OSError:
+            # Its answers up to here are still to be read; what ends them says why.
+            pass
+
+    def _disconnect(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._waiter.forget()
+            transport.close()
+
+    def _dispose(self) -> None:
+        """Free everything, unless a thread is at work: then it does so on its way out."""
+        if self._busy.acquire(blocking=False):
+            self._disconnect()
+            self._waiter.close()
+            self._busy.release()

@@ -1,0 +1,81 @@
+"""What was handed to the caller: one message after the other, and the positions that gives.
+
+Handing over costs nothing but the step of a list's iterator: how many of its
+messages were taken, the iterator itself tells.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from operator import length_hint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from .protocol.xread import Message
+    from .starts import Name
+
+    Handed = dict[Name, bytes | str]
+
+
+class Batch:
+    """Messages in the order in which they are to be handed over.
+
+    Args:
+        messages: The messages.
+        ends: For each stream that they are of, the ID of its last one.
+    """
+
+    __slots__ = ("_ends", "_settled", "_withdrawn", "iterator", "messages")
+
+    def __init__(self, messages: list[Message], ends: Mapping[Name, bytes | str]) -> None:
+        self.messages = messages
+        self.iterator: Iterator[Any] = iter(messages)
+        self._ends = ends
+        # How many messages at the front are in the positions already, and how many
+        # were taken out at the end without being handed over.
+        self._settled = 0
+        self._withdrawn = 0
+
+    @classmethod
+    def of(cls, messages: list[Message]) -> Batch:
+        """Make a batch of messages that are in order."""
+        return cls(messages, {name: entry_id for name, entry_id, _ in messages})
+
+    def withdraw(self) -> list[Message]:
+        """Take out what was not handed over; another thread may be taking it, too."""
+        rest = list(self.iterator)
+        self._withdrawn += len(rest)
+        return rest
+
+    def settle(self, positions: Handed) -> None:
+        """Bring `positions` up to what was handed over so far."""
+        handed = len(self.messages) - length_hint(self.iterator) - self._withdrawn
+        if handed == self._settled:
+            return
+        if handed == len(self.messages):
+            positions.update(self._ends)
+        else:
+            fresh = islice(self.messages, self._settled, handed)
+            positions.update({name: entry_id for name, entry_id, _ in fresh})
+        self._settled = handed
+
+
+class Item(Batch):
+    """Something that is handed over in lieu of a message: it moves no position."""
+
+    __slots__ = ()
+
+    def __init__(self, item: object) -> None:
+        super().__init__([], {})
+        self.iterator = iter([item])
+
+    def withdraw(self) -> list[Message]:
+        """Take it out: it is no message."""
+        list(self.iterator)
+        return []
+
+    def settle(self, positions: Handed) -> None:
+        """Leave `positions` as they are."""

@@ -1,0 +1,56 @@
+"""Stream IDs: two unsigned 64-bit numbers, ``<ms>-<sequence>``, and their order.
+
+Source: https://redis.io/docs/latest/develop/data-types/streams/#entry-ids
+"""
+
+from __future__ import annotations
+
+import re
+
+ZERO = b"0-0"
+"""The ID before all entries: no entry has it."""
+
+_PART = 64
+_MAX_PART = 2**_PART - 1
+_split = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?").fullmatch
+
+
+def number_of(entry_id: bytes | str) -> int:
+    """Make one 128-bit number of a whole ID; numbers compare as IDs do."""
+    if isinstance(entry_id, str):
+        entry_id = entry_id.encode("ascii")
+    ms, _, sequence = entry_id.partition(b"-")
+    return (int(ms) << _PART) | int(sequence)
+
+
+def id_of(number: int) -> bytes:
+    """Make the ID of such a number."""
+    return b"%d-%d" % (number >> _PART, number & _MAX_PART)
+
+
+def before(ms: int) -> bytes:
+    """Make the last ID before the time `ms`: reading after it takes that very ms in.
+
+    Raises:
+        ValueError: `ms` is no unsigned 64-bit number.
+    """
+    if not 0 <= ms <= _MAX_PART:
+        raise ValueError(f"{ms} is outside of 0 to 2**64 - 1")
+    return id_of((ms << _PART) - 1) if ms else ZERO
+
+
+def parse_start(text: str) -> bytes:
+    """Make the ID to read after of ``"<ms>"``, that ms included, or ``"<ms>-<sequence>"``.
+
+    Raises:
+        ValueError: It is neither, or a number has more than 64 bits.
+    """
+    found = _split(text)
+    if found is None:
+        raise ValueError("it is neither '<ms>' nor '<ms>-<sequence>'")
+    ms, sequence = found.groups()
+    if sequence is None:
+        return before(int(ms))
+    if int(ms) > _MAX_PART or int(sequence) > _MAX_PART:
+        raise ValueError("a part of it is outside of 0 to 2**64 - 1")
+    return b"%d-%d" % (int(ms), int(sequence))

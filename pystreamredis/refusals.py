@@ -1,0 +1,40 @@
+"""What an error reply means: try again later, log in otherwise, or give up."""
+
+from __future__ import annotations
+
+from .exceptions import AuthenticationError, ConnectionError, RedisError, ResponseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .protocol import ServerError
+
+# The state of the server, which passes: it loads its data, has lost its master or
+# its cluster, runs a script, turns replica while clients wait.
+_TEMPORARY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNBLOCKED"})
+_MAX_CLIENTS = "ERR max number of clients"
+_CREDENTIALS = frozenset({"NOAUTH", "WRONGPASS"})
+
+
+def is_temporary(error: ServerError) -> bool:
+    """Whether the same command may be answered a moment later."""
+    return error.code in _TEMPORARY or error.text.startswith(_MAX_CLIENTS)
+
+
+def refusal(
+    error: ServerError, address: str, asked: str, stream: str | bytes | None = None
+) -> RedisError:
+    """Make the exception for an error reply.
+
+    Args:
+        error: What the server answered.
+        address: Which server.
+        asked: What it was asked for: ``"XREAD"``, ``"AUTH"``.
+        stream: The stream at fault, if it is known to be one.
+    """
+    at = "" if stream is None else f" of stream {stream!r}"
+    text = f"{address} refused {asked}{at}: {error.text}"
+    if is_temporary(error):
+        return ConnectionError(text)
+    if error.code in _CREDENTIALS or asked == "AUTH":
+        return AuthenticationError(text, code=error.code)
+    return ResponseError(text, code=error.code, stream=stream)

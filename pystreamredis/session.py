@@ -1,0 +1,312 @@
+"""One conversation with one server: what to send it, and what its answers mean.
+
+It has no socket and no clock: whoever has them tells what was received and when,
+and sends what is `outgoing`. A conversation begins anew with each connection, and
+since every XREAD names the IDs to read after, nothing is lost or repeated by that:
+
+    opened -> log in -> fix "now" -> ask -> reply -> ask -> ...
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from .exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    ProtocolError,
+    RedisError,
+    TimeoutError,
+)
+from .ids import ZERO, number_of
+from .protocol import (
+    MessageMaker,
+    NeedData,
+    Parser,
+    Push,
+    ServerError,
+    XreadParser,
+    encode_xread,
+)
+from .protocol import ProtocolError as WireError
+from .refusals import refusal
+from .scripts import Refused, find_culprit, find_last, greet, wants_hello
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .cursors import Cursor
+    from .options import ConnectionOptions, ReadOptions
+    from .protocol.xread import Message, Reply
+    from .scripts import Script
+    from .starts import Name
+
+
+class Request:
+    """An XREAD that was sent.
+
+    Attributes:
+        asked: The streams that it reads.
+        sent: When it was sent, in seconds of the caller's clock.
+        due: When its reply is due at the latest.
+    """
+
+    __slots__ = ("asked", "due", "sent")
+
+    def __init__(self, asked: list[Cursor], sent: float, block: int | None) -> None:
+        self.asked = asked
+        self.sent = sent
+        self.due = sent + (block or 0) / 1000
+
+
+class Conversation:
+    """One connection's worth of following.
+
+    Attributes:
+        cursors: The streams that are read over this connection.
+        failure: What went wrong and was not told yet. After a `ConnectionError`
+            the conversation is not open any more.
+        answered: The read that was answered last, until someone has taken note.
+    """
+
+    def __init__(
+        self, options: ConnectionOptions, reading: ReadOptions, cursors: list[Cursor]
+    ) -> None:
+        self.options = options
+        self.cursors = cursors
+        self.failure: RedisError | None = None
+        self.answered: Request | None = None
+        self._count = reading.count
+        self._maker = MessageMaker(
+            reading.fields,
+            options.encoding if options.decode_responses else None,
+            options.encoding_errors,
+        )
+        # Whether to say HELLO at the next connection: not again right after a server
+        # has closed the connection over it.
+        self._says_hello = wants_hello(options)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.is_open = False
+        self._outgoing: list[bytes] = []
+        self._by_name: dict[Name, Cursor] = {}
+        self._names: dict[bytes, Name] = {}
+        self._values = Parser()
+        self._replies = XreadParser(self._names, self._maker, self._values)
+        self._script: Script[None] | None = None
+        self._script_replies: list[Any] = []
+        self._awaited = 0
+        self._awaits_hello = False
+        self._request: Request | None = None
+        self._heard = 0.0
+
+    # What the holder of the connection asks.
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether streams can be read: logged in, and every start is known."""
+        return self.is_open and self._script is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is ready and no read is on its way."""
+        return self.is_ready and self._request is None
+
+    @property
+    def silent_at(self) -> float | None:
+        """From when on silence means that the peer is gone; None if nothing is awaited."""
+        timeout = self.options.socket_timeout
+        if timeout is None or not (self._awaited or self._request):
+            return None
+        due = self._request.due if self._request else self._heard
+        return max(due, self._heard) + timeout
+
+    def take_outgoing(self) -> bytes:
+        """Take out the bytes to send."""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    # What the holder of the connection tells.
+
+    def opened(self, now: float) -> None:
+        """A connection was made: log in, and fix "now" where that is to be done."""
+        self._reset()
+        self.is_open = True
+        self._heard = now
+        for cursor in self.cursors:
+            self._by_name[cursor.name] = cursor
+            self._names[cursor.key] = cursor.name
+        self._awaits_hello = self._says_hello
+        self._run(self._establish(hello=self._says_hello))
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes came."""
+        self._heard = now
+        self._values.feed(data)
+        try:
+            while self.is_open and self._read_one():
+                pass
+        except WireError as error:
+            self._fail(ProtocolError(f"{self.options.address} sent {error}"), error)
+
+    def closed(self, cause: Exception | None = None) -> None:
+        """The connection is gone: the peer has closed it, or `cause` happened."""
+        if self._awaits_hello:
+            # Some proxies close the connection on a command that they do not know.
+            self._reset()
+            self._says_hello = False
+            return
+        if cause is None:
+            expecting = self._replies.expecting()
+            after = f" after {expecting}" if expecting else ""
+            text = f"{self.options.address} closed the connection{after}"
+        else:
+            text = f"lost the connection to {self.options.address}: {cause}"
+        self._fail(ConnectionError(text), cause)
+
+    def not_opened(self, cause: Exception) -> None:
+        """No connection could be made."""
+        text = f"cannot connect to {self.options.address}: {cause}"
+        timed_out = isinstance(cause, builtins.TimeoutError)
+        self._fail(TimeoutError(text) if timed_out else ConnectionError(text), cause)
+
+    def fell_silent(self, now: float) -> None:
+        """Nothing came until `silent_at`."""
+        since = now - self._heard
+        self._fail(
+            TimeoutError(
+                f"no reply from {self.options.address} for {since:.1f} s, expected one within "
+                f"{self.options.socket_timeout:g} s (socket_timeout) of when it was due"
+            )
+        )
+
+    def abandon(self) -> None:
+        """The holder has dropped the connection, for reasons of its own."""
+        self._says_hello = wants_hello(self.options)
+        self._reset()
+
+    def ask(self, now: float, block: int | None) -> None:
+        """Send the next XREAD.
+
+        Streams with `count` messages or more waiting are left out of it. While any
+        messages wait it does not block: its very answer may release them.
+        """
+        asked = [cursor for cursor in self.cursors if len(cursor.waiting) < self._count]
+        if any(cursor.waiting for cursor in self.cursors):
+            block = None
+        keys = [cursor.key for cursor in asked]
+        ids = [cursor.fetched for cursor in asked]
+        self._outgoing.append(encode_xread(keys, ids, count=self._count, block=block))
+        self._request = Request(asked, now, block)
+
+    # What happens inside.
+
+    def _fail(self, failure: RedisError, cause: Exception | None = None) -> None:
+        """The connection is of no more use."""
+        failure.__cause__ = cause
+        self.abandon()
+        self.failure = failure
+
+    def _read_one(self) -> bool:
+        """Understand one more value, if it is there."""
+        if self._request is not None and self._script is None:
+            reply = self._replies.next_reply()
+            if isinstance(reply, NeedData):
+                return False
+            self._understand(reply, self._request)
+            return True
+        value = self._values.next_value()
+        if isinstance(value, NeedData):
+            return False
+        if isinstance(value, Push):
+            return True
+        if self._script is None:
+            raise WireError("a reply that nobody asked for")
+        self._awaits_hello = False
+        self._script_replies.append(value)
+        if len(self._script_replies) == self._awaited:
+            replies, self._script_replies, self._awaited = self._script_replies, [], 0
+            self._advance(self._script, replies)
+        return True
+
+    def _understand(self, reply: Reply, request: Request) -> None:
+        self._request = None
+        if isinstance(reply, ServerError):
+            positions = {cursor.key: cursor.fetched for cursor in request.asked}
+            self._run(self._explain(reply, positions))
+            return
+        for known in self.cursors:
+            known.complete = False
+        for known in request.asked:
+            known.complete = True
+        for name, messages in reply or ():
+            # Streams that were discarded since are still in the reply.
+            if messages and (cursor := self._by_name.get(name)) is not None:
+                _take_in(cursor, messages)
+                cursor.complete = len(messages) < self._count
+        self.answered = request
+
+    def _run(self, script: Script[None]) -> None:
+        self._script = script
+        self._advance(script, None)
+
+    def _advance(self, script: Script[None], replies: list[Any] | None) -> None:
+        """Give the script the replies to what it has sent; None to begin with."""
+        try:
+            commands = next(script) if replies is None else script.send(replies)
+        except StopIteration:
+            self._script = None
+        except RedisError as failure:
+            self._fail(failure)
+        else:
+            self._awaited = len(commands)
+            self._outgoing.extend(commands)
+
+    def _establish(self, *, hello: bool) -> Script[None]:
+        """Log in, and fix "now" for the streams that start there."""
+        yield from greet(self.options, hello=hello)
+        starting = {cursor.key: cursor for cursor in self.cursors if cursor.start is None}
+        if not starting:
+            return
+        try:
+            last = yield from find_last(list(starting))
+        except Refused as refused:
+            failure = yield from self._blame(refused.error, dict.fromkeys(starting, ZERO))
+            raise failure from None
+        for key, cursor in starting.items():
+            cursor.start = cursor.fetched = last[key]
+
+    def _explain(self, error: ServerError, positions: dict[bytes, bytes]) -> Script[None]:
+        """Say why an XREAD was refused; what a retry may mend costs the connection."""
+        failure = yield from self._blame(error, positions)
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            raise failure
+        self.failure = failure
+
+    def _blame(self, error: ServerError, positions: dict[bytes, bytes]) -> Script[RedisError]:
+        """Make the exception for a refused XREAD, with the stream at fault if it is one."""
+        address = self.options.address
+        failure = refusal(error, address, "XREAD")
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            return failure
+        key = yield from find_culprit(positions, error)
+        return failure if key is None else refusal(error, address, "XREAD", self._names[key])
+
+
+def _take_in(cursor: Cursor, messages: list[Message]) -> None:
+    """Put messages with those that wait, if they can be what was asked for."""
+    first, last = _wire(messages[0][1]), _wire(messages[-1][1])
+    if not number_of(cursor.fetched) < number_of(first) <= number_of(last):
+        raise WireError(
+            f"entries {first!r} to {last!r} of stream {cursor.name!r}, "
+            f"expected entries in order after {cursor.fetched!r}"
+        )
+    cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
+    cursor.fetched = last
+
+
+def _wire(entry_id: bytes | str) -> bytes:
+    return entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii")

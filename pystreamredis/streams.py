@@ -1,0 +1,312 @@
+"""`Streams`: the iterator that callers see."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from .driver import Driver
+from .exceptions import RedisError
+from .follower import Follower
+from .options import ConnectionOptions, ReadOptions
+from .url import parse_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from ssl import SSLContext
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from .options import Password
+    from .starts import Name, Start, StreamsArgument
+
+
+class Streams:
+    """An iterator over the messages of many streams, merged and sorted by ID.
+
+    A message is ``(name, id, data)``: ``('Stream0', b'1529416095111-4', {b'index': b'21'})``.
+
+    Any keyword that is no option names a stream, and its value says from where to
+    follow it: None or ``"$"`` is now (the first message after this object was made),
+    an int is an epoch time in ms (messages of that very ms included, 0 is all there
+    are), an aware datetime likewise, and ``"<ms>-<sequence>"`` is the ID of the last
+    message that is *not* wanted, as in `positions`.
+
+    One thread iterates; `close` may be called from any.
+
+    Args:
+        host: Where the server is: a name or an address.
+        port: Its port.
+        streams: Streams whose names are no keywords: a dict of names to start values,
+            or a list, a tuple, a set or one name, which start now.
+        count: How many entries of each stream one read asks for. Changes round trips
+            and memory only: at most twice as many of each are held.
+        block: How long to wait for a message, in ms, from when the caller asked; 0 is
+            for ever, None not at all.
+        stop_on_timeout: What happens after that wait. Mind that it reads the other
+            way round: False ends the iteration (`StopIteration`; a later one goes
+            on), True hands over `timeout_response` and goes on.
+        timeout_response: What is handed over then.
+        raise_connection_exceptions: Whether a `ConnectionError` is raised; otherwise it
+            is handed over in lieu of a message. Iterating further connects again in
+            either case, in the latter `block` ms later.
+        fields: What makes the data of a message of its ``(field, value)`` pairs; `list`
+            keeps a field that comes twice.
+        username: The user to log in as, with `password`.
+        password: The password, or a callable that returns it, asked at each connect.
+        db: The number of the database.
+        protocol: 2 or 3, the version of RESP to ask for; replies in either are read.
+        client_name: A name for this connection in the server's lists.
+        unix_socket_path: The path of a unix socket, in lieu of `host` and `port`.
+        ssl: True for TLS, or the context for it.
+        ssl_ca_certs: A file of certificates to trust, in lieu of the system's.
+        ssl_certfile: A file with the client's certificate.
+        ssl_keyfile: A file with its key.
+        ssl_check_hostname: Whether the server's certificate must be for `host`.
+        socket_timeout: How long a reply may be late, in seconds; None for ever.
+        socket_connect_timeout: How long connecting may take to each of the host's
+            addresses, in seconds; None is like `socket_timeout`.
+        socket_keepalive: Whether TCP probes a connection on which nothing happens.
+        decode_responses: Whether IDs, fields and values are text.
+        encoding: How they are decoded, and how names of streams are encoded.
+        encoding_errors: What becomes of bytes that are no text; see `bytes.decode`.
+        named_streams: Streams and their start values.
+
+    Raises:
+        ValueError, TypeError: An option or a start value that cannot be.
+        ConnectionError: The server cannot be reached, unless
+            `raise_connection_exceptions` is False.
+        ResponseError: The server refuses for good.
+
+    Source: https://redis.io/docs/latest/commands/xread/
+    """
+
+    # Until there is one to close.
+    _driver: Driver | None = None
+
+    def __init__(
+        self,
+        /,
+        host: str = "localhost",
+        port: int = 6379,
+        streams: StreamsArgument | None = None,
+        *,
+        count: int = 100,
+        block: int | None = 1000,
+        stop_on_timeout: bool = False,
+        timeout_response: object = None,
+        raise_connection_exceptions: bool = True,
+        fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
+        username: str | bytes | None = None,
+        password: Password | None = None,
+        db: int = 0,
+        protocol: int = 2,
+        client_name: str | bytes | None = None,
+        unix_socket_path: str | bytes | None = None,
+        ssl: bool | SSLContext = False,
+        ssl_ca_certs: str | None = None,
+        ssl_certfile: str | None = None,
+        ssl_keyfile: str | None = None,
+        ssl_check_hostname: bool = True,
+        socket_timeout: float | None = 5.0,
+        socket_connect_timeout: float | None = None,
+        socket_keepalive: bool = True,
+        decode_responses: bool = False,
+        encoding: str = "utf-8",
+        encoding_errors: str = "surrogateescape",
+        **named_streams: Start,
+    ) -> None:
+        reading = ReadOptions(
+            count=count,
+            block=block,
+            stop_on_timeout=stop_on_timeout,
+            timeout_response=timeout_response,
+            raise_connection_exceptions=raise_connection_exceptions,
+            fields=fields,
+        )
+        connection = ConnectionOptions(
+            host,
+            port,
+            username=username,
+            password=password,
+            db=db,
+            protocol=protocol,
+            client_name=client_name,
+            unix_socket_path=unix_socket_path,
+            ssl=ssl,
+            ssl_ca_certs=ssl_ca_certs,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            ssl_check_hostname=ssl_check_hostname,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=socket_connect_timeout,
+            socket_keepalive=socket_keepalive,
+            decode_responses=decode_responses,
+            encoding=encoding,
+            encoding_errors=encoding_errors,
+        )
+        self._follow(connection, reading, streams, named_streams)
+
+    def _follow(
+        self,
+        connection: ConnectionOptions,
+        reading: ReadOptions,
+        streams: StreamsArgument | None,
+        named_streams: Mapping[str, Start],
+    ) -> None:
+        self._follower = Follower(connection, reading, _KEYWORDS)
+        if not self._follower.add(streams, named_streams):
+            raise ValueError("no streams are given, expected one at least")
+        self._iterator = self._follower.batch.iterator
+        self._driver = Driver(self._follower)
+        try:
+            self._driver.establish()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def _of(
+        cls,
+        connection: ConnectionOptions,
+        reading: ReadOptions,
+        streams: StreamsArgument | None,
+        named_streams: Mapping[str, Start],
+    ) -> Self:
+        """Make one of options that were checked already, which `Redis` does."""
+        self = cls.__new__(cls)
+        self._follow(connection, reading, streams, named_streams)
+        return self
+
+    @classmethod
+    def from_url(cls, /, url: str, streams: StreamsArgument | None = None, **options: Any) -> Self:
+        """Follow streams on the server that a URL names.
+
+        Args:
+            url: ``redis://user:password@host:port/db``, ``rediss://`` for TLS,
+                ``unix://user:password@/path?db=0``; connection options may be query
+                parameters.
+            streams: As in the constructor.
+            options: Options and streams as in the constructor; they take precedence.
+        """
+        return cls(streams=streams, **(parse_url(url) | options))
+
+    @property
+    def positions(self) -> dict[Name, bytes | str | None]:
+        """For each stream the ID of the last message that was handed over.
+
+        Before the first one it is the ID that the stream starts after (None if "now"
+        could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there.
+        """
+        return self._follower.positions
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._follower!r}>"
+
+    def __iter__(self) -> Iterator[Any]:
+        # So that most messages are handed over without a step in Python.
+        return chain.from_iterable(self._pieces())
+
+    def __next__(self) -> Any:
+        for message in self._iterator:
+            return message
+        driver = self._driver
+        if driver is None:
+            raise StopIteration
+        batch = driver.next_batch()
+        if self._driver is None:
+            batch.withdraw()
+        self._iterator = batch.iterator
+        return next(batch.iterator)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
+        """Follow more streams; "now" is the moment of the call.
+
+        Args:
+            streams: Names, or names and start values, as the constructor takes them.
+            named_streams: The same as keywords.
+
+        Raises:
+            ValueError, TypeError: A name or a start value that cannot be, or a stream
+                that is followed already.
+            RedisError: The server could not be asked; none of them was added.
+        """
+        added = self._follower.add(streams, named_streams)
+        if self._driver is None or not added:
+            return
+        try:
+            self._driver.restart()
+        except RedisError:
+            self.discard(*added)
+            raise
+
+    def discard(self, *names: Name) -> None:
+        """Drop streams, with their messages that were not handed over yet.
+
+        Names that are not followed are passed over.
+        """
+        self._follower.discard(names)
+        self._iterator = self._follower.batch.iterator
+
+    def close(self) -> None:
+        """End the iteration, also one that waits in another thread, and disconnect.
+
+        `positions` stay readable.
+        """
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+            self._follower.batch.withdraw()
+
+    def _pieces(self) -> Iterator[Iterator[Any]]:
+        """Alternate between what is in hand and the wait for more, for `chain`.
+
+        It is the pieces that raise, never this: after an error of a piece a chain can
+        be asked again, which is to go on; after one of their source it is at its end.
+        """
+        while True:
+            yield self._iterator
+            first = _First(self)
+            yield first
+            if not first.is_taken:
+                return
+
+
+class _First:
+    """An iterator over the first message of the next batch alone."""
+
+    __slots__ = ("_streams", "is_taken")
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self.is_taken = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if self.is_taken:
+            raise StopIteration
+        message = next(self._streams)
+        self.is_taken = True
+        return message
+
+
+# What names no stream in `Streams(...)`.
+_KEYWORDS = ("host", "port", "streams", *(Streams.__init__.__kwdefaults__ or ()))

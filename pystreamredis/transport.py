@@ -1,0 +1,162 @@
+"""A connection as a stream of bytes: TCP, TLS or a unix socket, never blocking.
+
+Errors are left as they come, all of them `OSError`: what they mean is said where
+they are caught.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from time import monotonic
+
+from .waiting import READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext, SSLSocket
+    from typing import Any, TypeAlias
+
+    from .options import ConnectionOptions
+
+    Wait: TypeAlias = Callable[[socket.socket, int, float | None], bool]
+    """Waits until a socket is ready for READ or WRITE, for some seconds at most."""
+
+# What one call takes in at most, in bytes: some thousand entries.
+_CHUNK = 262_144
+
+
+class Transport:
+    """An open connection.
+
+    Args:
+        sock: A connected socket that does not block.
+        would_block: What it raises where it would have to wait.
+    """
+
+    def __init__(self, sock: socket.socket, would_block: tuple[type[OSError], ...]) -> None:
+        self.sock = sock
+        self._would_block = would_block
+        self._unsent = b""
+
+    @property
+    def events(self) -> int:
+        """What to wait for."""
+        return READ | WRITE if self._unsent else READ
+
+    def has_pending(self) -> bool:
+        """Whether bytes can be received that no wait would tell of."""
+        return False
+
+    def receive(self) -> bytes | None:
+        """Take in what has come: b"" at the end of the stream, None if nothing is there."""
+        try:
+            return self.sock.recv(_CHUNK)
+        except self._would_block:
+            return None
+
+    def send(self, data: bytes = b"") -> None:
+        """Send, after what is unsent yet; what the kernel does not take is kept."""
+        unsent = self._unsent + data if self._unsent else data
+        try:
+            while unsent:
+                unsent = unsent[self.sock.send(unsent) :]
+        except self._would_block:
+            pass
+        self._unsent = unsent
+
+    def close(self) -> None:
+        """Close it; what is unsent is dropped."""
+        self.sock.close()
+
+
+class TlsTransport(Transport):
+    """An open connection over TLS, which decrypts more than it was asked for."""
+
+    sock: SSLSocket
+
+    def has_pending(self) -> bool:
+        """Whether decrypted bytes are left."""
+        return self.sock.pending() > 0
+
+
+def connect(options: ConnectionOptions, wait: Wait) -> Transport:
+    """Make a connection, to the first of the host's addresses that takes one.
+
+    Raises:
+        OSError: None of them does; the last one's error.
+    """
+    failure = OSError("the host has no addresses")
+    for family, address in _addresses(options):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            return _open(sock, address, options, wait)
+        except OSError as error:
+            failure = error
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+    raise failure
+
+
+def _addresses(options: ConnectionOptions) -> list[tuple[int, Any]]:
+    if options.unix_socket_path is not None:
+        return [(socket.AF_UNIX, options.unix_socket_path)]
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{options.host!r} is no host name: {error}") from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _open(sock: socket.socket, address: Any, options: ConnectionOptions, wait: Wait) -> Transport:
+    timeout = options.connect_timeout
+    deadline = None if timeout is None else monotonic() + timeout
+
+    def until_ready(sock: socket.socket, events: int) -> None:
+        left = None if deadline is None else deadline - monotonic()
+        if not wait(sock, events, left):
+            raise TimeoutError(f"no answer within {timeout:g} s")
+
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK) and sock.family != socket.AF_UNIX:
+        until_ready(sock, WRITE)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+    if sock.family != socket.AF_UNIX:
+        # Requests are small, and each is waited for.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.socket_keepalive)
+    if options.ssl_context is None:
+        return Transport(sock, (BlockingIOError, InterruptedError))
+    return _secure(sock, options.ssl_context, options.host, until_ready)
+
+
+def _secure(
+    sock: socket.socket,
+    context: SSLContext,
+    host: str,
+    until_ready: Callable[[socket.socket, int], None],
+) -> Transport:
+    from ssl import SSLWantReadError, SSLWantWriteError
+
+    tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+            except SSLWantReadError:
+                until_ready(tls, READ)
+            except SSLWantWriteError:
+                until_ready(tls, WRITE)
+            else:
+                return TlsTransport(tls, (SSLWantReadError, SSLWantWriteError))
+    except BaseException:
+        # It has taken the descriptor over from `sock`.
+        tls.close()
+        raise

@@ -1,0 +1,75 @@
+"""Waiting on one socket, in a way that another thread can end."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class Woken(Exception):
+    """Another thread has called `Waiter.wake`."""
+
+
+class Waiter:
+    """A selector, with a pair of sockets of its own that wakes it."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._selector.register(self._woken, READ)
+        self._watched: socket.socket | None = None
+        self._events = 0
+
+    def wake(self) -> None:
+        """End every wait from now on; for any thread, and for signal handlers."""
+        try:
+            self._wake.send(b"\0")
+        except OSError:
+            pass  # it is full of wakes already, or closed: there is no wait to end
+
+    def wait(self, sock: socket.socket | None, events: int, timeout: float | None) -> bool:
+        """Wait until `sock` is ready.
+
+        Args:
+            sock: The socket; None to wait for the time alone.
+            events: `READ`, `WRITE` or both.
+            timeout: For how long at most, in seconds; None for ever.
+
+        Returns:
+            Whether it is ready.
+
+        Raises:
+            Woken: The wait was ended from elsewhere.
+        """
+        self._watch(sock, events)
+        ready = self._selector.select(None if timeout is None else max(0.0, timeout))
+        if any(key.fileobj is self._woken for key, _ in ready):
+            raise Woken
+        return bool(ready)
+
+    def forget(self) -> None:
+        """Stop watching the socket, which is about to be closed."""
+        self._watch(None, 0)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self._selector.close()
+        self._wake.close()
+        self._woken.close()
+
+    def _watch(self, sock: socket.socket | None, events: int) -> None:
+        if sock is self._watched:
+            if sock is not None and events != self._events:
+                self._selector.modify(sock, events)
+                self._events = events
+            return
+        if self._watched is not None:
+            self._selector.unregister(self._watched)
+            self._watched = None
+        if sock is not None:
+            self._selector.register(sock, events)
+        self._watched, self._events = sock, events
