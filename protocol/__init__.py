@@ -7,9 +7,10 @@ here imports another module of pystreamredis.
 
 from .encoder import encode_command, encode_xread
 from .errors import ProtocolError
+from .messages import MessageMaker
 from .parser import Parser
 from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, VerbatimString
-from .xread import MessageMaker, XreadParser, blocks_of
+from .xread import XreadParser, blocks_of
 
 __all__ = [
     "NEED_DATA",

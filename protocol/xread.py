@@ -13,63 +13,34 @@ import re
 
 from .buffer import excerpt
 from .errors import ProtocolError
+from .messages import MessageMaker, is_id, show
 from .parser import Parser
-from .values import NEED_DATA, Map, NeedData, Push, ServerError, pairs_of
+from .patterns import Learner
+from .values import NEED_DATA, NeedData, Push, ServerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from typing import Any, TypeAlias
 
+    from .messages import Message
+    from .patterns import Pattern
     from .values import Value
 
-    Message: TypeAlias = tuple[Any, Any, Any]
-    """``(name, id, data)``"""
     Block: TypeAlias = tuple[Any, list[Message]]
     """One stream's part of a reply: its name, and its messages in ID order."""
     Reply: TypeAlias = list[Block] | ServerError | None
     """What the server answers: entries, an error, or nil."""
 
-_is_id = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}").fullmatch
+# How many kinds of streams are told apart, each with a pattern of its own.
+_LEARNERS = 64
+
+_is_bulk = re.compile(rb"\$([1-9][0-9]{0,9})\r\n").fullmatch
+_SIZES = {b"$%d\r\n" % size: size for size in range(128)}
+# What an entry begins with.
+_OPENING = b"*2\r\n$"
+_LENGTHS = {b"%d" % length: length for length in range(256)}
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
-
-
-class MessageMaker:
-    """Makes messages of entries, in the form that the caller wants.
-
-    Args:
-        fields: What makes the data of an entry's ``(field, value)`` pairs.
-        encoding: How IDs, fields and values are decoded; None leaves them bytes.
-        errors: What to do with bytes that cannot be decoded, as in `bytes.decode`.
-    """
-
-    def __init__(
-        self,
-        fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
-        encoding: str | None = None,
-        errors: str = "strict",
-    ) -> None:
-        self.fields = fields
-        self.encoding = encoding
-        self.errors = errors
-
-    def message(self, name: object, entry: Value) -> Message:
-        """Make the message of one entry as the parser read it.
-
-        Raises:
-            ProtocolError: The value is no entry.
-        """
-        if type(entry) is not list or len(entry) != 2 or type(entry[1]) is not list:
-            raise ProtocolError(f"{_show(entry)} in an XREAD reply, expected an entry")
-        entry_id, items = entry
-        if not isinstance(entry_id, bytes) or not _is_id(entry_id):
-            raise ProtocolError(f"{_show(entry_id)} in an XREAD reply, expected an entry's ID")
-        if len(items) % 2 or not set(map(type, items)) <= {bytes}:
-            raise ProtocolError(f"{_show(items)} in an XREAD reply, expected fields and values")
-        if self.encoding is None:
-            return name, entry_id, self.fields(pairs_of(items))
-        texts = [str(item, self.encoding, self.errors) for item in items]
-        return name, entry_id.decode("ascii"), self.fields(pairs_of(texts))
 
 
 class XreadParser:
@@ -100,8 +71,11 @@ class XreadParser:
         self._values = values or Parser()
         self._buffer = self._values.buffer
         self._replies = self._read_replies()
-        # Some of a reply was read, but not all.
-        self._begun = False
+        # Who learns of which stream, and of streams that begin with which fields.
+        self._learners: dict[Any, Learner] = {}
+        self._learners_by_fields: dict[tuple[bytes, ...], Learner] = {}
+        # What was read of a reply that is not all there.
+        self._blocks: list[Block] | None = None
         self._broken: ProtocolError | None = None
 
     def feed(self, data: bytes) -> None:
@@ -129,8 +103,46 @@ class XreadParser:
     def expecting(self) -> str | None:
         """What is missing of a reply that has begun; None between two replies."""
         return self._values.expecting() or (
-            "some streams of an XREAD reply, expected more" if self._begun else None
+            None if self._blocks is None else "some of an XREAD reply, expected all of it"
         )
+
+    def foresee(self, keys: Sequence[bytes], count: int) -> list[tuple[bytes, bytes]] | None:
+        """Guess where the reply that is coming in will end, without reading it.
+
+        Whoever knows that can send the next XREAD before taking the time to read. It is
+        a guess: what looks like an entry may be part of a value, so `next_reply` has to
+        be compared with it.
+
+        Args:
+            keys: The streams that were asked for.
+            count: How many entries of each.
+
+        Returns:
+            Each stream's first and last ID in the reply; None as long as it does not
+            look as if all the streams had `count` entries there.
+        """
+        self._buffer.join()
+        data, pos = self._buffer.data, self._buffer.pos
+        begun = self._blocks or []
+        # Where the entries of each stream begin and end: first those that are being read.
+        starts, ends = [pos], []
+        for key in keys[len(begun) :]:
+            header = b"$%d\r\n%b\r\n*%d\r\n" % (len(key), key, count)
+            found = data.find(header, starts[-1])
+            if found < 0:
+                return None
+            ends.append(found)
+            starts.append(found + len(header))
+        ends.append(len(data))
+        last_begun = len(begun[-1][1]) if begun and len(starts) == 1 else 0
+        if data.count(_OPENING, starts[-1], ends[-1]) + last_begun != count:
+            return None
+        spans = [_ids_within(data, start, end) for start, end in zip(starts, ends, strict=True)]
+        reading = [_ids_of(messages) for _, messages in begun]
+        if reading:
+            reading[-1] = reading[-1][0] or spans[0][0], spans[0][1] or reading[-1][1]
+        foreseen = reading + spans[1:]
+        return foreseen if all(map(all, foreseen)) else None
 
     # Each method below that needs bytes is a generator: it yields NEED_DATA until
     # they are there, so that it reads from top to bottom as if they all were.
@@ -148,28 +160,97 @@ class XreadParser:
             elif isinstance(value, list) and not isinstance(value, Push):
                 yield blocks_of(value, self._names, self._maker)
             elif not isinstance(value, Push):
-                raise ProtocolError(f"{_show(value)}, expected an XREAD reply")
+                raise ProtocolError(f"{show(value)}, expected an XREAD reply")
 
     def _read_blocks(self) -> Generator[NeedData, None, list[Block] | None]:
         header = yield from self._read_line()
         if header == b"*-1":
             return None
-        self._begun = True
-        blocks = []
-        for _ in range(_length(header)):
+        blocks = self._blocks = []
+        for _ in range(_length(header, b"*%")):
             if header[:1] == b"*" and (line := (yield from self._read_line())) != b"*2":
                 raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
             name = _name_of((yield from self._read_value()), self._names)
-            entries = yield from self._read_line()
-            blocks.append((name, (yield from self._read_entries(name, _length(entries)))))
-        self._begun = False
+            count = _length((yield from self._read_line()), b"*")
+            messages: list[Message] = []
+            blocks.append((name, messages))
+            yield from self._read_entries(name, messages, count)
+        self._blocks = None
         return blocks or None
 
-    def _read_entries(self, name: object, count: int) -> Generator[NeedData, None, list[Message]]:
-        messages: list[Message] = []
-        while len(messages) < count:
-            messages.append(self._maker.message(name, (yield from self._read_value())))
-        return messages
+    def _read_entries(
+        self, name: Any, messages: list[Message], count: int
+    ) -> Generator[NeedData, None, None]:
+        """Read a stream's entries: runs of them by pattern, others one by one."""
+        learner = self._learners.get(name)
+        while True:
+            if learner is not None and learner.pattern is not None:
+                self._match(learner, learner.pattern, name, messages, count)
+            if len(messages) >= count:
+                return
+            start = self._buffer.pos
+            entry = self._slice_entry()
+            if entry is None:
+                # Not all there, or not as usual: the parser of values knows what to say.
+                messages.append(self._maker.message(name, (yield from self._read_value())))
+                continue
+            messages.append(self._maker.make(name, *entry))
+            learner = learner or self._learner_for(name, entry[1])
+            learner.learn(*entry, self._buffer.pos - start)
+
+    def _match(
+        self,
+        learner: Learner,
+        pattern: Pattern,
+        name: object,
+        messages: list[Message],
+        count: int,
+    ) -> None:
+        """Read entries by pattern, as far as they match."""
+        buffer = self._buffer
+        while (missing := count - len(messages)) > 0:
+            data, start = buffer.data, buffer.pos
+            # No further than about where the run may end: the rest is looked at in vain.
+            expected = min(missing, 2 * learner.run + 1)
+            end = min(start + expected * learner.entry_size * 9 // 8 + 64, len(data))
+            if end <= start:
+                return
+            matched, rest = pattern.match(name, data, start, end)
+            if not matched or len(matched) > missing:
+                learner.run = 0
+                return
+            messages += matched
+            buffer.pos = end - rest
+            learner.run += len(matched)
+            learner.entry_size = (end - rest - start) // len(matched) + 1
+            if rest > 2 * learner.entry_size and len(messages) < count:
+                learner.run = len(matched)
+                return
+
+    def _slice_entry(self) -> tuple[bytes, list[bytes]] | None:
+        """Read one entry, if it is all there and as servers send it."""
+        data, pos = self._buffer.data, self._buffer.pos
+        if not data.startswith(b"*2\r\n$", pos):
+            return None
+        ids, pos = _slice_strings(data, pos + 4, 1)
+        end = data.find(b"\r\n", pos, pos + 12)
+        length = _LENGTHS.get(data[pos + 1 : end], -1) if data.startswith(b"*", pos) else -1
+        if length < 0 or length % 2 or not ids or not is_id(ids[0]):
+            return None
+        items, pos = _slice_strings(data, end + 2, length)
+        if len(items) < length:
+            return None
+        self._buffer.pos = pos
+        return ids[0], items
+
+    def _learner_for(self, name: Any, items: list[bytes]) -> Learner:
+        """Find who learns of a stream: those that begin alike are thought to go on alike."""
+        names = tuple(items[::2]) if len(self._learners_by_fields) < _LEARNERS else ()
+        learner = self._learners_by_fields.get(names)
+        if learner is None:
+            learner = self._learners_by_fields[names] = Learner(self._maker)
+        self._learners[name] = learner
+        return learner
 
     def _read_line(self) -> Generator[NeedData, None, bytes]:
         while (line := self._buffer.line()) is None:
@@ -191,11 +272,11 @@ def blocks_of(value: Value, names: Mapping[bytes, Any], maker: MessageMaker) -> 
     if value is None:
         return None
     if not isinstance(value, list):
-        raise ProtocolError(f"{_show(value)}, expected an XREAD reply")
+        raise ProtocolError(f"{show(value)}, expected an XREAD reply")
     blocks = []
     for pair in value:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or type(pair[1]) is not list:
-            raise ProtocolError(f"{_show(pair)}, expected a stream of an XREAD reply")
+            raise ProtocolError(f"{show(pair)}, expected a stream of an XREAD reply")
         name = _name_of(pair[0], names)
         blocks.append((name, [maker.message(name, entry) for entry in pair[1]]))
     return blocks or None
@@ -204,21 +285,52 @@ def blocks_of(value: Value, names: Mapping[bytes, Any], maker: MessageMaker) -> 
 def _name_of(key: Value, names: Mapping[bytes, Any]) -> Any:
     if isinstance(key, bytes) and key in names:
         return names[key]
-    raise ProtocolError(f"reply with {_show(key)}, expected one of the streams asked for")
+    raise ProtocolError(f"reply with {show(key)}, expected one of the streams asked for")
 
 
-def _length(header: bytes) -> int:
-    if not _is_header(header):
+def _slice_strings(data: bytes, pos: int, count: int) -> tuple[list[bytes], int]:
+    """Take up to `count` bulk strings at `pos`; return them and where the next thing begins."""
+    strings = []
+    for _ in range(count):
+        start = data.find(b"\n", pos, pos + 12) + 1
+        stated = data[pos:start]
+        size = _SIZES.get(stated)
+        if size is None:
+            size = _size(stated)
+        end = start + size
+        if size < 0 or data[end : end + 2] != b"\r\n":
+            break
+        strings.append(data[start:end])
+        pos = end + 2
+    return strings, pos
+
+
+def _size(header: bytes) -> int:
+    """The size that the header of a bulk string states; -1 if it is none."""
+    found = _is_bulk(header)
+    return int(found[1]) if found else -1
+
+
+def _ids_within(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """The IDs of what looks like the first and the last entry between; empty if nothing does."""
+    first, last = data.find(_OPENING, start, end), data.rfind(_OPENING, start, end)
+    return (_id_at(data, first), _id_at(data, last)) if first >= 0 else (b"", b"")
+
+
+def _id_at(data: bytes, opening: int) -> bytes:
+    start = data.find(b"\n", opening + len(_OPENING)) + 1
+    entry_id = data[start : data.find(b"\r", start, start + 42)]
+    return entry_id if is_id(entry_id) else b""
+
+
+def _ids_of(messages: list[Message]) -> tuple[bytes, bytes]:
+    """The IDs of the first and the last message, empty if there are none."""
+    ids = [message[1] for message in (messages[:1] + messages[-1:])] or [b"", b""]
+    first, last = [each if isinstance(each, bytes) else each.encode("ascii") for each in ids]
+    return first, last
+
+
+def _length(header: bytes, kinds: bytes) -> int:
+    if not _is_header(header) or header[:1] not in kinds:
         raise ProtocolError(f"{excerpt(header)}, expected the length of an XREAD reply's part")
     return int(header[1:])
-
-
-def _show(value: object) -> str:
-    """What to show in an error of a value that may be of any size and depth."""
-    if isinstance(value, bytes):
-        return excerpt(value)
-    if isinstance(value, Map):
-        return f"a map of {len(value)} pairs"
-    if isinstance(value, list):
-        return f"an array of {len(value)} items"
-    return f"{type(value).__name__} {value!r:.60}"

@@ -6,7 +6,7 @@ from .ids import ZERO, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .protocol.xread import Message
+    from .protocol.messages import Message
     from .starts import Name
 
 

@@ -143,6 +143,8 @@ class Driver:
             return
         if data:
             conversation.received(data, monotonic())
+            self._flush()
+            conversation.process()
         elif data is not None:
             conversation.closed()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from .protocol.xread import Message
+    from .protocol.messages import Message
     from .starts import Name
 
     Handed = dict[Name, bytes | str]

@@ -16,7 +16,7 @@ from .ids import number_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .cursors import Cursor
-    from .protocol.xread import Message
+    from .protocol.messages import Message
 
 _id = itemgetter(1)
 _last = itemgetter(-1)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from .cursors import Cursor
     from .options import ConnectionOptions, ReadOptions
-    from .protocol.xread import Message, Reply
+    from .protocol.messages import Message
+    from .protocol.xread import Reply
     from .scripts import Script
     from .starts import Name
 
@@ -48,14 +49,18 @@ class Request:
 
     Attributes:
         asked: The streams that it reads.
+        after: The IDs to read after, one for each.
         sent: When it was sent, in seconds of the caller's clock.
         due: When its reply is due at the latest.
     """
 
-    __slots__ = ("asked", "due", "sent")
+    __slots__ = ("after", "asked", "due", "sent")
 
-    def __init__(self, asked: list[Cursor], sent: float, block: int | None) -> None:
+    def __init__(
+        self, asked: list[Cursor], after: list[bytes], sent: float, block: int | None
+    ) -> None:
         self.asked = asked
+        self.after = after
         self.sent = sent
         self.due = sent + (block or 0) / 1000
 
@@ -100,6 +105,14 @@ class Conversation:
         self._awaited = 0
         self._awaits_hello = False
         self._request: Request | None = None
+        # A read that was sent on a guess of where the reply to `_request` will end, and
+        # how many replies to wrong guesses are still to come.
+        self._guess: Request | None = None
+        self._stale = 0
+        self._right_guesses = 0
+        self._wrong_guesses = 0
+        # The streams that had more entries at the last read, as far as is known.
+        self._full: list[Cursor] = []
         self._heard = 0.0
 
     # What the holder of the connection asks.
@@ -118,9 +131,10 @@ class Conversation:
     def silent_at(self) -> float | None:
         """From when on silence means that the peer is gone; None if nothing is awaited."""
         timeout = self.options.socket_timeout
-        if timeout is None or not (self._awaited or self._request):
+        request = self._request or self._guess
+        if timeout is None or not (self._awaited or request):
             return None
-        due = self._request.due if self._request else self._heard
+        due = request.due if request else self._heard
         return max(due, self._heard) + timeout
 
     def take_outgoing(self) -> bytes:
@@ -143,9 +157,14 @@ class Conversation:
         self._run(self._establish(hello=self._says_hello))
 
     def received(self, data: bytes, now: float) -> None:
-        """Bytes came."""
+        """Bytes came. What is `outgoing` now is to be sent before `process` is called."""
         self._heard = now
         self._values.feed(data)
+        if self._full and self._guess is None and not self._stale:
+            self._guess_on(now)
+
+    def process(self) -> None:
+        """Understand what came."""
         try:
             while self.is_open and self._read_one():
                 pass
@@ -194,13 +213,20 @@ class Conversation:
         Streams with `count` messages or more waiting are left out of it. While any
         messages wait it does not block: its very answer may release them.
         """
+        guess, self._guess = self._guess, None
+        if guess is not None and self._is_right(guess):
+            self._right_guesses += 1
+            self._request = guess
+            return
+        if guess is not None:
+            # Its reply will come first.
+            self._wrong_guesses += 1
+            self._stale += 1
         asked = [cursor for cursor in self.cursors if len(cursor.waiting) < self._count]
+        after = [cursor.fetched for cursor in asked]
         if any(cursor.waiting for cursor in self.cursors):
             block = None
-        keys = [cursor.key for cursor in asked]
-        ids = [cursor.fetched for cursor in asked]
-        self._outgoing.append(encode_xread(keys, ids, count=self._count, block=block))
-        self._request = Request(asked, now, block)
+        self._request = self._send(asked, after, now, block)
 
     # What happens inside.
 
@@ -210,13 +236,52 @@ class Conversation:
         self.abandon()
         self.failure = failure
 
+    def _send(
+        self, asked: list[Cursor], after: list[bytes], now: float, block: int | None
+    ) -> Request:
+        keys = [cursor.key for cursor in asked]
+        self._outgoing.append(encode_xread(keys, after, count=self._count, block=block))
+        return Request(asked, after, now, block)
+
+    def _guess_on(self, now: float) -> None:
+        """Send the next XREAD before the reply to this one was read, while many are full.
+
+        So the server works while this side does. Only where that is safe: all streams
+        are asked, and none can be left with more than `count` messages waiting.
+        """
+        request = self._request
+        if request is None or request.asked != self.cursors:
+            return
+        if self._wrong_guesses > 1 + self._right_guesses // 16:
+            return
+        foreseen = self._replies.foresee([cursor.key for cursor in self._full], self._count)
+        if foreseen is None:
+            return
+        watermark = min(number_of(last) for _, last in foreseen)
+        after = {cursor: cursor.fetched for cursor in request.asked}
+        for cursor, (first, last) in zip(self._full, foreseen, strict=True):
+            if cursor.waiting and number_of(first) > watermark:
+                return
+            after[cursor] = last
+        self._guess = self._send(request.asked, list(after.values()), now, None)
+
+    def _is_right(self, guess: Request) -> bool:
+        """Whether a read sent on a guess is one that can be sent now."""
+        return guess.asked == self.cursors and all(
+            cursor.fetched == after and len(cursor.waiting) <= self._count
+            for cursor, after in zip(guess.asked, guess.after, strict=True)
+        )
+
     def _read_one(self) -> bool:
         """Understand one more value, if it is there."""
-        if self._request is not None and self._script is None:
+        if (self._request is not None or self._stale) and self._script is None:
             reply = self._replies.next_reply()
             if isinstance(reply, NeedData):
                 return False
-            self._understand(reply, self._request)
+            if self._stale:
+                self._stale -= 1
+            elif self._request is not None:
+                self._understand(reply, self._request)
             return True
         value = self._values.next_value()
         if isinstance(value, NeedData):
@@ -247,6 +312,7 @@ class Conversation:
             if messages and (cursor := self._by_name.get(name)) is not None:
                 _take_in(cursor, messages)
                 cursor.complete = len(messages) < self._count
+        self._full = [cursor for cursor in self.cursors if not cursor.complete]
         self.answered = request
 
     def _run(self, script: Script[None]) -> None:
