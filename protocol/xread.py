@@ -37,6 +37,9 @@ _LEARNERS = 64
 
 _is_bulk = re.compile(rb"\$([1-9][0-9]{0,9})\r\n").fullmatch
 _SIZES = {b"$%d\r\n" % size: size for size in range(128)}
+_find_head = re.compile(
+    rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
+).match
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
 _LENGTHS = {b"%d" % length: length for length in range(256)}
@@ -126,13 +129,17 @@ class XreadParser:
         begun = self._blocks or []
         # Where the entries of each stream begin and end: first those that are being read.
         starts, ends = [pos], []
+        # Most of the entries before it need not be searched for the next header.
+        skip = 0
         for key in keys[len(begun) :]:
             header = b"$%d\r\n%b\r\n*%d\r\n" % (len(key), key, count)
-            found = data.find(header, starts[-1])
+            found = data.find(header, starts[-1] + skip)
             if found < 0:
                 return None
             ends.append(found)
             starts.append(found + len(header))
+            learner = self._learners.get(self._names.get(key))
+            skip = 0 if learner is None else learner.entry_size * count * 3 // 4
         ends.append(len(data))
         last_begun = len(begun[-1][1]) if begun and len(starts) == 1 else 0
         if data.count(_OPENING, starts[-1], ends[-1]) + last_begun != count:
@@ -168,15 +175,31 @@ class XreadParser:
             return None
         blocks = self._blocks = []
         for _ in range(_length(header, b"*%")):
-            if header[:1] == b"*" and (line := (yield from self._read_line())) != b"*2":
-                raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
-            name = _name_of((yield from self._read_value()), self._names)
-            count = _length((yield from self._read_line()), b"*")
+            key, count = self._slice_head(header[:1]) or (yield from self._read_head(header[:1]))
+            name = _name_of(key, self._names)
             messages: list[Message] = []
             blocks.append((name, messages))
             yield from self._read_entries(name, messages, count)
         self._blocks = None
         return blocks or None
+
+    def _read_head(self, kind: bytes) -> Generator[NeedData, None, tuple[Value, int]]:
+        """Read what comes before a stream's entries: its key, and how many there are."""
+        if kind == b"*" and (line := (yield from self._read_line())) != b"*2":
+            raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
+        key = yield from self._read_value()
+        return key, _length((yield from self._read_line()), b"*")
+
+    def _slice_head(self, kind: bytes) -> tuple[bytes, int] | None:
+        """Read the same, if it is all there and as servers send it."""
+        found = _find_head(self._buffer.data, self._buffer.pos)
+        if found is None:
+            return None
+        pair, size, key, length = found.groups()
+        if (pair is None) == (kind == b"*") or int(size) != len(key):
+            return None
+        self._buffer.pos = found.end()
+        return key, int(length)
 
     def _read_entries(
         self, name: Any, messages: list[Message], count: int

@@ -36,7 +36,7 @@ class Driver:
         self._is_closed = False
 
     def establish(self) -> None:
-        """Connect, fix "now", and send the first read.
+        """Connect, log in, and fix "now".
 
         Raises:
             RedisError: That cannot be, and failures are to be raised.
@@ -84,8 +84,6 @@ class Driver:
     def _establish(self) -> Batch:
         while self._follower.is_establishing() and not self._is_closed:
             self._exchange()
-        self._follower.read_ahead(monotonic())
-        self._flush()
         return self._follower.batch
 
     def _restart(self) -> Batch:

@@ -127,8 +127,9 @@ class Follower:
         """
         conversation = self.conversation
         if conversation.answered is not None and (batch := self._take_answer(now)).messages:
-            # The next read is on its way while the caller works through this batch.
-            self.read_ahead(now)
+            if conversation.is_idle:
+                # The next read is on its way while the caller works through this batch.
+                conversation.ask(now, self._block_ahead())
             return self._install(batch)
         if conversation.failure is not None:
             return self._hand_over_failure(conversation.failure)
@@ -169,11 +170,6 @@ class Follower:
         if not self.conversation.is_open:
             return self._retry_at
         return self.conversation.silent_at
-
-    def read_ahead(self, now: float) -> None:
-        """Send a read before the caller waits for it, if the conversation is ready."""
-        if self.conversation.is_idle:
-            self.conversation.ask(now, self._block_ahead())
 
     def rewind(self) -> None:
         """Forget what was not handed over: it will be read again.

@@ -20,6 +20,12 @@ def is_temporary(error: ServerError) -> bool:
     return error.code in _TEMPORARY or error.text.startswith(_MAX_CLIENTS)
 
 
+def may_be_one_streams(error: ServerError) -> bool:
+    """Whether the fault may be one stream's, of several that were asked for."""
+    # NOPERM is also what a user gets who may not run the command at all.
+    return error.code in ("WRONGTYPE", "NOPERM") and "'xread'" not in error.text.lower()
+
+
 def refusal(
     error: ServerError, address: str, asked: str, stream: str | bytes | None = None
 ) -> RedisError:

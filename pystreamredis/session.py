@@ -29,7 +29,7 @@ from .protocol import (
     encode_xread,
 )
 from .protocol import ProtocolError as WireError
-from .refusals import refusal
+from .refusals import may_be_one_streams, refusal
 from .scripts import Refused, find_culprit, find_last, greet, wants_hello
 
 TYPE_CHECKING = False
@@ -111,8 +111,8 @@ class Conversation:
         self._stale = 0
         self._right_guesses = 0
         self._wrong_guesses = 0
-        # The streams that had more entries at the last read, as far as is known.
-        self._full: list[Cursor] = []
+        # Whether streams had more entries at the last read, as far as is known.
+        self._expects_more = False
         self._heard = 0.0
 
     # What the holder of the connection asks.
@@ -160,7 +160,7 @@ class Conversation:
         """Bytes came. What is `outgoing` now is to be sent before `process` is called."""
         self._heard = now
         self._values.feed(data)
-        if self._full and self._guess is None and not self._stale:
+        if self._expects_more and self._guess is None and not self._stale:
             self._guess_on(now)
 
     def process(self) -> None:
@@ -254,12 +254,13 @@ class Conversation:
             return
         if self._wrong_guesses > 1 + self._right_guesses // 16:
             return
-        foreseen = self._replies.foresee([cursor.key for cursor in self._full], self._count)
-        if foreseen is None:
+        full = [cursor for cursor in request.asked if not cursor.complete]
+        foreseen = self._replies.foresee([cursor.key for cursor in full], self._count)
+        if not foreseen:
             return
         watermark = min(number_of(last) for _, last in foreseen)
         after = {cursor: cursor.fetched for cursor in request.asked}
-        for cursor, (first, last) in zip(self._full, foreseen, strict=True):
+        for cursor, (first, last) in zip(full, foreseen, strict=True):
             if cursor.waiting and number_of(first) > watermark:
                 return
             after[cursor] = last
@@ -312,7 +313,7 @@ class Conversation:
             if messages and (cursor := self._by_name.get(name)) is not None:
                 _take_in(cursor, messages)
                 cursor.complete = len(messages) < self._count
-        self._full = [cursor for cursor in self.cursors if not cursor.complete]
+        self._expects_more = not all(cursor.complete for cursor in request.asked)
         self.answered = request
 
     def _run(self, script: Script[None]) -> None:
@@ -357,6 +358,8 @@ class Conversation:
         address = self.options.address
         failure = refusal(error, address, "XREAD")
         if isinstance(failure, (ConnectionError, AuthenticationError)):
+            return failure
+        if not may_be_one_streams(error):
             return failure
         key = yield from find_culprit(positions, error)
         return failure if key is None else refusal(error, address, "XREAD", self._names[key])
