@@ -96,6 +96,8 @@ class Redis:
         timeout_response: object = None,
         raise_connection_exceptions: bool = True,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
+        hold: int = 0,
+        on_rewind: str = "keep",
         **named_streams: Start,
     ) -> Streams:
         """Follow streams on this server; see `Streams` for what is given and raised.
@@ -109,6 +111,8 @@ class Redis:
             timeout_response=timeout_response,
             raise_connection_exceptions=raise_connection_exceptions,
             fields=fields,
+            hold=hold,
+            on_rewind=on_rewind,
         )
         return Streams._of(self._connection, reading, streams, named_streams)
 

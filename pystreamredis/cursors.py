@@ -20,10 +20,12 @@ class Cursor:
             "now" is not fixed yet.
         fetched: The ID of the last entry that has come; before the first, the start.
         waiting: Messages that have come and were not released, in ID order.
+        heard: When an entry has come, or when it was looked whether any was missed.
+        told: Of which kind of gap was told since an entry has come.
         complete: Whether the server had no more entries at the last read.
     """
 
-    __slots__ = ("complete", "fetched", "key", "name", "start", "waiting")
+    __slots__ = ("complete", "fetched", "heard", "key", "name", "start", "told", "waiting")
 
     def __init__(self, name: Name, key: bytes, start: bytes | None) -> None:
         self.name = name
@@ -32,9 +34,16 @@ class Cursor:
         self.fetched = start or ZERO
         self.waiting: list[Message] = []
         self.complete = False
+        self.heard = 0.0
+        self.told: str | None = None
 
     def __repr__(self) -> str:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
+
+    def restart(self) -> None:
+        """Follow the stream from its beginning."""
+        self.start = self.fetched = ZERO
+        self.complete = False
 
     def known_up_to(self) -> int | None:
         """The ID, as a number, up to which no entry is unknown; None for up to now."""

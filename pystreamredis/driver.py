@@ -11,6 +11,7 @@ from time import monotonic
 
 from .exceptions import RedisError
 from .handover import Batch
+from .log import warn
 from .transport import Transport, connect
 from .waiting import Waiter, Woken
 
@@ -132,7 +133,7 @@ class Driver:
         if not (
             transport.has_pending() or self._waiter.wait(transport.sock, transport.events, timeout)
         ):
-            conversation.fell_silent(monotonic())
+            self._follower.woke(monotonic())
             return
         try:
             data = transport.receive()
@@ -143,6 +144,8 @@ class Driver:
             conversation.received(data, monotonic())
             self._flush()
             conversation.process()
+            while conversation.notices:
+                warn(conversation.notices.pop(0))
         elif data is not None:
             conversation.closed()
 

@@ -17,6 +17,7 @@ from math import ceil
 from .cursors import Cursor
 from .exceptions import ConnectionError
 from .handover import Batch, Item
+from .hold import Hold
 from .merge import release
 from .session import Conversation
 from .starts import read_start, read_streams
@@ -55,6 +56,7 @@ class Follower:
         self.conversation = Conversation(options, reading, self._cursors)
         self.batch: Batch = Batch([], {})
         self._handed: dict[Name, bytes | str] = {}
+        self._hold = Hold(reading.hold)
         self._began = 0.0
         self._retry_at = 0.0
         # Whether the caller was given a failure, after which it waits before the next try.
@@ -126,9 +128,9 @@ class Follower:
             ValueError: No streams are left.
         """
         conversation = self.conversation
-        if conversation.answered is not None and (batch := self._take_answer(now)).messages:
-            if conversation.is_idle:
-                # The next read is on its way while the caller works through this batch.
+        if (batch := self._release(now)).messages:
+            # The next read is on its way while the caller works through this batch.
+            if conversation.is_idle and not conversation.look_back(now):
                 conversation.ask(now, self._block_ahead())
             return self._install(batch)
         if conversation.failure is not None:
@@ -139,7 +141,8 @@ class Follower:
             return None
         if self._is_over():
             return self._hand_over_timeout()
-        conversation.ask(now, self._block_from(now))
+        if not conversation.look_back(now):
+            conversation.ask(now, self._block_from(now))
         return None
 
     def is_establishing(self) -> bool:
@@ -169,7 +172,14 @@ class Follower:
         """Until when to wait for bytes, or for another try to connect."""
         if not self.conversation.is_open:
             return self._retry_at
-        return self.conversation.silent_at
+        times = [self.conversation.silent_at, self._hold.due_at]
+        return min([time for time in times if time is not None], default=None)
+
+    def woke(self, now: float) -> None:
+        """Nothing came until then."""
+        silent_at = self.conversation.silent_at
+        if silent_at is not None and now >= silent_at:
+            self.conversation.fell_silent(now)
 
     def rewind(self) -> None:
         """Forget what was not handed over: it will be read again.
@@ -192,10 +202,17 @@ class Follower:
         self.batch = batch
         return batch
 
-    def _take_answer(self, now: float) -> Batch:
+    def _release(self, now: float) -> Batch:
+        """Take out what may be handed over since the last read was answered, or held for long."""
         answered, self.conversation.answered = self.conversation.answered, None
-        batch = release(self._cursors)
-        if answered is not None and not batch.messages:
+        if answered is not None:
+            self._hold.arrived(self._cursors, now)
+        elif self._hold.due_at is None:
+            return Batch([], {})
+        # What is held is handed over before a failure is.
+        limit = None if self.conversation.failure else self._hold.limit(now)
+        batch = release(self._cursors, limit)
+        if answered is not None and not batch.messages and self._hold.due_at is None:
             self._found_nothing = answered.sent, now
         return batch
 
@@ -216,7 +233,7 @@ class Follower:
 
     def _is_over(self) -> bool:
         """Whether a read has found nothing for all of the time that the caller would wait."""
-        if self._found_nothing is None or self._reading.block == 0:
+        if self._found_nothing is None or self._reading.block == 0 or self._hold.due_at is not None:
             return False
         sent, answered = self._found_nothing
         if self._reading.block is None:

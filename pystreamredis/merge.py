@@ -26,12 +26,18 @@ def _number(message: Message) -> int:
     return number_of(message[1])
 
 
-def release(cursors: list[Cursor]) -> Batch:
+def release(cursors: list[Cursor], limit: int | None = None) -> Batch:
     """Take out all waiting messages up to the watermark, in ID order.
 
     Equal IDs come in the order of `cursors`.
+
+    Args:
+        cursors: The streams.
+        limit: An ID, as a number, beyond which none is to be taken anyway.
     """
     bounds = [bound for cursor in cursors if (bound := cursor.known_up_to()) is not None]
+    if limit is not None:
+        bounds.append(limit)
     watermark = min(bounds) if bounds else None
     runs = [run for cursor in cursors if cursor.waiting and (run := _take(cursor, watermark))]
     ends = {run[-1][0]: run[-1][1] for run in runs}

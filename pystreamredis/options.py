@@ -16,7 +16,7 @@ _MAX_COUNT = 2**63 - 1  # what the server reads COUNT and BLOCK into
 
 
 class ReadOptions:
-    """How to read and what to hand over: the seed's options, and `fields`.
+    """How to read and what to hand over: the seed's options, `fields` and `hold`.
 
     Raises:
         TypeError: A value is of a wrong type.
@@ -27,6 +27,8 @@ class ReadOptions:
         "block",
         "count",
         "fields",
+        "hold",
+        "on_rewind",
         "raise_connection_exceptions",
         "stop_on_timeout",
         "timeout_response",
@@ -41,6 +43,8 @@ class ReadOptions:
         timeout_response: object,
         raise_connection_exceptions: bool,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any],
+        hold: int,
+        on_rewind: str,
     ) -> None:
         self.count = _integer("count", count, 1, _MAX_COUNT)
         self.block = None if block is None else _integer("block", block, 0, _MAX_COUNT)
@@ -50,6 +54,10 @@ class ReadOptions:
         if not callable(fields):
             raise TypeError(f"fields is {fields!r}, expected a callable that takes pairs")
         self.fields = fields
+        if on_rewind not in ("keep", "restart"):
+            raise ValueError(f"on_rewind is {on_rewind!r}, expected 'keep' or 'restart'")
+        self.on_rewind = on_rewind
+        self.hold = _integer("hold", hold, 0, _MAX_COUNT)
 
 
 class ConnectionOptions:

@@ -141,6 +141,55 @@ def _probes(low: int, high: int) -> list[int]:
     return [low, *powers, *(low + (high - low) * step // 16 for step in range(1, 16))]
 
 
+def look_back(positions: Mapping[bytes, bytes]) -> Script[dict[bytes, Gap]]:
+    """Look whether streams still hold the entries that were read last.
+
+    Args:
+        positions: For each stream the ID of the entry that was read last.
+
+    Returns:
+        The streams of which that can be doubted. A stream that cannot be read at all
+        is none of them: the next read will tell.
+    """
+    ids = [ZERO] * len(positions) + [_previous(position) for position in positions.values()]
+    (reply,) = yield [encode_xread([*positions, *positions], ids, count=1)]
+    if isinstance(reply, ServerError):
+        return {}
+    seen: dict[bytes, list[bytes]] = {key: [] for key in positions}
+    for key, messages in blocks_of(reply, {key: key for key in positions}, _IDS_ONLY) or []:
+        seen[key] += [entry_id for _, entry_id, _ in messages]
+    gaps = {}
+    for key, position in positions.items():
+        numbers = sorted(map(number_of, seen[key]))
+        # The oldest entry alone, and it is older: nothing is at the position or after it.
+        if len(numbers) == 1 and numbers[0] < number_of(position):
+            gaps[key] = Gap("rewound", id_of(numbers[0]))
+        # The oldest entry, and the first from the position on, are both newer.
+        elif numbers and numbers[0] > number_of(position):
+            gaps[key] = Gap("trimmed", id_of(numbers[0]))
+    return gaps
+
+
+class Gap:
+    """What makes it doubtful that nothing was missed.
+
+    Attributes:
+        kind: ``"trimmed"``: the oldest entry is newer than the position; or
+            ``"rewound"``: there are older entries, but none at the position or after it.
+        oldest: The ID of the oldest entry.
+    """
+
+    __slots__ = ("kind", "oldest")
+
+    def __init__(self, kind: str, oldest: bytes) -> None:
+        self.kind = kind
+        self.oldest = oldest
+
+
+def _previous(entry_id: bytes) -> bytes:
+    return id_of(number_of(entry_id) - 1)
+
+
 def find_culprit(positions: Mapping[bytes, bytes], error: ServerError) -> Script[bytes | None]:
     """Find the stream at fault after an XREAD over several was refused as a whole.
 

@@ -30,7 +30,7 @@ from .protocol import (
 )
 from .protocol import ProtocolError as WireError
 from .refusals import may_be_one_streams, refusal
-from .scripts import Refused, find_culprit, find_last, greet, wants_hello
+from .scripts import Gap, Refused, find_culprit, find_last, greet, look_back, wants_hello
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from .protocol.xread import Reply
     from .scripts import Script
     from .starts import Name
+
+
+# After how many seconds without an entry of a stream to look whether it lost any.
+_SILENCE = 30.0
 
 
 class Request:
@@ -70,6 +74,7 @@ class Conversation:
 
     Attributes:
         cursors: The streams that are read over this connection.
+        notices: What is to be logged as a warning.
         failure: What went wrong and was not told yet. After a `ConnectionError`
             the conversation is not open any more.
         answered: The read that was answered last, until someone has taken note.
@@ -82,7 +87,9 @@ class Conversation:
         self.cursors = cursors
         self.failure: RedisError | None = None
         self.answered: Request | None = None
+        self.notices: list[str] = []
         self._count = reading.count
+        self._holds = reading.hold > 0
         self._maker = MessageMaker(
             reading.fields,
             options.encoding if options.decode_responses else None,
@@ -91,6 +98,9 @@ class Conversation:
         # Whether to say HELLO at the next connection: not again right after a server
         # has closed the connection over it.
         self._says_hello = wants_hello(options)
+        self._restarts_rewound = reading.on_rewind == "restart"
+        # When to look next whether any stream is silent for too long.
+        self._look_at = 0.0
         self._reset()
 
     def _reset(self) -> None:
@@ -151,6 +161,7 @@ class Conversation:
         self.is_open = True
         self._heard = now
         for cursor in self.cursors:
+            cursor.heard = now
             self._by_name[cursor.name] = cursor
             self._names[cursor.key] = cursor.name
         self._awaits_hello = self._says_hello
@@ -207,11 +218,26 @@ class Conversation:
         self._says_hello = wants_hello(self.options)
         self._reset()
 
+    def look_back(self, now: float) -> bool:
+        """Before the next read, look after streams that have been silent for long.
+
+        Returns:
+            Whether that has begun; the next read has to wait for it.
+        """
+        if now < self._look_at or self._guess is not None or self._stale:
+            return False
+        self._look_at = now + _SILENCE / 4
+        silent = [cursor for cursor in self.cursors if now - cursor.heard >= _SILENCE]
+        for cursor in silent:
+            cursor.heard = now
+        self._run(self._look_after(silent))
+        return self._script is not None
+
     def ask(self, now: float, block: int | None) -> None:
         """Send the next XREAD.
 
-        Streams with `count` messages or more waiting are left out of it. While any
-        messages wait it does not block: its very answer may release them.
+        Streams with `count` messages or more waiting are left out of it. While messages
+        wait for what other streams hold it does not block: its very answer releases them.
         """
         guess, self._guess = self._guess, None
         if guess is not None and self._is_right(guess):
@@ -224,9 +250,12 @@ class Conversation:
             self._stale += 1
         asked = [cursor for cursor in self.cursors if len(cursor.waiting) < self._count]
         after = [cursor.fetched for cursor in asked]
-        if any(cursor.waiting for cursor in self.cursors):
+        if any(cursor.waiting for cursor in self.cursors) and not all(
+            cursor.complete for cursor in asked
+        ):
             block = None
-        self._request = self._send(asked, after, now, block)
+        if asked:
+            self._request = self._send(asked, after, now, block)
 
     # What happens inside.
 
@@ -250,7 +279,7 @@ class Conversation:
         are asked, and none can be left with more than `count` messages waiting.
         """
         request = self._request
-        if request is None or request.asked != self.cursors:
+        if request is None or request.asked != self.cursors or self._holds:
             return
         if self._wrong_guesses > 1 + self._right_guesses // 16:
             return
@@ -312,8 +341,10 @@ class Conversation:
             # Streams that were discarded since are still in the reply.
             if messages and (cursor := self._by_name.get(name)) is not None:
                 _take_in(cursor, messages)
+                cursor.heard = self._heard
+                cursor.told = None
                 cursor.complete = len(messages) < self._count
-        self._expects_more = not all(cursor.complete for cursor in request.asked)
+        self._expects_more = not all(cursor.complete for cursor in self.cursors)
         self.answered = request
 
     def _run(self, script: Script[None]) -> None:
@@ -333,8 +364,9 @@ class Conversation:
             self._outgoing.extend(commands)
 
     def _establish(self, *, hello: bool) -> Script[None]:
-        """Log in, and fix "now" for the streams that start there."""
+        """Log in, look what was missed meanwhile, and fix "now" where streams start there."""
         yield from greet(self.options, hello=hello)
+        yield from self._look_after(self.cursors)
         starting = {cursor.key: cursor for cursor in self.cursors if cursor.start is None}
         if not starting:
             return
@@ -345,6 +377,21 @@ class Conversation:
             raise failure from None
         for key, cursor in starting.items():
             cursor.start = cursor.fetched = last[key]
+
+    def _look_after(self, cursors: list[Cursor]) -> Script[None]:
+        """Look whether streams have lost entries, and tell of each gap once."""
+        # Of a stream that nothing was read of, nothing can be missed.
+        read = {cursor.key: cursor for cursor in cursors if cursor.fetched != cursor.start}
+        if not read:
+            return
+        gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})
+        for key, gap in gaps.items():
+            cursor = read[key]
+            if cursor.told != gap.kind:
+                cursor.told = gap.kind
+                self.notices.append(_describe(cursor, gap, self.options.address))
+            if gap.kind == "rewound" and self._restarts_rewound and not cursor.waiting:
+                cursor.restart()
 
     def _explain(self, error: ServerError, positions: dict[bytes, bytes]) -> Script[None]:
         """Say why an XREAD was refused; what a retry may mend costs the connection."""
@@ -375,6 +422,21 @@ def _take_in(cursor: Cursor, messages: list[Message]) -> None:
         )
     cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
     cursor.fetched = last
+
+
+def _describe(cursor: Cursor, gap: Gap, address: str) -> str:
+    """Say what is known, and no more."""
+    stream, position, oldest = repr(cursor.name), cursor.fetched.decode(), gap.oldest.decode()
+    if gap.kind == "trimmed":
+        return (
+            f"stream {stream} at {address}: the oldest entry is {oldest} now, newer than the "
+            f"position {position}: it was trimmed, and messages may have been missed"
+        )
+    return (
+        f"stream {stream} at {address}: there are entries from {oldest} on, but none at the "
+        f"position {position} or after it: it may have begun again, and messages may be missed "
+        "until its IDs pass the position"
+    )
 
 
 def _wire(entry_id: bytes | str) -> bytes:

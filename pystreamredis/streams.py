@@ -54,6 +54,11 @@ class Streams:
             either case, in the latter `block` ms later.
         fields: What makes the data of a message of its ``(field, value)`` pairs; `list`
             keeps a field that comes twice.
+        hold: For how long to keep each message back, in ms, so that a message of another
+            stream that comes later with a smaller ID is sorted in.
+        on_rewind: What to do about a stream that seems to have begun again with smaller
+            IDs: ``"keep"`` the position, so that nothing is repeated, or ``"restart"``
+            from its beginning. Either is logged as a warning.
         username: The user to log in as, with `password`.
         password: The password, or a callable that returns it, asked at each connect.
         db: The number of the database.
@@ -99,6 +104,8 @@ class Streams:
         timeout_response: object = None,
         raise_connection_exceptions: bool = True,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
+        hold: int = 0,
+        on_rewind: str = "keep",
         username: str | bytes | None = None,
         password: Password | None = None,
         db: int = 0,
@@ -125,6 +132,8 @@ class Streams:
             timeout_response=timeout_response,
             raise_connection_exceptions=raise_connection_exceptions,
             fields=fields,
+            hold=hold,
+            on_rewind=on_rewind,
         )
         connection = ConnectionOptions(
             host,
