@@ -35,8 +35,10 @@ MAX_DIGITS = 4300
 _is_length = re.compile(rb"0|[1-9][0-9]{0,18}").fullmatch
 _is_integer = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)").fullmatch
 _is_double = re.compile(
-    rb"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?inf|[+-]?nan"
+    rb"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?inf"
 ).fullmatch
+# Before Redis 7.2 this was up to the C library: "-nan", "NAN", "nan(0x8000000000000)".
+_is_nan = re.compile(rb"[+-]?(?:nan|NAN)(?:\([0-9A-Za-z_]*\))?").fullmatch
 
 _UNKNOWN = -1
 """The length of what is streamed (``$?``, ``*?``) until its end comes."""
@@ -284,12 +286,18 @@ def _integer(text: bytes) -> int:
 def _big_number(text: bytes) -> int:
     if not _is_integer(text):
         raise ProtocolError(f"{excerpt(text)}, expected a big number")
-    if len(text) > MAX_DIGITS:
-        raise ProtocolError(f"big number of {len(text)} digits, expected at most {MAX_DIGITS}")
-    return int(text)
+    digits = len(text.lstrip(b"+-"))
+    if digits > MAX_DIGITS:
+        raise ProtocolError(f"big number of {digits} digits, expected at most {MAX_DIGITS}")
+    try:
+        return int(text)
+    except ValueError as error:  # where the program has lowered the limit
+        raise ProtocolError(f"big number of {digits} digits: {error}") from None
 
 
 def _double(text: bytes) -> float:
+    if _is_nan(text):
+        return float("nan")
     if not _is_double(text):
         raise ProtocolError(f"{excerpt(text)}, expected a double")
     return float(text)

@@ -227,7 +227,7 @@ class Pattern:
 
 def _expression(ids: _Column, shapes: Sequence[_Shape]) -> bytes:
     """Write the expression for any one entry of these shapes, or all the rest."""
-    entry_id = rb"\$%b([0-9]{1,20}-[0-9]{1,20})\r\n" % _one_of(ids.likely_lengths(), _LOOK_AHEAD)
+    entry_id = rb"\$%b([0-9]{1,19}-[0-9]{1,19})\r\n" % _one_of(ids.likely_lengths(), _LOOK_AHEAD)
     bodies = [_body(shape, mark=len(shapes) > 1) for shape in shapes]
     return rb"\*2\r\n%b(?:%b)|(.+)" % (entry_id, b"|".join(bodies))
 
@@ -293,7 +293,7 @@ def _make_messages(
     decode = maker.encoding is not None and not from_text
     scope: dict[str, object] = {"fields": maker.fields, "text": maker.text}
     scope["LF"] = "\n" if from_text else b"\n"
-    entry_id = "text(id)" if decode else "id"
+    entry_id = "id.decode('ascii')" if decode else "id"
     source = ""
     for s, shape in enumerate(shapes):
         values = [_value(f"c{s}_{c}", column, decode) for c, column in enumerate(shape.columns)]

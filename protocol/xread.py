@@ -42,7 +42,9 @@ _find_head = re.compile(
 ).match
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
-_LENGTHS = {b"%d" % length: length for length in range(256)}
+_entry = re.compile(rb"\*2\r\n\$[0-9]{1,2}\r\n[0-9]+-[0-9]+\r\n\*([0-9]+)\r\n")
+_find_entry, _find_entries = _entry.match, _entry.findall
+_LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
 
 
@@ -79,7 +81,7 @@ class XreadParser:
         self._learners_by_fields: dict[tuple[bytes, ...], Learner] = {}
         # What was read of a reply that is not all there.
         self._blocks: list[Block] | None = None
-        self._broken: ProtocolError | None = None
+        self._broken: Exception | None = None
 
     def feed(self, data: bytes) -> None:
         """Take in received bytes, any number of them."""
@@ -94,12 +96,14 @@ class XreadParser:
 
         Raises:
             ProtocolError: What was fed is no reply to an XREAD.
+            Exception: What `fields` or the decoding has raised. After either, every
+                later call raises the same again.
         """
         if self._broken is not None:
             raise self._broken
         try:
             return next(self._replies)
-        except ProtocolError as error:
+        except Exception as error:
             self._broken = error
             raise
 
@@ -141,8 +145,10 @@ class XreadParser:
             learner = self._learners.get(self._names.get(key))
             skip = 0 if learner is None else learner.entry_size * count * 3 // 4
         ends.append(len(data))
-        last_begun = len(begun[-1][1]) if begun and len(starts) == 1 else 0
-        if data.count(_OPENING, starts[-1], ends[-1]) + last_begun != count:
+        missing = count
+        if begun and len(starts) == 1:
+            missing -= len(begun[-1][1]) + self._values.is_within_value
+        if _count_entries(data, starts[-1]) != missing:
             return None
         spans = [_ids_within(data, start, end) for start, end in zip(starts, ends, strict=True)]
         reading = [_ids_of(messages) for _, messages in begun]
@@ -257,8 +263,8 @@ class XreadParser:
             return None
         ids, pos = _slice_strings(data, pos + 4, 1)
         end = data.find(b"\r\n", pos, pos + 12)
-        length = _LENGTHS.get(data[pos + 1 : end], -1) if data.startswith(b"*", pos) else -1
-        if length < 0 or length % 2 or not ids or not is_id(ids[0]):
+        length = _LENGTHS.get(data[pos:end], -1) if end >= 0 else -1
+        if length < 0 or not ids or not is_id(ids[0]):
             return None
         items, pos = _slice_strings(data, end + 2, length)
         if len(items) < length:
@@ -298,7 +304,7 @@ def blocks_of(value: Value, names: Mapping[bytes, Any], maker: MessageMaker) -> 
         raise ProtocolError(f"{show(value)}, expected an XREAD reply")
     blocks = []
     for pair in value:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or type(pair[1]) is not list:
+        if type(pair) not in (list, tuple) or len(pair) != 2 or type(pair[1]) is not list:
             raise ProtocolError(f"{show(pair)}, expected a stream of an XREAD reply")
         name = _name_of(pair[0], names)
         blocks.append((name, [maker.message(name, entry) for entry in pair[1]]))
@@ -334,13 +340,28 @@ def _size(header: bytes) -> int:
     return int(found[1]) if found else -1
 
 
+def _count_entries(data: bytes, start: int) -> int:
+    """Count what looks like an entry from there on."""
+    last = _find_entry(data, max(start, data.rfind(_OPENING, start)))
+    if last is None or last[1] == b"2":
+        # The array of a single field opens as an entry does: these have to be told apart.
+        return len(_find_entries(data, start))
+    return data.count(_OPENING, start)
+
+
 def _ids_within(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
     """The IDs of what looks like the first and the last entry between; empty if nothing does."""
     first, last = data.find(_OPENING, start, end), data.rfind(_OPENING, start, end)
-    return (_id_at(data, first), _id_at(data, last)) if first >= 0 else (b"", b"")
+    if first < 0:
+        return b"", b""
+    # The last one may be the array of a single field: then the entry opens before it.
+    last_id = _id_at(data, last) or _id_at(data, data.rfind(_OPENING, start, last))
+    return _id_at(data, first), last_id
 
 
 def _id_at(data: bytes, opening: int) -> bytes:
+    if opening < 0:
+        return b""
     start = data.find(b"\n", opening + len(_OPENING)) + 1
     entry_id = data[start : data.find(b"\r", start, start + 42)]
     return entry_id if is_id(entry_id) else b""

@@ -64,8 +64,17 @@ class Driver:
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
-        if not self._busy.acquire(blocking=False):
+        if self._busy.locked():
             raise RuntimeError("another thread is iterating, expected one at a time")
+        try:
+            # No signal can come between this and its end, as it can in acquire and release.
+            with self._busy:
+                return self._safely(work)
+        finally:
+            if self._is_closed:
+                self._dispose()
+
+    def _safely(self, work: Callable[[], Batch]) -> Batch:
         try:
             return work()
         except RedisError:
@@ -77,10 +86,6 @@ class Driver:
             self._disconnect()
             self._follower.rewind()
             raise
-        finally:
-            self._busy.release()
-            if self._is_closed:
-                self._dispose()
 
     def _establish(self) -> Batch:
         while self._follower.is_establishing() and not self._is_closed:
@@ -166,7 +171,8 @@ class Driver:
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""
-        if self._busy.acquire(blocking=False):
+        if self._busy.locked():
+            return
+        with self._busy:
             self._disconnect()
             self._waiter.close()
-            self._busy.release()

@@ -115,6 +115,8 @@ class Follower:
 
     def begin_wait(self, now: float) -> None:
         """The caller asks for a message, and none is in hand."""
+        # The messages handed over need not be held while the next ones come in.
+        self._install(Batch([], {}))
         self._began = now
         if self._has_returned_failure:
             self._has_returned_failure = False

@@ -157,10 +157,17 @@ class ConnectionOptions:
         return password
 
     def encode(self, name: str | bytes) -> bytes:
-        """The key that a stream's name is on the wire."""
+        """The key that a stream's name is on the wire.
+
+        Raises:
+            ValueError: The name cannot be encoded.
+        """
         if isinstance(name, bytes):
             return name
-        return name.encode(self.encoding, self.encoding_errors)
+        try:
+            return name.encode(self.encoding, self.encoding_errors)
+        except UnicodeError as error:
+            raise ValueError(f"stream {name!r}: its name cannot be encoded: {error}") from None
 
 
 def _ssl_context(

@@ -65,7 +65,8 @@ def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes |
     try:
         return _read(start)
     except (ValueError, TypeError) as error:
-        text = f"stream {name!r}: start {start!r}: {error}; {_EXPECTED}{_meant(name, options)}"
+        shown = "(not shown)" if _is_secret(name) else f"{start!r}: {error}"
+        text = f"stream {name!r}: start {shown}; {_EXPECTED}{_meant(name, options)}"
         raise type(error)(text) from None
 
 
@@ -95,6 +96,11 @@ def _read_datetime(start: object) -> bytes:
         raise ValueError("it is a naive datetime, which is no point in time without its zone")
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     return before((start - epoch) // timedelta(milliseconds=1))
+
+
+def _is_secret(name: Name) -> bool:
+    """Whether a start value may be a password, given under a misspelt keyword."""
+    return isinstance(name, str) and bool(_meant(name.lower(), ["password"]))
 
 
 def _meant(name: Name, options: Iterable[str]) -> str:

@@ -168,7 +168,6 @@ class Streams:
         self._follower = Follower(connection, reading, _KEYWORDS)
         if not self._follower.add(streams, named_streams):
             raise ValueError("no streams are given, expected one at least")
-        self._iterator = self._follower.batch.iterator
         self._driver = Driver(self._follower)
         try:
             self._driver.establish()
@@ -190,7 +189,7 @@ class Streams:
         return self
 
     @classmethod
-    def from_url(cls, /, url: str, streams: StreamsArgument | None = None, **options: Any) -> Self:
+    def from_url(cls, url: str, /, streams: StreamsArgument | None = None, **options: Any) -> Self:
         """Follow streams on the server that a URL names.
 
         Args:
@@ -219,7 +218,7 @@ class Streams:
         return chain.from_iterable(self._pieces())
 
     def __next__(self) -> Any:
-        for message in self._iterator:
+        for message in self._follower.batch.iterator:
             return message
         driver = self._driver
         if driver is None:
@@ -227,8 +226,10 @@ class Streams:
         batch = driver.next_batch()
         if self._driver is None:
             batch.withdraw()
-        self._iterator = batch.iterator
-        return next(batch.iterator)
+        # Not by a call of next(), after whose return a signal can come.
+        for message in batch.iterator:
+            return message
+        raise StopIteration
 
     def __enter__(self) -> Self:
         return self
@@ -271,7 +272,6 @@ class Streams:
         Names that are not followed are passed over.
         """
         self._follower.discard(names)
-        self._iterator = self._follower.batch.iterator
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread, and disconnect.
@@ -290,7 +290,7 @@ class Streams:
         be asked again, which is to go on; after one of their source it is at its end.
         """
         while True:
-            yield self._iterator
+            yield self._follower.batch.iterator
             first = _First(self)
             yield first
             if not first.is_taken:
@@ -312,7 +312,7 @@ class _First:
     def __next__(self) -> Any:
         if self.is_taken:
             raise StopIteration
-        message = next(self._streams)
+        message = self._streams.__next__()
         self.is_taken = True
         return message
 

@@ -32,6 +32,9 @@ def parse_url(url: str) -> dict[str, Any]:
         port = parts.port
     except ValueError:
         raise ValueError("url: its host or port cannot be read, expected host:port") from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        # What stands there may be a part of the password: it is not to be shown.
+        raise ValueError("url: '@' behind the address, expected '%40' there and in passwords")
     options: dict[str, Any] = {}
     if parts.scheme == "unix":
         options["unix_socket_path"] = unquote(parts.netloc.rpartition("@")[2] + parts.path)
