@@ -27,6 +27,11 @@ class Buffer:
         self._missing = 0
         self._awaits_line = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that came was taken."""
+        return self.pos == len(self.data) and not self._pieces
+
     def __len__(self) -> int:
         return len(self.data) - self.pos + sum(map(len, self._pieces))
 

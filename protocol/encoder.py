@@ -26,9 +26,12 @@ def encode_command(*arguments: bytes | str | int) -> bytes:
 
 def encode_strings(strings: Sequence[bytes]) -> bytes:
     """Encode one command whose arguments are bytes already."""
-    parts = [b"*%d\r\n" % len(strings)]
-    parts.extend([b"$%d\r\n%b\r\n" % (len(string), string) for string in strings])
-    return b"".join(parts)
+    return b"*%d\r\n" % len(strings) + encode_bulks(strings)
+
+
+def encode_bulks(strings: Iterable[bytes]) -> bytes:
+    """Encode bulk strings, one after the other."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(string), string) for string in strings])
 
 
 def encode_xread(
@@ -49,6 +52,11 @@ def encode_xread(
 
     Source: https://redis.io/docs/latest/commands/xread/
     """
+    return encode_xread_head(list(keys), count=count, block=block) + encode_bulks(ids)
+
+
+def encode_xread_head(keys: Sequence[bytes], *, count: int | None, block: int | None) -> bytes:
+    """Encode an XREAD up to its IDs, which `encode_bulks` encodes: one for each key."""
     strings = [b"XREAD"]
     if count is not None:
         strings += b"COUNT", b"%d" % count
@@ -56,8 +64,7 @@ def encode_xread(
         strings += b"BLOCK", b"%d" % block
     strings.append(b"STREAMS")
     strings.extend(keys)
-    strings.extend(ids)
-    return encode_strings(strings)
+    return b"*%d\r\n" % (len(strings) + len(keys)) + encode_bulks(strings)
 
 
 def _to_bytes(argument: object) -> bytes:

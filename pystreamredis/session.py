@@ -26,7 +26,8 @@ from .protocol import (
     Push,
     ServerError,
     XreadParser,
-    encode_xread,
+    encode_bulks,
+    encode_xread_head,
 )
 from .protocol import ProtocolError as WireError
 from .refusals import may_be_one_streams, refusal
@@ -106,6 +107,9 @@ class Conversation:
     def _reset(self) -> None:
         self.is_open = False
         self._outgoing: list[bytes] = []
+        # What a read begins with: mostly the same streams as in the one before.
+        self._head = b""
+        self._head_of: tuple[list[Cursor], int | None] = [], None
         self._by_name: dict[Name, Cursor] = {}
         self._names: dict[bytes, Name] = {}
         self._values = Parser()
@@ -149,6 +153,8 @@ class Conversation:
 
     def take_outgoing(self) -> bytes:
         """Take out the bytes to send."""
+        if not self._outgoing:
+            return b""
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         return data
@@ -177,7 +183,7 @@ class Conversation:
     def process(self) -> None:
         """Understand what came."""
         try:
-            while self.is_open and self._read_one():
+            while self.is_open and not self._values.buffer.is_empty and self._read_one():
                 pass
         except WireError as error:
             self._fail(ProtocolError(f"{self.options.address} sent {error}"), error)
@@ -268,8 +274,11 @@ class Conversation:
     def _send(
         self, asked: list[Cursor], after: list[bytes], now: float, block: int | None
     ) -> Request:
-        keys = [cursor.key for cursor in asked]
-        self._outgoing.append(encode_xread(keys, after, count=self._count, block=block))
+        if self._head_of != (asked, block):
+            keys = [cursor.key for cursor in asked]
+            self._head_of = asked, block
+            self._head = encode_xread_head(keys, count=self._count, block=block)
+        self._outgoing.append(self._head + encode_bulks(after))
         return Request(asked, after, now, block)
 
     def _guess_on(self, now: float) -> None:

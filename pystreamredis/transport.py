@@ -40,6 +40,8 @@ class Transport:
         self.sock = sock
         self._would_block = would_block
         self._unsent = b""
+        # Made once: to allocate as much for each call takes longer than to copy what came.
+        self._received = memoryview(bytearray(_CHUNK))
 
     @property
     def events(self) -> int:
@@ -53,9 +55,10 @@ class Transport:
     def receive(self) -> bytes | None:
         """Take in what has come: b"" at the end of the stream, None if nothing is there."""
         try:
-            return self.sock.recv(_CHUNK)
+            size = self.sock.recv_into(self._received)
         except self._would_block:
             return None
+        return bytes(self._received[:size])
 
     def send(self, data: bytes = b"") -> None:
         """Send, after what is unsent yet; what the kernel does not take is kept."""

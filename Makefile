@@ -1,0 +1,64 @@
+# Everything is installed into .venv, which is made at need. `make help` lists the targets.
+
+PYTHON ?= python3
+URL ?=
+ARGS ?=
+
+VENV = .venv
+RUN = $(VENV)/bin/python
+INSTALL = -m pip install --quiet --disable-pip-version-check
+
+.NOTPARALLEL:
+.PHONY: help demo server test lint bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
+
+demo: $(VENV)/.demo ## follow four streams for ten seconds; URL=redis://... on your server
+	@$(RUN) examples/demo.py '$(URL)'
+
+server: $(VENV)/.demo ## run an embedded server at localhost:6379 until Ctrl-C
+	@$(RUN) examples/embedded_server.py
+
+test: $(VENV)/.test ## run the tests; ARGS=... goes to pytest
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.lint ## check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
+	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps: each says that its extra is installed as pyproject.toml has it.
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("this is Python %s, \
+	expected 3.10 or later: make PYTHON=/path/to/python3" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)-bench/.bench: pyproject.toml benchmarks/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python $(INSTALL) -e .
+	@# One by one: a peer that is not to be had voids its own row alone.
+	while read -r peer; do $(VENV)-bench/bin/python $(INSTALL) "$$peer" || \
+	    echo "not installed: $$peer"; done < benchmarks/peers.txt
+	@touch $@
