@@ -40,6 +40,11 @@ class Cursor:
     def __repr__(self) -> str:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
 
+    @property
+    def has_read(self) -> bool:
+        """Whether an entry has come."""
+        return self.start is not None and self.fetched != self.start
+
     def restart(self) -> None:
         """Follow the stream from its beginning."""
         self.start = self.fetched = ZERO

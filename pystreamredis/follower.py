@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .exceptions import RedisError
     from .options import ConnectionOptions, ReadOptions
+    from .session import Request
     from .starts import Name, Start, StreamsArgument
 
 # How long one XREAD blocks at most, in ms: a peer that is dead is found out no later
@@ -61,8 +62,12 @@ class Follower:
         self._retry_at = 0.0
         # Whether the caller was given a failure, after which it waits before the next try.
         self._has_returned_failure = False
-        # When the last read that found nothing was sent, and when it was answered.
-        self._found_nothing: tuple[float, float] | None = None
+        # The last read that was sent while the caller waits.
+        self._asked: Request | None = None
+        # The last read that found nothing, and when it was answered.
+        self._found_nothing: tuple[Request, float] | None = None
+        # Whether other streams are followed than at the last read.
+        self._has_discarded = False
 
     def __repr__(self) -> str:
         return f"of {len(self._cursors)} streams at {self._options.address}"
@@ -94,6 +99,8 @@ class Follower:
         keys = {self._options.encode(name) for name in names}
         dropped = {cursor.name for cursor in self._cursors if cursor.key in keys}
         self._cursors[:] = [cursor for cursor in self._cursors if cursor.key not in keys]
+        # Those that it has held back may be handed over now.
+        self._has_discarded = True
         rest = self.batch.withdraw()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
@@ -118,6 +125,7 @@ class Follower:
         # The messages handed over need not be held while the next ones come in.
         self._install(Batch([], {}))
         self._began = now
+        self._asked = None
         if self._has_returned_failure:
             self._has_returned_failure = False
             self._retry_at = now + self._pause() / 1000
@@ -130,6 +138,8 @@ class Follower:
             ValueError: No streams are left.
         """
         conversation = self.conversation
+        # Bytes may have come with those before that only now can be understood.
+        conversation.process()
         if (batch := self._release(now)).messages:
             # The next read is on its way while the caller works through this batch.
             if conversation.is_idle and not conversation.look_back(now):
@@ -144,7 +154,7 @@ class Follower:
         if self._is_over():
             return self._hand_over_timeout()
         if not conversation.look_back(now):
-            conversation.ask(now, self._block_from(now))
+            self._asked = conversation.ask(now, self._block_from(now))
         return None
 
     def is_establishing(self) -> bool:
@@ -209,13 +219,14 @@ class Follower:
         answered, self.conversation.answered = self.conversation.answered, None
         if answered is not None:
             self._hold.arrived(self._cursors, now)
-        elif self._hold.due_at is None:
+        elif self._hold.due_at is None and not self._has_discarded:
             return Batch([], {})
+        self._has_discarded = False
         # What is held is handed over before a failure is.
         limit = None if self.conversation.failure else self._hold.limit(now)
         batch = release(self._cursors, limit)
         if answered is not None and not batch.messages and self._hold.due_at is None:
-            self._found_nothing = answered.sent, now
+            self._found_nothing = answered, now
         return batch
 
     def _hand_over_failure(self, failure: RedisError) -> Batch:
@@ -237,17 +248,21 @@ class Follower:
         """Whether a read has found nothing for all of the time that the caller would wait."""
         if self._found_nothing is None or self._reading.block == 0 or self._hold.due_at is not None:
             return False
-        sent, answered = self._found_nothing
+        request, answered = self._found_nothing
         if self._reading.block is None:
-            return sent >= self._began
+            return request is self._asked
         return answered >= self._began + self._reading.block / 1000
 
     def _block_from(self, now: float) -> int | None:
         """How long a read may block while the caller waits, in ms."""
         block = self._reading.block
-        if not block:
+        until = self._began + (block or 0) / 1000
+        if self._hold.due_at is not None:
+            # Nothing is over before what is held was handed over.
+            until = max(until, self._hold.due_at)
+        elif not block:
             return self._block_ahead()
-        return min(_SLICE, max(1, ceil((self._began - now) * 1000 + block)))
+        return min(_SLICE, max(1, ceil((until - now) * 1000)))
 
     def _block_ahead(self) -> int | None:
         """How long a read may block that is sent ahead, in ms."""

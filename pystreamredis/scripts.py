@@ -56,7 +56,7 @@ def greet(options: ConnectionOptions, *, hello: bool) -> Script[None]:
     replies = yield list(commands.values())
     for asked, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ServerError):
-            raise refusal(reply, options.address, asked)
+            raise refusal(_without(password, reply), options.address, asked)
 
 
 def wants_hello(options: ConnectionOptions) -> bool:
@@ -75,8 +75,16 @@ def _hello(options: ConnectionOptions, password: str | bytes | None) -> Script[b
     if not isinstance(reply, ServerError):
         return False
     if is_temporary(reply) or reply.code in _NOT_ABOUT_HELLO:
-        raise refusal(reply, options.address, "HELLO")
+        raise refusal(_without(password, reply), options.address, "HELLO")
     return True
+
+
+def _without(password: str | bytes | None, error: ServerError) -> ServerError:
+    """Take the password out of an error: servers repeat commands that they do not know."""
+    text = error.text.partition(" with args beginning")[0]
+    if isinstance(password, bytes):
+        password = password.decode("utf-8", "surrogateescape")
+    return ServerError(text.replace(password, "(not shown)") if password else text)
 
 
 def find_last(keys: list[bytes]) -> Script[dict[bytes, bytes]]:

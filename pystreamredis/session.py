@@ -55,18 +55,16 @@ class Request:
     Attributes:
         asked: The streams that it reads.
         after: The IDs to read after, one for each.
-        sent: When it was sent, in seconds of the caller's clock.
-        due: When its reply is due at the latest.
+        due: When its reply is due at the latest, in seconds of the caller's clock.
     """
 
-    __slots__ = ("after", "asked", "due", "sent")
+    __slots__ = ("after", "asked", "due")
 
     def __init__(
         self, asked: list[Cursor], after: list[bytes], sent: float, block: int | None
     ) -> None:
         self.asked = asked
         self.after = after
-        self.sent = sent
         self.due = sent + (block or 0) / 1000
 
 
@@ -239,17 +237,20 @@ class Conversation:
         self._run(self._look_after(silent))
         return self._script is not None
 
-    def ask(self, now: float, block: int | None) -> None:
+    def ask(self, now: float, block: int | None) -> Request | None:
         """Send the next XREAD.
 
         Streams with `count` messages or more waiting are left out of it. While messages
         wait for what other streams hold it does not block: its very answer releases them.
+
+        Returns:
+            What was sent; None if there is nothing to ask, or a read on its way already.
         """
         guess, self._guess = self._guess, None
         if guess is not None and self._is_right(guess):
             self._right_guesses += 1
             self._request = guess
-            return
+            return None
         if guess is not None:
             # Its reply will come first.
             self._wrong_guesses += 1
@@ -262,6 +263,7 @@ class Conversation:
             block = None
         if asked:
             self._request = self._send(asked, after, now, block)
+        return self._request
 
     # What happens inside.
 
@@ -322,6 +324,9 @@ class Conversation:
             elif self._request is not None:
                 self._understand(reply, self._request)
             return True
+        if self._guess is not None:
+            # What comes next may be the answer to it, if it turns out to be right.
+            return False
         value = self._values.next_value()
         if isinstance(value, NeedData):
             return False
@@ -390,7 +395,7 @@ class Conversation:
     def _look_after(self, cursors: list[Cursor]) -> Script[None]:
         """Look whether streams have lost entries, and tell of each gap once."""
         # Of a stream that nothing was read of, nothing can be missed.
-        read = {cursor.key: cursor for cursor in cursors if cursor.fetched != cursor.start}
+        read = {cursor.key: cursor for cursor in cursors if cursor.has_read}
         if not read:
             return
         gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+    from urllib.parse import SplitResult
 
 _EXPECTED = "expected redis://, rediss:// or unix://"
 
@@ -23,25 +24,16 @@ def parse_url(url: str) -> dict[str, Any]:
             The text never has the URL itself, which may hold a password.
     """
     # Imported where it is used: importing the package is to stay cheap.
-    from urllib.parse import parse_qsl, unquote, urlsplit
+    from urllib.parse import parse_qsl, unquote
 
-    if not isinstance(url, str):
-        raise TypeError(f"url is {type(url).__name__}, expected str")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("url: its host or port cannot be read, expected host:port") from None
-    if "@" in parts.path + parts.query + parts.fragment:
-        # What stands there may be a part of the password: it is not to be shown.
-        raise ValueError("url: '@' behind the address, expected '%40' there and in passwords")
+    parts = _split(url)
     options: dict[str, Any] = {}
     if parts.scheme == "unix":
         options["unix_socket_path"] = unquote(parts.netloc.rpartition("@")[2] + parts.path)
         if not options["unix_socket_path"]:
             raise ValueError("url: unix:// without a path, expected unix:///path/of/socket")
     elif parts.scheme in ("redis", "rediss"):
-        options |= _read_tcp(parts.scheme, parts.hostname, port, unquote(parts.path))
+        options |= _read_tcp(parts.scheme, parts.hostname, parts.port, unquote(parts.path))
     else:
         raise ValueError(f"url: scheme {parts.scheme!r}, {_EXPECTED}")
     if parts.username:
@@ -50,7 +42,26 @@ def parse_url(url: str) -> dict[str, Any]:
         options["password"] = unquote(parts.password)
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         options[name] = _read_parameter(name, text)
+    if not options.get("ssl", True) and parts.scheme == "rediss":
+        raise ValueError("url: rediss:// with ssl=false, expected one or the other")
     return options
+
+
+def _split(url: str) -> SplitResult:
+    """Take the URL apart; what cannot be is not shown, since it may hold a password."""
+    from urllib.parse import urlsplit
+
+    if not isinstance(url, str):
+        raise TypeError(f"url is {type(url).__name__}, expected str")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which is read only now
+    except ValueError:
+        raise ValueError("url: its host or port cannot be read, expected host:port") from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        # What stands there may be a part of the password: it is not to be shown.
+        raise ValueError("url: '@' behind the address, expected '%40' there and in passwords")
+    return parts
 
 
 def _read_tcp(scheme: str, host: str | None, port: int | None, path: str) -> dict[str, Any]:
@@ -75,6 +86,8 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "db": int,
     "protocol": int,
     "client_name": str,
+    "unix_socket_path": str,
+    "ssl": _boolean,
     "ssl_ca_certs": str,
     "ssl_certfile": str,
     "ssl_keyfile": str,
