@@ -5,7 +5,7 @@ an incremental parser of XREAD replies. All of it is usable by itself: nothing i
 here imports another module of pystreamredis.
 """
 
-from .encoder import encode_bulks, encode_command, encode_xread, encode_xread_head
+from .encoder import encode_command, encode_xread
 from .errors import ProtocolError
 from .messages import MessageMaker
 from .parser import Parser
@@ -25,8 +25,6 @@ __all__ = [
     "VerbatimString",
     "XreadParser",
     "blocks_of",
-    "encode_bulks",
     "encode_command",
     "encode_xread",
-    "encode_xread_head",
 ]

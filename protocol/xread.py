@@ -61,6 +61,8 @@ class XreadParser:
         names: For each key that may come in a reply, the name to put in messages.
             It is looked up each time, so it may be changed between two replies.
         maker: In which form messages are made.
+        max_entries: How many entries of a stream may come in a reply: the COUNT that was
+            asked for. None is for any number.
         values: The parser of whole values that is used for what is no entries, if
             replies to other commands come over the same connection.
     """
@@ -69,9 +71,11 @@ class XreadParser:
         self,
         names: Mapping[bytes, Any],
         maker: MessageMaker | None = None,
+        max_entries: int | None = None,
         values: Parser | None = None,
     ) -> None:
         self._names = names
+        self._max_entries = max_entries
         self._maker = maker or MessageMaker()
         self._values = values or Parser()
         self._buffer = self._values.buffer
@@ -131,6 +135,8 @@ class XreadParser:
         self._buffer.join()
         data, pos = self._buffer.data, self._buffer.pos
         begun = self._blocks or []
+        if [name for name, _ in begun] != [self._names.get(key) for key in keys[: len(begun)]]:
+            return None
         # Where the entries of each stream begin and end: first those that are being read.
         starts, ends = [pos], []
         # Most of the entries before it need not be searched for the next header.
@@ -183,6 +189,11 @@ class XreadParser:
         for _ in range(_length(header, b"*%")):
             key, count = self._slice_head(header[:1]) or (yield from self._read_head(header[:1]))
             name = _name_of(key, self._names)
+            if self._max_entries is not None and count > self._max_entries:
+                raise ProtocolError(
+                    f"{count} entries of stream {excerpt(key)}, "
+                    f"expected at most {self._max_entries}, which were asked for"
+                )
             messages: list[Message] = []
             blocks.append((name, messages))
             yield from self._read_entries(name, messages, count)

@@ -225,7 +225,9 @@ class Follower:
         # What is held is handed over before a failure is.
         limit = None if self.conversation.failure else self._hold.limit(now)
         batch = release(self._cursors, limit)
-        if answered is not None and not batch.messages and self._hold.due_at is None:
+        if answered is None or batch.messages or self._hold.due_at is not None:
+            return batch
+        if len(answered.asked) == len(self._cursors):
             self._found_nothing = answered, now
         return batch
 

@@ -8,13 +8,17 @@ all streams may be handed over; what lies beyond waits for the next read.
 from __future__ import annotations
 
 from bisect import bisect_right
-from operator import itemgetter
+from itertools import islice
+from operator import itemgetter, lt
 
 from .handover import Batch
 from .ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from .cursors import Cursor
     from .protocol.messages import Message
 
@@ -56,11 +60,7 @@ def _take(cursor: Cursor, watermark: int | None) -> list[Message]:
 
 
 def _sorted(runs: list[list[Message]]) -> list[Message]:
-    """Merge runs that are in order each. Sorting finds the runs again, in C.
-
-    IDs compare as bytes like numbers where they are equally long and so are their
-    ms: the keys below are the cheapest ones that are right.
-    """
+    """Merge runs that are in order each. Sorting finds the runs again, in C."""
     batch = [message for run in runs for message in run]
     # Within a run the IDs grow, and with them the number of their ms' digits.
     dashes = {_dash(message[1]) for run in runs for message in (run[0], run[-1])}
@@ -72,9 +72,31 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
     if len(set(lengths)) <= 1:
         batch.sort(key=_id)
         return batch
-    # Equal ms, then the shorter sequence, then the sequence; then as they came.
-    ms = map(itemgetter(slice(dashes.pop())), ids)
-    return list(map(_last, sorted(zip(ms, lengths, ids, range(len(batch)), batch, strict=True))))
+    keys = _keys(ids, lengths, dashes.pop())
+    return list(map(_last, sorted(zip(keys, range(len(batch)), batch, strict=True))))
+
+
+def are_in_order(messages: list[Message]) -> bool:
+    """Whether each message's ID is larger than the one before."""
+    ids = list(map(_id, messages))
+    lengths = list(map(len, ids))
+    dash = _dash(ids[0])
+    if dash != _dash(ids[-1]):
+        keys: list[Any] = list(map(_number, messages))
+    elif len(set(lengths)) == 1:
+        keys = ids
+    else:
+        keys = list(_keys(ids, lengths, dash))
+    return all(map(lt, keys, islice(keys, 1, None)))
+
+
+def _keys(ids: list[Any], lengths: list[int], dash: int) -> Iterable[tuple[Any, int, Any]]:
+    """Make keys that compare as IDs do, where all of these have equally long ms.
+
+    Equally long numbers compare as text does: so the ms; where these are equal, the
+    length, which is the sequence's; and then the sequence. Made and compared in C.
+    """
+    return zip(map(itemgetter(slice(dash)), ids), lengths, ids, strict=True)
 
 
 def _dash(entry_id: bytes | str) -> int:

@@ -8,7 +8,14 @@ what went wrong. Whoever holds the connection drives it.
 from __future__ import annotations
 
 from .ids import ZERO, id_of, number_of
-from .protocol import MessageMaker, ServerError, blocks_of, encode_command, encode_xread
+from .protocol import (
+    MessageMaker,
+    ProtocolError,
+    ServerError,
+    blocks_of,
+    encode_command,
+    encode_xread,
+)
 from .refusals import is_temporary, refusal
 
 TYPE_CHECKING = False
@@ -23,6 +30,10 @@ if TYPE_CHECKING:
 
 # Refusals of HELLO that are about this client, not about HELLO being unknown.
 _NOT_ABOUT_HELLO = frozenset({"NOAUTH", "WRONGPASS", "DENIED", "NOPERM"})
+
+# In how many rounds a last ID must be found: sixteen times nearer in each, some dozen
+# are enough, unless what is sent makes no sense.
+_MAX_ROUNDS = 100
 
 # Of an entry only its ID is wanted here.
 _IDS_ONLY = MessageMaker(fields=lambda _: None)
@@ -119,8 +130,10 @@ def _search(low: dict[bytes, bytes]) -> Script[dict[bytes, bytes]]:
     known, so that the search is over when that read finds nothing.
     """
     high = dict.fromkeys(low, 2**128 - 1)
-    found = {}
-    while low:
+    found: dict[bytes, bytes] = {}
+    for _ in range(_MAX_ROUNDS):
+        if not low:
+            return found
         probes = {key: _probes(number_of(low[key]), high[key]) for key in low}
         rounds = list(zip(*probes.values(), strict=True))
         replies = yield [encode_xread(probes, map(id_of, ids), count=1) for ids in rounds]
@@ -129,6 +142,10 @@ def _search(low: dict[bytes, bytes]) -> Script[dict[bytes, bytes]]:
                 raise Refused(reply)
             later = _ids_in(reply, probes)
             for key, after in zip(probes, ids, strict=True):
+                if key in later and number_of(later[key]) <= after:
+                    raise ProtocolError(
+                        f"entry {later[key]!r}, expected one after {id_of(after)!r}"
+                    )
                 if key in later:
                     low[key] = max(low[key], later[key], key=number_of)
                 else:
@@ -136,7 +153,7 @@ def _search(low: dict[bytes, bytes]) -> Script[dict[bytes, bytes]]:
         for key in probes:
             if high[key] <= number_of(low[key]):
                 found[key] = low.pop(key)
-    return found
+    raise ProtocolError(f"another entry of {list(low)!r:.60} in each of {_MAX_ROUNDS} answers")
 
 
 def _probes(low: int, high: int) -> list[int]:
@@ -158,9 +175,14 @@ def look_back(positions: Mapping[bytes, bytes]) -> Script[dict[bytes, Gap]]:
     Returns:
         The streams of which that can be doubted. A stream that cannot be read at all
         is none of them: the next read will tell.
+
+    Raises:
+        Refused: The server refuses for now.
     """
     ids = [ZERO] * len(positions) + [_previous(position) for position in positions.values()]
     (reply,) = yield [encode_xread([*positions, *positions], ids, count=1)]
+    if isinstance(reply, ServerError) and is_temporary(reply):
+        raise Refused(reply)
     if isinstance(reply, ServerError):
         return {}
     seen: dict[bytes, list[bytes]] = {key: [] for key in positions}

@@ -19,6 +19,7 @@ from .exceptions import (
     TimeoutError,
 )
 from .ids import ZERO, number_of
+from .merge import are_in_order
 from .protocol import (
     MessageMaker,
     NeedData,
@@ -26,10 +27,9 @@ from .protocol import (
     Push,
     ServerError,
     XreadParser,
-    encode_bulks,
-    encode_xread_head,
 )
 from .protocol import ProtocolError as WireError
+from .protocol.encoder import encode_bulks, encode_xread_head
 from .refusals import may_be_one_streams, refusal
 from .scripts import Gap, Refused, find_culprit, find_last, greet, look_back, wants_hello
 
@@ -111,7 +111,9 @@ class Conversation:
         self._by_name: dict[Name, Cursor] = {}
         self._names: dict[bytes, Name] = {}
         self._values = Parser()
-        self._replies = XreadParser(self._names, self._maker, self._values)
+        self._replies = XreadParser(
+            self._names, self._maker, max_entries=self._count, values=self._values
+        )
         self._script: Script[None] | None = None
         self._script_replies: list[Any] = []
         self._awaited = 0
@@ -125,6 +127,8 @@ class Conversation:
         self._wrong_guesses = 0
         # Whether streams had more entries at the last read, as far as is known.
         self._expects_more = False
+        # When the last bytes came, and the last that were of an awaited reply.
+        self._arrived = 0.0
         self._heard = 0.0
 
     # What the holder of the connection asks.
@@ -173,7 +177,7 @@ class Conversation:
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes came. What is `outgoing` now is to be sent before `process` is called."""
-        self._heard = now
+        self._arrived = now
         self._values.feed(data)
         if self._expects_more and self._guess is None and not self._stale:
             self._guess_on(now)
@@ -183,6 +187,9 @@ class Conversation:
         try:
             while self.is_open and not self._values.buffer.is_empty and self._read_one():
                 pass
+            # Pushes are no answer, however many come.
+            if self._replies.expecting() is not None:
+                self._heard = self._arrived
         except WireError as error:
             self._fail(ProtocolError(f"{self.options.address} sent {error}"), error)
 
@@ -319,6 +326,7 @@ class Conversation:
             reply = self._replies.next_reply()
             if isinstance(reply, NeedData):
                 return False
+            self._heard = self._arrived
             if self._stale:
                 self._stale -= 1
             elif self._request is not None:
@@ -335,6 +343,7 @@ class Conversation:
         if self._script is None:
             raise WireError("a reply that nobody asked for")
         self._awaits_hello = False
+        self._heard = self._arrived
         self._script_replies.append(value)
         if len(self._script_replies) == self._awaited:
             replies, self._script_replies, self._awaited = self._script_replies, [], 0
@@ -351,13 +360,19 @@ class Conversation:
             known.complete = False
         for known in request.asked:
             known.complete = True
+        # Nothing is taken in of a reply of which a part is wrong.
+        ends: dict[Cursor, bytes] = {}
         for name, messages in reply or ():
             # Streams that were discarded since are still in the reply.
             if messages and (cursor := self._by_name.get(name)) is not None:
-                _take_in(cursor, messages)
+                ends[cursor] = _check(cursor, messages, ends.get(cursor, cursor.fetched))
+        for name, messages in reply or ():
+            if messages and (cursor := self._by_name.get(name)) is not None:
+                cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
+                cursor.complete = len(messages) < self._count
+                cursor.fetched = ends[cursor]
                 cursor.heard = self._heard
                 cursor.told = None
-                cursor.complete = len(messages) < self._count
         self._expects_more = not all(cursor.complete for cursor in self.cursors)
         self.answered = request
 
@@ -398,7 +413,10 @@ class Conversation:
         read = {cursor.key: cursor for cursor in cursors if cursor.has_read}
         if not read:
             return
-        gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})
+        try:
+            gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})
+        except Refused as refused:
+            raise refusal(refused.error, self.options.address, "XREAD") from None
         for key, gap in gaps.items():
             cursor = read[key]
             if cursor.told != gap.kind:
@@ -426,16 +444,15 @@ class Conversation:
         return failure if key is None else refusal(error, address, "XREAD", self._names[key])
 
 
-def _take_in(cursor: Cursor, messages: list[Message]) -> None:
-    """Put messages with those that wait, if they can be what was asked for."""
+def _check(cursor: Cursor, messages: list[Message], after: bytes) -> bytes:
+    """See to it that messages are in order after an ID; return the last one's."""
     first, last = _wire(messages[0][1]), _wire(messages[-1][1])
-    if not number_of(cursor.fetched) < number_of(first) <= number_of(last):
-        raise WireError(
-            f"entries {first!r} to {last!r} of stream {cursor.name!r}, "
-            f"expected entries in order after {cursor.fetched!r}"
-        )
-    cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
-    cursor.fetched = last
+    if number_of(after) < number_of(first) and are_in_order(messages):
+        return last
+    raise WireError(
+        f"entries {first!r} to {last!r} of stream {cursor.name!r}, "
+        f"expected entries in order after {after!r}"
+    )
 
 
 def _describe(cursor: Cursor, gap: Gap, address: str) -> str:

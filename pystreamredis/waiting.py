@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+from contextlib import suppress
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -62,14 +63,18 @@ class Waiter:
         self._woken.close()
 
     def _watch(self, sock: socket.socket | None, events: int) -> None:
-        if sock is self._watched:
-            if sock is not None and events != self._events:
-                self._selector.modify(sock, events)
-                self._events = events
+        # In such an order that an interruption at any point leaves no lie behind.
+        if sock is self._watched and events == self._events:
             return
-        if self._watched is not None:
-            self._selector.unregister(self._watched)
-            self._watched = None
-        if sock is not None:
+        self._events = 0
+        if self._watched is not None and self._watched is not sock:
+            with suppress(KeyError, OSError):
+                self._selector.unregister(self._watched)
+        self._watched = sock
+        if sock is None:
+            return
+        try:
+            self._selector.modify(sock, events)
+        except (KeyError, OSError):
             self._selector.register(sock, events)
-        self._watched, self._events = sock, events
+        self._events = events
