@@ -1,0 +1,71 @@
+"""Live reading: latency and CPU while messages are written at a steady pace.
+
+Run as a program it is the writer: ``live.py PORT STREAMS MESSAGES RATE``.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from processes import finish, start
+from readers import Job
+from server import Link, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RATE = 1000
+READY_SECONDS = 20
+
+
+def read_live(
+    link: Link, streams: int, readers: list[str], rounds: int, messages: int
+) -> Iterator[dict[str, Any]]:
+    """Measure the readers while a writer writes; yield a row for each reader and round."""
+    for number in range(rounds):
+        for reader in readers:
+            if reader == "raw":  # nothing was recorded that it could replay
+                continue
+            row = {"job": f"live-{streams}", "round": number, "reader": reader}
+            yield row | _measure_one(link, streams, reader, messages)
+
+
+def _measure_one(link: Link, streams: int, reader: str, messages: int) -> dict[str, Any]:
+    link.ask(b"FLUSHALL")
+    job = Job(link.port, _names(streams), limit=100, block=0)
+    process = start(reader, job, messages=messages)
+    deadline = time.monotonic() + READY_SECONDS
+    while link.info("blocked_clients") == "0":
+        if process.poll() is not None:
+            return finish(process)
+        if time.monotonic() > deadline:
+            return finish(process, timeout=0)
+        time.sleep(0.05)
+    arguments = map(str, (link.port, streams, messages, RATE))
+    subprocess.run([sys.executable, __file__, *arguments], check=True)
+    return finish(process, timeout=10)
+
+
+def _names(streams: int) -> list[str]:
+    return [f"live:{number}" for number in range(streams)]
+
+
+def write(port: int, streams: int, messages: int, rate: int) -> None:
+    """Write messages to random streams, each with the time at which it was written."""
+    link = Link(port)
+    rng = random.Random("live")
+    names = [name.encode() for name in _names(streams)]
+    begin = time.monotonic()
+    for index in range(messages):
+        time.sleep(max(0.0, begin + index / rate - time.monotonic()))
+        now = b"%d" % time.monotonic_ns()
+        fields = (b"index", b"%d" % index, b"written", now, b"value", b"21.5")
+        link.send([encode([b"XADD", rng.choice(names), b"*", *fields])])
+
+
+if __name__ == "__main__":
+    write(*map(int, sys.argv[1:]))

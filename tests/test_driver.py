@@ -1,0 +1,227 @@
+"""`pystreamredis.driver`: the shell keeps its promises under interruption and from threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pystreamredis import ConnectionError, Streams
+from pystreamredis.transport import Transport
+from pystreamredis.waiting import Waiter
+from tests.peer import Conversation, Expect, Peer, closed_port, deaf_port
+from tests.scripted import LONG, at, ids_of, next_item, serve, serve_until_all_is_read, take, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers import Server
+
+HISTORY = {"s": [f"{i}-0" for i in range(1, 13)], "t": [f"{i}-1" for i in range(1, 13, 2)]}
+ALL = sorted(
+    ((name, entry_id.encode()) for name, ids in HISTORY.items() for entry_id in ids),
+    key=lambda pair: [int(part) for part in pair[1].split(b"-")],
+)
+
+
+class Interrupted(BaseException):
+    """What a signal handler may raise at any time, as Ctrl-C does."""
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+@pytest.mark.parametrize("name", ["wait", "receive", "send"])
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_an_interruption_at_any_step_loses_and_repeats_nothing(
+    name: str, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contract 4.4, 3.1: the same history, interrupted at the first step, the second, ..."""
+    calls, due = 0, 0
+
+    def interrupting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: object, *args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == due and before:
+                raise Interrupted
+            result = original(self, *args)
+            if calls == due:
+                raise Interrupted
+            return result
+
+        return call
+
+    owner: Any = Waiter if name == "wait" else Transport
+    with Peer(lambda it: serve(it, HISTORY)) as peer:
+        with Streams(**at(peer), count=2, block=None, s=0, t=0) as streams:
+            monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
+            assert found_in(streams) == ALL
+        steps = calls
+        assert steps > 3
+        for step in range(1, steps + 1):
+            with Streams(**at(peer), count=2, block=None, s=0, t=0) as streams:
+                calls, due = 0, step
+                found = found_in(streams)
+                due = 0
+                assert found == ALL
+                assert streams.positions == {"s": b"12-0", "t": b"11-1"}
+
+
+def found_in(streams: Streams) -> list[tuple[str, bytes]]:
+    """Read to the end, over interruptions."""
+    found: list[tuple[str, bytes]] = []
+    for _ in range(3):
+        try:
+            found.extend((message[0], message[1]) for message in streams)
+        except Interrupted:
+            continue
+        return found
+    raise AssertionError("interrupted more than twice, expected once")
+
+
+def test_what_the_callers_own_code_raises_in_between_loses_nothing() -> None:
+    """Contract 1.3: `fields` is called while a reply is read; its error is the caller's."""
+    failing = True
+
+    def fields(pairs: Any) -> dict[bytes, bytes]:
+        nonlocal failing
+        if failing:
+            failing = False
+            raise LookupError("of the caller")
+        return dict(pairs)
+
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), block=None, fields=fields, s=0) as streams,
+    ):
+        with pytest.raises(LookupError, match="of the caller"):
+            next(streams)
+        assert len(list(streams)) == 12
+
+
+@pytest.mark.parametrize("raising", [True, False])
+def test_what_a_password_raises_is_the_callers_own(raising: bool) -> None:
+    """Contract 1.2: it is asked at every connect, and is no failure of the connection."""
+
+    def password() -> str:
+        raise LookupError("of the caller")
+
+    with Peer([Expect()]) as peer, pytest.raises(LookupError, match="of the caller"):
+        Streams(**at(peer), password=password, raise_connection_exceptions=raising, s=0)
+
+
+def test_one_thread_iterates_at_a_time() -> None:
+    """A second one is told, and the first is not disturbed."""
+    waits = threading.Event()
+
+    def wait(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        waits.set()
+        conversation.pause(LONG)
+
+    with Peer(wait) as peer, Streams(**at(peer), block=0, s=0) as streams:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.extend(streams))
+        thread.start()
+        assert waits.wait(LONG)
+        with pytest.raises(RuntimeError, match="another thread"):
+            next(streams)
+        assert thread.is_alive()
+        streams.close()
+        thread.join(LONG)
+        assert not thread.is_alive()
+        assert found == []
+
+
+def test_close_from_another_thread_ends_a_wait_and_frees_everything() -> None:
+    """Contract 4.4."""
+    with Peer(lambda it: serve(it, {})) as peer:
+        before = descriptors()
+        streams = Streams(**at(peer), block=0, s=0)
+        timer = threading.Timer(0.1, streams.close)
+        timer.start()
+        began = monotonic()
+        assert list(streams) == []
+        assert monotonic() - began < LONG
+        timer.join()
+        until(lambda: peer.connections == 1)
+    assert descriptors() <= before
+
+
+def test_close_ends_a_connect_that_hangs_within_tls() -> None:
+    """Contract 4.4: the constructor itself cannot be reached, but the next attempt can."""
+    with deaf_port() as port:
+        options: dict[str, Any] = {"raise_connection_exceptions": False, "block": 1}
+        streams = Streams("127.0.0.1", port, **options, ssl=True, socket_timeout=0.05, s=0)
+        assert isinstance(next(streams), ConnectionError)
+        streams._follower._options.connect_timeout = None
+        timer = threading.Timer(0.2, streams.close)
+        timer.start()
+        began = monotonic()
+        assert list(streams) == []
+        assert monotonic() - began < LONG
+        timer.join()
+
+
+def test_closing_twice_and_from_several_threads_is_fine() -> None:
+    """Contract 4.4."""
+    with Peer(lambda it: serve(it, {})) as peer:
+        streams = Streams(**at(peer), s=0)
+        threads = [threading.Thread(target=streams.close) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG)
+        streams.close()
+        assert list(streams) == []
+
+
+def test_failures_leave_no_descriptors_behind() -> None:
+    """Contract 5.3: a reader that goes on for days must not run out of them."""
+
+    def refuse(conversation: Conversation) -> None:
+        conversation.expect()
+        conversation.reset()
+
+    with Peer(refuse) as peer:
+        for port in (peer.port, closed_port()):
+            options = {"block": None, "raise_connection_exceptions": False}
+            with Streams("127.0.0.1", port, **options, s=0) as streams:  # type: ignore[arg-type]
+                take(streams, 3)
+                before = descriptors()
+                assert all(isinstance(item, ConnectionError) for item in take(streams, 20))
+                # What the peer has open is counted, too.
+                assert descriptors() <= before + 3
+
+
+def test_a_request_larger_than_the_kernel_takes_is_sent_whole(embedded: Server) -> None:
+    """Contract 2.1: many streams with long names; nothing of the request is dropped."""
+    names = [f"{i:05d}" + "x" * 2000 for i in range(2000)]
+    embedded.command("XADD", names[0], "1-0", "f", "v")
+    embedded.command("XADD", names[-1], "2-0", "f", "v")
+    with Streams(**embedded.options, streams=dict.fromkeys(names, "0"), block=None) as streams:
+        assert [message[:2] for message in streams] == [(names[0], b"1-0"), (names[-1], b"2-0")]
+
+
+def test_a_connection_lost_while_the_caller_works_costs_no_message() -> None:
+    """Contract 5.4: the read that was sent ahead fails, and what is in hand is handed over."""
+
+    def serve_and_close(conversation: Conversation) -> None:
+        serve_until_all_is_read(conversation, {"s": ["1-0", "2-0", "3-0"]})
+        conversation.close()
+
+    with (
+        Peer(serve_and_close, lambda it: serve(it, {"s": ["1-0", "2-0", "3-0", "4-0"]})) as peer,
+        Streams(**at(peer), s=0) as streams,
+    ):
+        first = next(streams)
+        until(lambda: peer.completed == 1)
+        assert ids_of([first, *take(streams, 2)]) == [b"1-0", b"2-0", b"3-0"]
+        assert isinstance(next_item(streams), ConnectionError)
+        assert next(streams)[1] == b"4-0"

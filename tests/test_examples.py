@@ -1,0 +1,316 @@
+"""The examples, run as a user runs them: also stopped amid their work, and started again."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from demo import Check
+from embedded_server import embedded_server, stop
+from sensors import Client
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LONG = 60.0
+
+
+@contextlib.contextmanager
+def running(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run an example; end it if that has not happened by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", EXAMPLES / program, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                stop(process)  # type: ignore[arg-type]
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, list[str], str]:
+    """Wait for the end; return status, lines and what went to stderr.
+
+    stderr is inherited by whatever the example starts, so its end only comes when the
+    last process of theirs has ended.
+    """
+    output, errors = process.communicate(timeout=LONG)
+    return process.returncode, output.splitlines(), errors
+
+
+def messages_in(lines: list[str]) -> list[tuple[str, bytes, dict[bytes, bytes]]]:
+    return [ast.literal_eval(line) for line in lines if line.startswith("(")]
+
+
+def number(entry_id: bytes | str) -> tuple[int, ...]:
+    text = entry_id if isinstance(entry_id, str) else entry_id.decode()
+    return tuple(map(int, text.split("-")))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with embedded_server() as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with contextlib.closing(Client(url)) as client:
+        client.call("FLUSHALL")
+        yield client
+
+
+def test_the_demo_prints_messages_in_order_and_ends_by_itself() -> None:
+    with running("demo.py", "--seconds", 2) as demo:
+        status, lines, errors = finish(demo)
+    assert (status, errors) == (0, "")
+    messages = messages_in(lines)
+    ids = [number(entry_id) for _, entry_id, _ in messages]
+    assert ids == sorted(ids)
+    assert {name for name, _, _ in messages} >= {"Stream0", "Stream2", "Stream3"}
+    assert f"messages: {len(messages)} in 2.0 s"[:-4] in lines[-4]
+    assert lines[-2:] == ["in order: yes", "none missing, none twice: yes"]
+
+
+def test_the_demo_starts_each_stream_where_it_says() -> None:
+    """Contract 2.2: the history of Stream0, a part of Stream3's, nothing old of the others."""
+    with running("demo.py", "--seconds", 1) as demo:
+        _, lines, _ = finish(demo)
+    first: dict[str, int] = {}
+    for name, _, data in messages_in(lines):
+        first.setdefault(name, int(data[b"index"]))
+    assert first.pop("Stream0") == 0
+    assert first.pop("Stream3") == 15
+    assert set(first.values()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_ends_cleanly_at_a_signal(number: signal.Signals) -> None:
+    with running("demo.py", "--seconds", LONG) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith("('Stream")
+        demo.send_signal(number)
+        status, lines, errors = finish(demo)
+    assert (status, errors) == (130, "")
+    assert "in order: yes" in lines
+
+
+def test_the_demo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with running("demo.py", "--seconds", LONG) as demo:
+        assert demo.stdout is not None
+        demo.stdout.readline()
+        assert list(tmp_path.iterdir()), "the server has no folder"
+        demo.send_signal(signal.SIGINT)
+        finish(demo)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_touches_nothing_on_a_server_of_the_users(url: str, client: Client) -> None:
+    client.call("XADD", "Stream0", "5-0", "mine", "1")
+    client.call("SET", "pystreamredis-demo:Stream1", "mine, too")
+    with running("demo.py", url, "--seconds", 1) as demo:
+        status, lines, errors = finish(demo)
+    assert (status, errors) == (0, "")
+    names = {name for name, _, _ in messages_in(lines)}
+    assert names
+    assert all(name.startswith("pystreamredis-demo:") for name in names)
+    assert sorted(client.call("KEYS", "*")) == [b"Stream0", b"pystreamredis-demo:Stream1"]
+    assert client.call("XRANGE", "Stream0", "-", "+") == [[b"5-0", [b"mine", b"1"]]]
+
+
+def test_the_demo_says_so_where_no_server_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with running("demo.py", f"redis://127.0.0.1:{port}") as demo:
+        status, _, errors = finish(demo)
+    assert status == 1
+    assert errors.startswith("demo: ")
+    assert errors.count("\n") == 1
+
+
+def ids_of_writers(client: Client) -> list[str]:
+    """The IDs of the connections whose last command was XADD."""
+    lines = client.call("CLIENT", "LIST").decode().splitlines()
+    return [line.split()[0].removeprefix("id=") for line in lines if " cmd=xadd " in line]
+
+
+def test_the_demo_fails_if_its_writer_dies(url: str, client: Client) -> None:
+    with running("demo.py", url, "--seconds", 3) as demo:
+        assert demo.stdout is not None
+        while not demo.stdout.readline().startswith("("):
+            assert demo.poll() is None
+        writers: list[str] = []
+
+        def has_found_some() -> bool:
+            writers.extend(ids_of_writers(client))
+            return bool(writers)
+
+        wait_until(has_found_some)
+        for writer in writers:
+            client.call("CLIENT", "KILL", "ID", writer)
+        status, _, errors = finish(demo)
+    assert status == 1
+    assert errors.splitlines()[-1] == "the writer has ended before its time"
+    assert "Traceback" not in errors
+
+
+def message(name: str, entry_id: bytes, index: int) -> tuple[str, bytes, dict[bytes, bytes]]:
+    return name, entry_id, {b"index": b"%d" % index}
+
+
+@pytest.mark.parametrize(
+    ("messages", "in_order", "complete"),
+    [
+        ([("a", b"9-0", 0), ("b", b"10-0", 5), ("a", b"10-0", 1)], True, True),
+        ([("a", b"1-9", 0), ("a", b"1-10", 1)], True, True),
+        ([("a", b"10-0", 0), ("b", b"9-0", 5)], False, True),
+        ([("a", b"1-10", 0), ("b", b"1-9", 5)], False, True),
+        ([("a", b"1-0", 0), ("a", b"2-0", 2)], True, False),
+        ([("a", b"1-0", 0), ("a", b"2-0", 0)], True, False),
+        ([("a", b"1-0", 1)], True, False),
+    ],
+)
+def test_the_check_of_the_demo_tells_order_from_disorder(
+    messages: list[tuple[str, bytes, int]], *, in_order: bool, complete: bool
+) -> None:
+    check = Check({"a": 0, "b": 5})
+    for each in messages:
+        check.look_at(message(*each))
+    assert (check.in_order, check.complete) == (in_order, complete)
+
+
+def test_the_embedded_server_runs_by_itself_until_it_is_interrupted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with running("embedded_server.py", port) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[0]
+        with contextlib.closing(Client(address)) as client:
+            assert client.call("PING") == b"PONG"
+        server.send_signal(signal.SIGINT)
+        assert finish(server) == (0, [], "")
+    with pytest.raises(OSError, match="refused"):
+        Client(address)
+
+
+class Writer(threading.Thread):
+    """Adds to three streams, with bursts, until told to stop."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._client = Client(url)
+        self._told = threading.Event()
+
+    def run(self) -> None:
+        for index in itertools.count():
+            self._client.call("XADD", f"s{index % 3}", "*", "index", index)
+            if index % 50 == 0 and self._told.wait(0.02):
+                break
+        self._client.close()
+
+    def finish(self) -> None:
+        self._told.set()
+        self.join(LONG)
+
+
+def rows_in(db: Path) -> list[tuple[str, str, str]]:
+    with contextlib.closing(sqlite3.connect(db, timeout=LONG)) as connection:
+        try:
+            found = connection.execute("SELECT stream, id, data FROM messages ORDER BY rowid")
+            return found.fetchall()
+        except sqlite3.OperationalError:  # the table is not there yet
+            return []
+
+
+def entries_of(client: Client, stream: str) -> list[str]:
+    return [entry_id.decode() for entry_id, _ in client.call("XRANGE", stream, "-", "+")]
+
+
+def test_resuming_after_kills_loses_and_repeats_nothing(
+    url: str, client: Client, tmp_path: Path
+) -> None:
+    """Contract 2.4: `positions` that were stored go on exactly there."""
+    db, streams = tmp_path / "messages.db", ["s0", "s1", "s2"]
+    writer = Writer(url)
+    writer.start()
+    try:
+        for after in (0.0, 0.4, 0.8):
+            before = len(rows_in(db))
+            with running("resume.py", db, url, *streams) as program:
+                wait_until(lambda before=before: len(rows_in(db)) > before)  # type: ignore[misc]
+                # Amid what it commits together.
+                time.sleep(after)
+                os.kill(program.pid, signal.SIGKILL)
+                assert finish(program)[2] == ""
+    finally:
+        writer.finish()
+    expected = {stream: entries_of(client, stream) for stream in streams}
+    with running("resume.py", db, url, *streams) as program:
+        wait_until(lambda: len(rows_in(db)) >= sum(map(len, expected.values())))
+        program.send_signal(signal.SIGINT)
+        assert finish(program) == (0, [], "")
+    stored: dict[str, list[str]] = {stream: [] for stream in streams}
+    for stream, entry_id, _ in rows_in(db):
+        stored[stream].append(entry_id)
+    assert stored == expected
+    assert min(map(len, expected.values())) > 100
+
+
+def test_resuming_outlives_the_server(tmp_path: Path) -> None:
+    """Contract 5.3: a server that goes away and comes again ends nothing."""
+    db = tmp_path / "messages.db"
+
+    def add(url: str, entry_id: str) -> None:
+        with contextlib.closing(Client(url)) as client:
+            client.call("XADD", "s", entry_id, "f", "v")
+
+    with contextlib.ExitStack() as stack:
+        with embedded_server() as url:
+            add(url, "1-0")
+            program = stack.enter_context(running("resume.py", db, url, "s"))
+            wait_until(lambda: len(rows_in(db)) == 1)
+        assert program.stderr is not None
+        assert program.stderr.readline().endswith("; trying again\n")
+        with embedded_server(int(url.rpartition(":")[2])) as again:
+            add(again, "2-0")
+            wait_until(lambda: len(rows_in(db)) == 2)
+            program.send_signal(signal.SIGTERM)
+            program.communicate(timeout=LONG)
+    assert [row[:2] for row in rows_in(db)] == [("s", "1-0"), ("s", "2-0")]
+
+
+def test_resume_keeps_bytes_that_are_no_text(url: str, client: Client, tmp_path: Path) -> None:
+    """Contract 1.2: they survive, and stop no reader."""
+    db = tmp_path / "messages.db"
+    client.call("XADD", "s", "1-0", b"\xff", b"\x00\xfe")
+    with running("resume.py", db, url, "s") as program:
+        wait_until(lambda: len(rows_in(db)) == 1)
+        program.send_signal(signal.SIGINT)
+        assert finish(program) == (0, [], "")
+    fields = {b"\xff".decode("utf-8", "surrogateescape"): "\x00\udcfe"}
+    assert rows_in(db) == [("s", "1-0", json.dumps(fields))]

@@ -1,0 +1,118 @@
+"""`pystreamredis.handover`: what was handed to the caller, and the positions that gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pystreamredis.handover import Batch, Item
+
+MESSAGES: list[Any] = [("a", b"1-0", {}), ("b", b"2-0", {}), ("a", b"3-0", {}), ("c", b"4-0", {})]
+
+
+def positions_after(messages: list[Any]) -> dict[Any, Any]:
+    return {name: entry_id for name, entry_id, _ in messages}
+
+
+names = st.sampled_from(["a", "b", b"c"])
+batches: st.SearchStrategy[list[Any]] = st.lists(names, max_size=12).map(
+    lambda names: [(name, b"%d-0" % number, {}) for number, name in enumerate(names)]
+)
+
+
+def take(batch: Batch, how_many: int) -> list[Any]:
+    return [message for _, message in zip(range(how_many), batch.iterator, strict=False)]
+
+
+@settings(deadline=None)
+@given(batches, st.lists(st.integers(0, 5), max_size=8))
+def test_positions_follow_what_was_handed_over_at_every_step(
+    messages: list[Any], steps: list[int]
+) -> None:
+    """Contract 2.4: the ID of the last message *handed to the caller*."""
+    batch = Batch.of(messages)
+    positions: dict[Any, Any] = {}
+    handed: list[Any] = []
+    for step in steps:
+        handed += take(batch, step)
+        batch.settle(positions)
+        assert positions == positions_after(handed)
+    assert handed == messages[: len(handed)]
+
+
+@settings(deadline=None)
+@given(batches, st.integers(0, 12), st.booleans())
+def test_what_is_withdrawn_moves_no_position(
+    messages: list[Any], handed: int, settled: bool
+) -> None:
+    """Contract 2.4, 2.5: only what the caller has got counts."""
+    batch = Batch.of(messages)
+    positions: dict[Any, Any] = {}
+    taken = take(batch, handed)
+    if settled:
+        batch.settle(positions)
+    assert batch.withdraw() == messages[len(taken) :]
+    assert list(batch.iterator) == []
+    for _ in range(2):
+        batch.settle(positions)
+        assert positions == positions_after(taken)
+    assert batch.withdraw() == []
+
+
+def test_positions_of_other_streams_stay() -> None:
+    """Contract 2.4: a batch says nothing about streams that it has no messages of."""
+    batch = Batch.of(MESSAGES)
+    positions: dict[Any, Any] = {"a": b"0-1", "z": b"9-9"}
+    batch.settle(positions)
+    assert positions == {"a": b"0-1", "z": b"9-9"}
+    list(batch.iterator)
+    batch.settle(positions)
+    assert positions == {"a": b"3-0", "b": b"2-0", "c": b"4-0", "z": b"9-9"}
+
+
+def test_a_batch_that_was_handed_over_whole_settles_by_its_ends() -> None:
+    """Positions need no work for each message: the ends are known beforehand."""
+    batch = Batch(MESSAGES, {"told": b"9-9"})
+    list(batch.iterator)
+    positions: dict[Any, Any] = {}
+    batch.settle(positions)
+    assert positions == {"told": b"9-9"}
+
+
+def test_a_batch_that_was_settled_is_not_settled_again() -> None:
+    """A later batch may have moved the positions on."""
+    batch = Batch.of(MESSAGES)
+    list(batch.iterator)
+    positions: dict[Any, Any] = {}
+    batch.settle(positions)
+    positions["a"] = b"9-9"
+    batch.settle(positions)
+    assert positions["a"] == b"9-9"
+
+
+def test_messages_are_handed_over_as_they_are_and_in_order() -> None:
+    """Contract 1.3: a message is a plain tuple, not a copy of one."""
+    batch = Batch.of(MESSAGES)
+    assert all(got is made for got, made in zip(batch.iterator, MESSAGES, strict=True))
+
+
+@pytest.mark.parametrize("item", [None, "timeout", ValueError(), ("a", b"1-0", {})])
+def test_an_item_is_handed_over_once_and_moves_no_position(item: object) -> None:
+    """Contract 4.2, 5.3: in lieu of a message, whatever it looks like."""
+    batch = Item(item)
+    positions = {"a": b"0-0"}
+    batch.settle(positions)  # type: ignore[arg-type]
+    assert list(batch.iterator) == [item]
+    batch.settle(positions)  # type: ignore[arg-type]
+    assert positions == {"a": b"0-0"}
+    assert list(batch.iterator) == []
+
+
+def test_an_item_that_is_withdrawn_is_no_message_and_is_gone() -> None:
+    """Contract 4.4: after `close()` iteration stops at once."""
+    batch = Item("timeout")
+    assert batch.withdraw() == []
+    assert list(batch.iterator) == []

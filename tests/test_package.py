@@ -1,0 +1,236 @@
+"""The package as a whole: its names, which module may know which, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import pystreamredis
+from pystreamredis import exceptions
+
+HOUSE = Path(pystreamredis.__file__).parent
+
+# Each module may import those above it, and no other one. What is not listed stands
+# below all of these: a shell over the core.
+LAYERS = [
+    "protocol.errors",
+    "protocol.values",
+    "protocol.buffer",
+    "protocol.encoder",
+    "protocol.parser",
+    "protocol.messages",
+    "protocol.patterns",
+    "protocol.xread",
+    "protocol",
+    "exceptions",
+    "ids",
+    "starts",
+    "options",
+    "url",
+    "handover",
+    "cursors",
+    "merge",
+    "hold",
+    "refusals",
+    "scripts",
+    "session",
+    "follower",
+    "log",
+    "waiting",
+    "transport",
+    "driver",
+    "streams",
+    "client",
+]
+# No sockets, no clocks, no threads: bytes in, values out.
+PURE = LAYERS[: LAYERS.index("follower") + 1]
+IMPURE = {
+    "asyncio",
+    "datetime.now",
+    "io",
+    "logging",
+    "os",
+    "queue",
+    "random",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+}
+# What nobody should pay for who does not use it.
+HEAVY = {
+    "asyncio",
+    "concurrent.futures",
+    "dataclasses",
+    "datetime",
+    "difflib",
+    "inspect",
+    "json",
+    "logging",
+    "ssl",
+    "typing",
+    "typing_extensions",
+    "urllib",
+    "urllib.parse",
+}
+NAMES = {
+    "AuthenticationError",
+    "ConnectionError",
+    "ProtocolError",
+    "Redis",
+    "RedisError",
+    "ResponseError",
+    "Streams",
+    "StrictRedis",
+    "TimeoutError",
+}
+
+
+def modules() -> dict[str, Path]:
+    """List all modules of the package, by their names within it."""
+    found = {}
+    for path in sorted([*HOUSE.glob("**/*.py"), *(HOUSE / "protocol").glob("*.py")]):
+        parts = path.relative_to(HOUSE).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name] = path
+    return found
+
+
+def imports_of(name: str, path: Path) -> set[str]:
+    """List what a module imports: within the package as "ids", else as "socket"."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(_targets(node, package))
+    return found - {name}
+
+
+def _targets(node: ast.ImportFrom, package: str) -> list[str]:
+    if not node.level:
+        assert node.module is not None
+        return [node.module]
+    parts = package.split(".") if package else []
+    base = parts[: len(parts) - node.level + 1]
+    if node.module is not None:
+        return [".".join([*base, node.module])]
+    return [".".join([*base, alias.name]) for alias in node.names]
+
+
+MODULES = modules()
+
+
+def test_every_module_of_the_layers_is_there() -> None:
+    """So that the order below is about what there is."""
+    assert [name for name in LAYERS if name not in MODULES] == []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_imports_point_one_way_only(name: str) -> None:
+    """Pure core, thin shells: what is said about a module depends on those above it."""
+    above = LAYERS[: LAYERS.index(name)]
+    if name == "protocol":
+        above = [other for other in above if other.startswith("protocol.")]
+    own = {other for other in imports_of(name, MODULES[name]) if other in MODULES}
+    assert own - set(above) == set()
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("protocol")])
+def test_the_wire_format_knows_nothing_of_iteration(name: str) -> None:
+    """Contract 1: `pystreamredis.protocol` is the wire format alone."""
+    own = {other for other in imports_of(name, MODULES[name]) if other in MODULES}
+    assert {other for other in own if not other.startswith("protocol")} == set()
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_core_has_no_sockets_and_no_clocks(name: str) -> None:
+    """Contract 1: no sockets, no clocks; and so for all that is above the shells."""
+    assert imports_of(name, MODULES[name]) & IMPURE == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_opens_with_its_job(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text("utf-8")))
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":", "?"))
+
+
+def test_the_public_names_are_those_of_the_contract() -> None:
+    """Contract 1: `Streams`, `Redis`, `StrictRedis`, and the error classes."""
+    assert set(pystreamredis.__all__) == NAMES
+    assert sorted(pystreamredis.__all__) == pystreamredis.__all__
+
+
+def test_no_other_name_is_public() -> None:
+    """A name that can be imported is one that someone relies on."""
+    public = {
+        name
+        for name, value in vars(pystreamredis).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert public == NAMES
+
+
+def test_strict_redis_is_the_same_class() -> None:
+    """Contract 1: for the seed's name."""
+    assert pystreamredis.StrictRedis is pystreamredis.Redis
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if name.endswith("Error")))
+def test_errors_are_the_very_ones_of_their_module(name: str) -> None:
+    """Contract 1: `pystreamredis.exceptions`, also exported from `pystreamredis`."""
+    assert getattr(pystreamredis, name) is getattr(exceptions, name)
+
+
+@pytest.mark.parametrize("name", pystreamredis.protocol.__all__)
+def test_the_wire_format_exports_what_it_names(name: str) -> None:
+    """Contract 1: encoder, RESP2/RESP3 parser, XREAD replies."""
+    assert hasattr(pystreamredis.protocol, name)
+
+
+def test_there_is_a_version_and_a_mark_that_types_are_there() -> None:
+    assert pystreamredis.__version__
+    assert (HOUSE / "py.typed").exists()
+
+
+def run(code: str) -> list[str]:
+    """Run some lines in a Python of their own that has nothing but the package."""
+    start = f"import sys; sys.path.insert(0, {str(HOUSE.parent)!r}); "
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-W", "error", "-c", start + code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_an_import_is_cheap() -> None:
+    """Nothing that is slow to import comes with the package; what needs it imports it."""
+    loaded = run("import pystreamredis; print(*sys.modules)")
+    assert "pystreamredis.streams" in loaded
+    assert HEAVY & set(loaded) == set()
+
+
+def test_the_wire_format_needs_nothing_but_itself() -> None:
+    """Contract 1: no sockets, no clocks, also in what it has imported."""
+    code = "import pystreamredis.protocol.xread as xread; print(*xread.__dict__)"
+    assert "XreadParser" in run(code)
+
+
+def test_the_folder_is_no_module_of_its_own() -> None:
+    """A user's own `protocol.py` would be shadowed."""
+    loaded = run("import pystreamredis.protocol; print(*sys.modules)")
+    assert "protocol" not in loaded
+    assert "pystreamredis.protocol" in loaded

@@ -1,0 +1,250 @@
+"""`tests.proxy`: each fault is what a client sees, and ends when it is healed."""
+
+from __future__ import annotations
+
+import ssl
+from threading import Event
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.certificates import Authority
+from tests.peer import CLOSE, Conversation, Expect, Gone, Peer, closed_port
+from tests.proxy import Proxy
+from tests.resp import Client
+from tests.servers import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.resp import Argument
+    from tests.servers import Server
+
+PONG = b"+PONG\r\n"
+
+
+@pytest.fixture
+def proxy(embedded: Server) -> Iterator[Proxy]:
+    with Proxy(embedded.host, embedded.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def client(proxy: Proxy) -> Iterator[Client]:
+    with connect(proxy) as client:
+        yield client
+
+
+def connect(proxy: Proxy) -> Client:
+    return Client(proxy.host, proxy.port, timeout=5)
+
+
+def rest_of(client: Client) -> bytes:
+    """All that still comes until the end."""
+    with client.sock.makefile("rb") as file:
+        return file.read()
+
+
+def ask(client: Client, *args: Argument) -> bytes:
+    """Send a command; all that comes then until the end."""
+    client.send(*args)
+    return rest_of(client)
+
+
+def test_what_is_sent_is_passed_on_and_recorded(proxy: Proxy, client: Client) -> None:
+    large = bytes(range(256)) * 4000
+    assert client.command("ECHO", large) == large
+    with connect(proxy) as other:
+        assert other.command("PING") == b"PONG"
+    assert proxy.commands == [[b"ECHO", large], [b"PING"]]
+    assert proxy.connections == 2
+
+
+def test_the_end_of_the_server_is_passed_on_after_all_it_said() -> None:
+    with (
+        Peer([Expect(), 1, CLOSE]) as peer,
+        Proxy(peer.host, peer.port) as proxy,
+        connect(proxy) as client,
+    ):
+        assert ask(client, "GO") == b":1\r\n"
+
+
+def test_the_end_of_the_client_is_passed_on() -> None:
+    ended = Event()
+
+    def script(conversation: Conversation) -> None:
+        with pytest.raises(Gone):
+            conversation.expect()
+        ended.set()
+        raise Gone
+
+    with Peer(script) as peer, Proxy(peer.host, peer.port) as proxy:
+        connect(proxy).close()
+        assert ended.wait(5)
+
+
+def test_a_server_that_is_down_closes_connections() -> None:
+    with Proxy("127.0.0.1", closed_port()) as proxy, connect(proxy) as client:
+        assert rest_of(client) == b""
+
+
+def test_refusing_spares_open_connections_and_heals(proxy: Proxy, client: Client) -> None:
+    proxy.refuse()
+    with pytest.raises(ConnectionRefusedError):
+        connect(proxy)
+    assert client.command("PING") == b"PONG"
+    proxy.heal()
+    with connect(proxy) as other:
+        assert other.command("PING") == b"PONG"
+
+
+def test_all_connections_can_be_dropped_and_new_ones_work(proxy: Proxy, client: Client) -> None:
+    with connect(proxy) as other:
+        proxy.drop_all()
+        assert rest_of(other) == b""
+    assert rest_of(client) == b""
+    with connect(proxy) as other:
+        assert other.command("PING") == b"PONG"
+
+
+def test_dropping_can_reset(proxy: Proxy, client: Client) -> None:
+    proxy.drop_all(reset=True)
+    with pytest.raises(ConnectionResetError):
+        client.receive()
+
+
+@pytest.mark.parametrize("size", [0, 3, 7, 10])
+def test_a_connection_is_closed_after_bytes_of_the_server(
+    proxy: Proxy, client: Client, size: int
+) -> None:
+    assert client.command("PING") == b"PONG"  # which does not count
+    proxy.close_after(size, "down")
+    for connection in (client, connect(proxy)):  # each has its own count
+        with connection:
+            connection.send("PING")
+            assert ask(connection, "PING") == (PONG * 2)[:size]
+
+
+@pytest.mark.parametrize(
+    ("size", "arrived"), [(0, []), (13, []), (14, [[b"PING"]]), (20, [[b"PING"]])]
+)
+def test_a_connection_is_closed_after_bytes_of_the_client(
+    size: int, arrived: list[list[bytes]]
+) -> None:
+    with Peer([]) as peer, Proxy(peer.host, peer.port) as proxy:
+        proxy.close_after(size, "up")
+        with connect(proxy) as client:
+            client.send("PING")
+            assert ask(client, "PING") == b""
+        proxy.drop_all()
+    assert peer.commands == arrived
+    assert proxy.commands[:1] == [[b"PING"]]
+
+
+def test_a_connection_is_reset_after_a_number_of_bytes(proxy: Proxy, client: Client) -> None:
+    proxy.close_after(3, "down", reset=True)
+    with pytest.raises(ConnectionResetError):
+        ask(client, "PING")
+
+
+def test_a_cut_can_be_for_once(proxy: Proxy, client: Client) -> None:
+    proxy.close_after(3, "down", once=True)
+    assert ask(client, "PING") == b"+PO"
+    with connect(proxy) as other:
+        assert other.command("PING") == b"PONG"
+
+
+def test_one_byte_of_the_server_is_corrupted(proxy: Proxy, client: Client) -> None:
+    proxy.corrupt(len(PONG) + 1, "down", b"u")
+    assert [client.command("PING") for _ in range(3)] == [b"PONG", b"uONG", b"PONG"]
+
+
+def test_one_byte_of_the_client_is_corrupted(proxy: Proxy, client: Client) -> None:
+    proxy.corrupt(len("*2..$4..ECHO..$2.."), "up", b"?")
+    assert client.command("ECHO", "me") == b"?e"
+    assert proxy.commands == [[b"ECHO", b"me"]]
+
+
+def test_bytes_come_one_by_one() -> None:
+    data = b"x" * 2000
+    sizes = []
+    with Peer([Expect(), data, CLOSE]) as peer, Proxy(peer.host, peer.port) as proxy:
+        proxy.split()
+        with connect(proxy) as client:
+            client.send("GO")
+            while received := client.sock.recv(len(data)):
+                sizes.append(len(received))
+    assert sum(sizes) == len(data)
+    assert len(sizes) > 1
+
+
+def test_replies_can_be_late(proxy: Proxy, client: Client) -> None:
+    proxy.delay(0.1)
+    began = monotonic()
+    assert client.command("PING") == b"PONG"
+    assert monotonic() - began >= 0.2  # on the way up, and on the way down
+
+
+def test_a_silent_proxy_swallows_what_comes(proxy: Proxy, client: Client) -> None:
+    proxy.silence()
+    for connection in (client, connect(proxy)):
+        connection.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.command("ECHO", "lost")
+    connection.close()
+    proxy.heal()
+    client.sock.settimeout(5)
+    assert client.command("ECHO", "heard") == b"heard"
+    assert proxy.commands == [[b"ECHO", b"lost"], [b"ECHO", b"lost"], [b"ECHO", b"heard"]]
+
+
+def test_a_silent_proxy_can_hold_what_comes_until_it_is_healed(
+    proxy: Proxy, client: Client
+) -> None:
+    proxy.silence(hold=True)
+    client.sock.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        client.command("ECHO", "late")
+    proxy.heal()
+    client.sock.settimeout(5)
+    assert client.receive() == b"late"
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_silent_proxy_hides_the_end_of_the_server(hold: bool) -> None:
+    with Peer([]) as peer, Proxy(peer.host, peer.port) as proxy, connect(proxy) as client:
+        client.send("PING")
+        wait_until(lambda: peer.commands)
+        proxy.silence(hold=hold)
+        peer.close()
+        client.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.receive()
+        proxy.heal()
+        client.sock.settimeout(5)
+        assert rest_of(client) == b""
+
+
+def test_what_is_no_resp_is_passed_on_all_the_same(proxy: Proxy, client: Client) -> None:
+    client.sock.sendall(b"PING\r\n")
+    assert client.receive() == b"PONG"
+    assert proxy.commands == []
+
+
+def test_clients_can_speak_tls(embedded: Server, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    theirs = authority.sign("proxy", "IP:127.0.0.1").server_context()
+    ours = ssl.create_default_context(cafile=authority.certfile)
+    large = b"x" * 300_000
+    with Proxy(embedded.host, embedded.port, ssl_context=theirs) as proxy, connect(proxy) as client:
+        client.sock = ours.wrap_socket(client.sock, server_hostname=proxy.host)
+        assert client.command("ECHO", large) == large
+        assert proxy.commands == [[b"ECHO", large]]
+        with connect(proxy) as other:  # which does not
+            other.send("PING")
+            with pytest.raises(OSError, match=r"closed|reset"):
+                other.receive()
+            assert proxy.commands == [[b"ECHO", large]]
+        assert client.command("PING") == b"PONG"

@@ -1,0 +1,363 @@
+"""`pystreamredis.scripts`: dialogues with a server, driven by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pystreamredis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    RedisError,
+    ResponseError,
+)
+from pystreamredis.options import ConnectionOptions
+from pystreamredis.protocol import Parser, ServerError
+from pystreamredis.protocol import ProtocolError as WireError
+from pystreamredis.scripts import Refused, find_culprit, find_last, greet, wants_hello
+from tests.simulation import MAX_ID, Peer, Server, commands_in, number, written
+
+if TYPE_CHECKING:
+    from pystreamredis.scripts import Script
+
+ZERO = b"0-0"
+SECRET = "open sesame"
+# Sixteen probes between two bounds divide what is left of 128 bits by 16 in each
+# round trip; to find the order of magnitude first, and to see the end, takes two more.
+MOST_ROUNDS = 128 // 4 + 2
+
+
+class Rounds:
+    """Drives a script: what it yields is sent, all at once, and answered by a server."""
+
+    def __init__(self, server: Server, *, resp: int = 2) -> None:
+        self.sent: list[list[list[bytes]]] = []
+        self._peer = Peer(server)
+        self._peer.resp = resp
+
+    def run(self, script: Script[Any]) -> Any:
+        parser = Parser()
+        replies: list[Any] | None = None
+        while True:
+            try:
+                commands = next(script) if replies is None else script.send(replies)
+            except StopIteration as stop:
+                return stop.value
+            self.sent.append(commands_in(b"".join(commands)))
+            assert len(self.sent[-1]) == len(commands)
+            self._peer.receive(b"".join(commands), 0.0)
+            parser.feed(self._peer.sent)
+            self._peer.sent = b""
+            replies = [parser.next_value() for _ in commands]
+
+
+def run_with(script: Script[Any], *replies: list[Any]) -> Any:
+    """Drive a script with replies that were made up."""
+    next(script)
+    for reply in replies[:-1]:
+        script.send(reply)
+    with pytest.raises(StopIteration) as stop:
+        script.send(replies[-1])
+    return stop.value.value
+
+
+def raised_by(script: Script[Any], *replies: list[Any]) -> BaseException:
+    """Drive a script to the error that it ends in."""
+    next(script)
+    try:
+        for reply in replies:
+            script.send(reply)
+    except (RedisError, WireError) as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def greeting(*, hello: bool | None = None, **connection: Any) -> Script[None]:
+    options = ConnectionOptions(**connection)
+    return greet(options, hello=wants_hello(options) if hello is None else hello)
+
+
+class TestGreet:
+    """Connection set-up: nothing is sent that was not asked for."""
+
+    @pytest.mark.parametrize(
+        ("connection", "rounds"),
+        [
+            ({}, []),
+            ({"password": "pw"}, [[[b"AUTH", b"pw"]]]),
+            ({"username": "me", "password": "pw"}, [[[b"AUTH", b"me", b"pw"]]]),
+            ({"username": "me"}, [[[b"AUTH", b"me", b""]]]),
+            ({"username": "", "password": "pw"}, [[[b"AUTH", b"pw"]]]),
+            ({"password": b"\xff"}, [[[b"AUTH", b"\xff"]]]),
+            ({"password": lambda: "asked"}, [[[b"AUTH", b"asked"]]]),
+            ({"db": 3}, [[[b"SELECT", b"3"]]]),
+            ({"db": 3, "password": "pw"}, [[[b"AUTH", b"pw"], [b"SELECT", b"3"]]]),
+            ({"protocol": 3}, [[[b"HELLO", b"3"]]]),
+            ({"client_name": "c"}, [[[b"HELLO", b"2", b"SETNAME", b"c"]]]),
+            (
+                {"protocol": 3, "client_name": "c", "username": "me", "password": "pw"},
+                [[[b"HELLO", b"3", b"AUTH", b"me", b"pw", b"SETNAME", b"c"]]],
+            ),
+            (
+                {"protocol": 3, "password": "pw", "db": 1},
+                [[[b"HELLO", b"3", b"AUTH", b"default", b"pw"]], [[b"SELECT", b"1"]]],
+            ),
+        ],
+    )
+    def test_it_sends_what_was_asked_for_and_no_more(
+        self, connection: Any, rounds: list[list[list[bytes]]]
+    ) -> None:
+        """Contract 6.1: HELLO, AUTH, SELECT; with the defaults nothing."""
+        driven = Rounds(Server())
+        driven.run(greeting(**connection))
+        assert driven.sent == rounds
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            "ERR unknown command 'HELLO', with args beginning with: '3'",
+            "NOPROTO unsupported protocol version",
+            "ERR unknown command `HELLO`",
+            "ERR Protocol version is not an integer or out of range",
+        ],
+    )
+    def test_a_server_that_does_not_know_hello_is_spoken_to_without(self, refusal: str) -> None:
+        """Contract 6.2: falls back to RESP2; the rest is asked for in its own commands."""
+        script = greeting(protocol=3, username="me", password="pw", db=2)
+        next(script)
+        commands = commands_in(b"".join(script.send([ServerError(refusal)])))
+        assert commands == [[b"AUTH", b"me", b"pw"], [b"SELECT", b"2"]]
+        with pytest.raises(StopIteration):
+            script.send([b"OK", b"OK"])
+
+    def test_hello_alone_needs_nothing_in_its_place(self) -> None:
+        """Contract 6.2."""
+        run_with(greeting(protocol=3), [ServerError("ERR unknown command")])
+
+    def test_hello_is_not_said_where_it_is_known_to_be_unknown(self) -> None:
+        """Contract 6.2: or a closed connection, after which it is not said again."""
+        driven = Rounds(Server())
+        driven.run(greeting(hello=False, protocol=3, password="pw"))
+        assert driven.sent == [[[b"AUTH", b"pw"]]]
+
+    @pytest.mark.parametrize(
+        ("refusal", "kind"),
+        [
+            ("NOAUTH HELLO must be called with the client authenticated", AuthenticationError),
+            ("WRONGPASS invalid username-password pair", AuthenticationError),
+            ("DENIED Redis is running in protected mode", ResponseError),
+            ("NOPERM this user has no permissions", ResponseError),
+            ("LOADING Redis is loading", ConnectionError),
+            ("ERR max number of clients reached", ConnectionError),
+        ],
+    )
+    @pytest.mark.parametrize("connection", [{"protocol": 3}, {"password": "pw"}, {"db": 1}])
+    def test_a_refusal_that_is_not_about_the_command_is_told(
+        self, refusal: str, kind: type[Exception], connection: Any
+    ) -> None:
+        """Contract 5.6 and 5.1: for good or for now."""
+        error = raised_by(greeting(**connection), [ServerError(refusal)])
+        if connection.get("password"):
+            kind = kind if kind is ConnectionError else AuthenticationError
+        assert type(error) is kind
+        assert str(error).startswith("localhost:6379 refused ")
+        assert str(error).endswith(f": {refusal}")
+
+    def test_what_was_refused_is_named(self) -> None:
+        """Contract 5.6."""
+        error = raised_by(
+            greeting(password="pw", db=99), [b"OK", ServerError("ERR DB index is out of range")]
+        )
+        assert str(error) == "localhost:6379 refused SELECT 99: ERR DB index is out of range"
+        assert type(error) is ResponseError
+
+    @pytest.mark.parametrize(
+        ("unknown", "protocol"),
+        [({b"AUTH"}, 2), ({b"AUTH", b"HELLO"}, 2), ({b"AUTH", b"HELLO"}, 3)],
+    )
+    def test_a_server_that_repeats_what_it_was_sent_betrays_no_password(
+        self, unknown: set[bytes], protocol: int
+    ) -> None:
+        """Contract 7: passwords are in no error text; `rename-command AUTH ""` has it there."""
+        server = Server()
+        server.unknown = unknown
+        script = greeting(protocol=protocol, username="me", password=SECRET)
+        with pytest.raises(AuthenticationError) as caught:
+            Rounds(server).run(script)
+        assert SECRET not in str(caught.value)
+
+
+keys = st.sampled_from([b"a", b"b", b"\xff", b"long name"])
+# Anywhere in 128 bits; where time is; close to each other; at either end.
+entries = st.one_of(
+    st.integers(1, MAX_ID),
+    st.integers(1_500_000_000_000, 1_900_000_000_000).map(lambda ms: ms << 64),
+    st.tuples(st.integers(0, 3), st.integers(0, 3)).map(
+        lambda pair: (1_529_416_095_111 + pair[0] << 64) + pair[1]
+    ),
+    st.integers(1, 40),
+    st.integers(MAX_ID - 5, MAX_ID),
+    st.integers(0, 127).map(lambda exponent: 1 << exponent),
+)
+streams = st.dictionaries(keys, st.sets(entries, max_size=12), min_size=1)
+
+
+def serving(content: dict[bytes, set[int]], **kind: bool) -> Server:
+    server = Server(**kind)
+    for key, ids in content.items():
+        for entry in sorted(ids):
+            server.add(key, entry)
+    return server
+
+
+def last_of(content: dict[bytes, set[int]]) -> dict[bytes, bytes]:
+    return {key: written(max(ids, default=0)) for key, ids in content.items()}
+
+
+class TestFindLast:
+    """Where "now" starts, found with XREAD alone."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(streams, st.sampled_from([2, 3]))
+    def test_one_round_is_enough_on_servers_that_can_be_asked(
+        self, content: dict[bytes, set[int]], resp: int
+    ) -> None:
+        """Contract 2.3: now is a concrete ID, on Redis >= 7.4 and Valkey >= 8.0."""
+        content = {key: ids or {1} for key, ids in content.items()}
+        driven = Rounds(serving(content), resp=resp)
+        assert driven.run(find_last(list(content))) == last_of(content)
+        ((command,),) = driven.sent
+        assert command[:4] == [b"XREAD", b"COUNT", b"1", b"STREAMS"]
+        assert command[4:] == [*content, *[b"+"] * len(content)]
+
+    @settings(deadline=None, max_examples=150)
+    @given(streams, st.sampled_from([2, 3]))
+    @example({b"a": {1, MAX_ID}}, 2)
+    @example({b"a": {MAX_ID}, b"b": set()}, 2)
+    @example({b"a": {1}, b"b": {MAX_ID - 1}, b"long name": {1 << 64}}, 3)
+    def test_older_servers_are_asked_until_it_is_found(
+        self, content: dict[bytes, set[int]], resp: int
+    ) -> None:
+        """Contract 2.3 and 6.1: "+" is an error there, and nothing but XREAD is sent."""
+        driven = Rounds(serving(content, takes_plus=False), resp=resp)
+        assert driven.run(find_last(list(content))) == last_of(content)
+        assert len(driven.sent) <= 2 + MOST_ROUNDS
+        assert {command[0] for commands in driven.sent for command in commands} == {b"XREAD"}
+
+    @settings(deadline=None, max_examples=100)
+    @given(streams, st.data())
+    def test_a_server_that_lost_sight_of_its_last_entry_is_searched(
+        self, content: dict[bytes, set[int]], data: st.DataObject
+    ) -> None:
+        """Contract 2.3: Redis 7.4.0, where "+" finds nothing after XDEL of the tail."""
+        server = serving(content, loses_tail=True)
+        for key, ids in content.items():
+            gone: bool = data.draw(st.booleans())
+            if ids and gone:
+                server.delete(key, max(ids))
+                ids.remove(max(ids))
+        driven = Rounds(server)
+        assert driven.run(find_last(list(content))) == last_of(content)
+        assert len(driven.sent) <= 2 + MOST_ROUNDS
+
+    def test_a_nil_for_plus_alone_proves_no_stream_empty(self) -> None:
+        """Contract 2.3: the whole history would be handed over otherwise."""
+        server = serving({b"a": {5, 9}}, loses_tail=True)
+        server.delete(b"a", 9)
+        assert Rounds(server).run(find_last([b"a"])) == {b"a": b"0-5"}
+
+    def test_an_empty_stream_is_asked_twice_and_starts_at_its_beginning(self) -> None:
+        """Contract 2.3: the first message added later has some ID above 0-0."""
+        driven = Rounds(Server())
+        assert driven.run(find_last([b"a", b"b"])) == {b"a": ZERO, b"b": ZERO}
+        assert [commands[0][-1] for commands in driven.sent] == [b"+", ZERO]
+
+    def test_only_what_is_not_known_yet_is_searched(self) -> None:
+        """One stream with an answer to "+" costs no probes because another has none."""
+        driven = Rounds(serving({b"full": {7}}))
+        assert driven.run(find_last([b"full", b"none"])) == {b"full": b"0-7", b"none": ZERO}
+        assert [command[4:] for command in driven.sent[1]] == [[b"none", ZERO]]
+
+    @settings(deadline=None, max_examples=100)
+    @given(streams, st.data())
+    def test_what_is_added_while_it_is_searched_is_either_side_of_now(
+        self, content: dict[bytes, set[int]], data: st.DataObject
+    ) -> None:
+        """Contract 2.3: no message that was there before comes after now, and no round too many.
+
+        What is added between two probes may count as before or after; what is added
+        once the search is over comes after it in any case, having a larger ID.
+        """
+        server = serving(content, takes_plus=False)
+        before = last_of(content)
+        steps = data.draw(st.lists(st.tuples(st.sampled_from([*content]), entries), max_size=30))
+
+        def add() -> None:
+            if steps:
+                key, step = steps.pop()
+                entry = max(content[key], default=0) + step
+                if entry <= MAX_ID:
+                    content[key].add(server.add(key, entry))
+
+        server.before_each = add
+        driven = Rounds(server)
+        found = driven.run(find_last(list(content)))
+        for key, entry_id in found.items():
+            assert number(before[key]) <= number(entry_id)
+            assert entry_id == ZERO or number(entry_id) in content[key]
+        assert len(driven.sent) <= 2 + MOST_ROUNDS
+
+    @pytest.mark.parametrize("after", [1, 2, 3, 4])
+    @pytest.mark.parametrize(
+        "text", ["NOPERM no", "WRONGTYPE no", "LOADING wait", "ERR max number of clients"]
+    )
+    def test_a_refusal_at_any_point_is_told(self, after: int, text: str) -> None:
+        """Contract 5.6: the streams may have to be asked one by one, so it is passed on."""
+        server = serving({b"a": {1, 1 << 70}}, takes_plus=False)
+        countdown = iter(range(after - 1, -1, -1))
+
+        def refuse() -> None:
+            if next(countdown, None) == 0:
+                server.refusals.append(f"-{text}")
+
+        server.before_each = refuse
+        with pytest.raises(Refused, match=rf"^{text}$") as caught:
+            Rounds(server).run(find_last([b"a"]))
+        assert caught.value.error == ServerError(text)
+
+    @pytest.mark.parametrize("reply", [b"OK", 5, [[b"other", []]], [[b"a", [[b"x", []]]]]])
+    def test_what_is_no_reply_to_xread_is_refused(self, reply: Any) -> None:
+        """Contract 5.1: a reply that is not RESP, or not to what was asked."""
+        assert isinstance(raised_by(find_last([b"a"]), [reply]), WireError)
+
+
+class TestFindCulprit:
+    """Which stream it is that has an XREAD over several refused."""
+
+    @pytest.mark.parametrize("guilty", [b"a", b"b", b"c"])
+    def test_the_one_that_is_refused_by_itself_is_at_fault(self, guilty: bytes) -> None:
+        """Contract 5.6: the stream's name where one stream is at fault."""
+        server = Server()
+        server.at_fault[guilty] = "-WRONGTYPE Operation against a key"
+        driven = Rounds(server)
+        positions = {b"a": b"1-1", b"b": b"2-2", b"c": ZERO}
+        error = ServerError("WRONGTYPE Operation against a key")
+        assert driven.run(find_culprit(positions, error)) == guilty
+        (commands,) = driven.sent
+        assert commands == [
+            [b"XREAD", b"COUNT", b"1", b"STREAMS", key, at] for key, at in positions.items()
+        ]
+
+    def test_a_stream_with_another_error_is_not_taken_for_it(self) -> None:
+        """Contract 5.6."""
+        server = Server()
+        server.at_fault = {b"a": "-WRONGTYPE no", b"b": "-NOPERM no"}
+        script = find_culprit({b"a": ZERO, b"b": ZERO}, ServerError("NOPERM no"))
+        assert Rounds(server).run(script) == b"b"
+
+    def test_an_error_that_has_passed_is_the_fault_of_none(self) -> None:
+        script = find_culprit({b"a": ZERO, b"b": ZERO}, ServerError("WRONGTYPE no"))
+        assert Rounds(Server()).run(script) is None

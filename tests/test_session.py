@@ -1,0 +1,381 @@
+"""`pystreamredis.session`: one conversation, byte by byte; what it leads to is told elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pystreamredis.cursors import Cursor
+from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseError
+from pystreamredis.merge import release
+from pystreamredis.options import ConnectionOptions
+from pystreamredis.session import Conversation
+from tests.simulation import Bulk, Read, commands_in, encode, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def conversation(
+    names: Sequence[str] = ("a",), *, count: int = 2, start: bytes | None = b"0-0", **kind: Any
+) -> Conversation:
+    cursors = [Cursor(name, name.encode(), start) for name in names]
+    return Conversation(ConnectionOptions(**kind), reading(count=count), cursors)
+
+
+def opened(names: Sequence[str] = ("a",), **kind: Any) -> Conversation:
+    made = conversation(names, **kind)
+    made.opened(0.0)
+    return made
+
+
+def block(key: bytes, *ids: str) -> Any:
+    return [key, [[entry_id.encode(), [b"f", b"v", b"g", b"w"]] for entry_id in ids]]
+
+
+def reply(*blocks: Any, resp: int = 2) -> bytes:
+    return encode(Bulk(blocks) or None, resp)
+
+
+def tell(made: Conversation, data: bytes, now: float = 0.0) -> bytes:
+    """Let bytes come; return what was sent before they were understood."""
+    made.received(data, now)
+    sent = made.take_outgoing()
+    made.process()
+    return sent
+
+
+def asked(made: Conversation) -> Read:
+    """Take out the one XREAD that is to be sent."""
+    (command,) = commands_in(made.take_outgoing())
+    return Read(command)
+
+
+def handed_over(made: Conversation) -> list[Any]:
+    """Take out what may be handed over."""
+    return [message[:2] for message in release(made.cursors).messages]
+
+
+class TestAsking:
+    """What an XREAD asks for."""
+
+    def test_it_names_every_stream_and_the_id_after_which_to_read(self) -> None:
+        """Contract 6.1: with the defaults nothing but XREAD is sent."""
+        made = opened(["a", "b"], start=b"5-1")
+        assert made.take_outgoing() == b""
+        made.ask(0.0, 1000)
+        read = asked(made)
+        assert read.positions == {b"a": b"5-1", b"b": b"5-1"}
+        assert (read.count, read.block) == (2, 1000)
+        assert made.take_outgoing() == b""
+
+    def test_a_stream_with_enough_waiting_is_left_out(self) -> None:
+        """Contract 3.4: at most `2 * count` messages per stream are held."""
+        made = opened(["a", "b"])
+        made.ask(0.0, 1000)
+        tell(made, reply(block(b"a", "1-0", "2-0"), block(b"b", "8-0", "9-0")))
+        assert handed_over(made) == [("a", b"1-0"), ("a", b"2-0")]
+        made.take_outgoing()
+        made.ask(0.0, 1000)
+        read = asked(made)
+        assert read.positions == {b"a": b"2-0"}
+        assert read.block is None
+
+    def test_it_does_not_block_while_messages_wait(self) -> None:
+        """Contract 3.3: its very answer may release them."""
+        made = opened(["a", "b"])
+        made.ask(0.0, 1000)
+        tell(made, reply(block(b"a", "1-0", "2-0"), block(b"b", "9-0")))
+        release(made.cursors)
+        made.take_outgoing()
+        made.ask(0.0, 1000)
+        read = asked(made)
+        assert read.positions == {b"a": b"2-0", b"b": b"9-0"}
+        assert read.block is None
+
+    def test_it_blocks_once_nothing_waits(self) -> None:
+        """Contract 4.1."""
+        made = opened()
+        made.ask(0.0, None)
+        tell(made, reply(block(b"a", "1-0")))
+        release(made.cursors)
+        made.ask(0.0, 250)
+        assert asked(made).block == 250
+
+
+class TestAnswers:
+    """What a reply means."""
+
+    @settings(deadline=None)
+    @given(st.sampled_from([2, 3]), st.sampled_from([2, 3]), st.data())
+    def test_replies_of_both_protocols_are_read_whichever_was_asked_for(
+        self, resp: int, protocol: int, data: st.DataObject
+    ) -> None:
+        """Contract 6.3; in pieces of any size."""
+        made = opened(["a", "b"], count=5, protocol=protocol)
+        if protocol == 3:
+            tell(made, encode(Bulk([[b"proto", b"3"]]), 3))
+        made.ask(0.0, None)
+        raw = reply(block(b"a", "1-0", "3-0"), block(b"b", "2-0"), resp=resp)
+        while raw:
+            size = data.draw(st.integers(1, len(raw)))
+            tell(made, raw[:size])
+            raw = raw[size:]
+        assert made.failure is None
+        assert handed_over(made) == [("a", b"1-0"), ("b", b"2-0"), ("a", b"3-0")]
+
+    @pytest.mark.parametrize("nil", [b"*-1\r\n", b"_\r\n", b"*0\r\n", b"%0\r\n", b"$-1\r\n"])
+    def test_nothing_new_is_an_answer(self, nil: bytes) -> None:
+        """Contract 6.3, 4.2: nil in every form."""
+        made = opened()
+        made.ask(7.0, None)
+        tell(made, nil)
+        assert made.failure is None
+        assert made.answered is not None
+        assert made.answered.due == 7.0
+        assert made.cursors[0].known_up_to() is None
+        assert made.is_idle
+
+    def test_pushes_and_attributes_are_skipped_wherever_they_come(self) -> None:
+        """Contract 6.3."""
+        noise = b">2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n|1\r\n+ttl\r\n:5\r\n"
+        made = opened(protocol=3)
+        tell(made, noise + encode(Bulk([[b"proto", b"3"]]), 3) + noise[: noise.index(b"|")])
+        assert made.is_idle
+        made.ask(0.0, None)
+        tell(made, noise + reply(block(b"a", "1-0"), resp=3))
+        assert made.failure is None
+        assert handed_over(made) == [("a", b"1-0")]
+
+    def test_a_push_between_two_reads_is_no_answer(self) -> None:
+        """Contract 6.3."""
+        made = opened()
+        tell(made, b">1\r\n+hello\r\n")
+        assert made.failure is None
+        assert made.answered is None
+
+    @pytest.mark.parametrize("raw", [b"+OK\r\n", b"*-1\r\n", b"-ERR idle for too long\r\n"])
+    def test_a_reply_that_nobody_asked_for_is_none(self, raw: bytes) -> None:
+        """Contract 5.1: every later reply would be taken for another one's."""
+        made = opened()
+        tell(made, raw)
+        assert isinstance(made.failure, ProtocolError)
+        assert str(made.failure) == "localhost:6379 sent a reply that nobody asked for"
+        assert not made.is_open
+
+    def test_a_stream_that_was_not_asked_for_is_none(self) -> None:
+        """Contract 5.1, 7."""
+        made = opened()
+        made.ask(0.0, None)
+        tell(made, reply(block(b"z", "1-0")))
+        assert isinstance(made.failure, ProtocolError)
+
+    def test_a_stream_that_was_dropped_meanwhile_is_passed_over(self) -> None:
+        """Contract 2.5: the reply to the read before still has it."""
+        made = opened(["a", "b"])
+        made.ask(0.0, None)
+        del made.cursors[0]
+        tell(made, reply(block(b"a", "1-0"), block(b"b", "2-0")))
+        assert made.failure is None
+        assert handed_over(made) == [("b", b"2-0")]
+
+    @pytest.mark.parametrize("ids", [["5-0"], ["4-9"], ["6-0", "5-0"], ["7-0", "6-0"]])
+    def test_entries_out_of_order_are_refused_and_none_is_kept(self, ids: list[str]) -> None:
+        """Contract 3.1: messages of one stream come in ID order, each exactly once."""
+        made = opened(start=b"5-0")
+        made.ask(0.0, None)
+        tell(made, reply(block(b"a", *ids)))
+        assert isinstance(made.failure, ProtocolError)
+        assert "stream 'a', expected entries in order after b'5-0'" in str(made.failure)
+        assert made.cursors[0].waiting == []
+        assert made.cursors[0].fetched == b"5-0"
+
+    def test_text_is_decoded_and_positions_stay_what_the_server_understands(self) -> None:
+        """Contract 1.3: with `decode_responses=True` both are text."""
+        made = opened(decode_responses=True)
+        made.ask(0.0, None)
+        tell(made, reply(block(b"a", "1-0")))
+        assert release(made.cursors).messages == [("a", "1-0", {"f": "v", "g": "w"})]
+        made.ask(0.0, None)
+        assert asked(made).positions == {b"a": b"1-0"}
+
+
+class TestReadsOnAGuess:
+    """Full replies of streams that had more before: the next XREAD leaves before the parse."""
+
+    FIRST = reply(block(b"a", "1-0", "2-0"))
+    SECOND = reply(block(b"a", "3-0", "4-0"))
+
+    def start(self) -> Conversation:
+        """Come to where a guess is made."""
+        made = opened()
+        made.ask(0.0, 1000)
+        assert asked(made).ids == [b"0-0"]
+        assert tell(made, self.FIRST) == b""
+        assert handed_over(made) == [("a", b"1-0"), ("a", b"2-0")]
+        made.ask(1.0, 1000)
+        assert asked(made).ids == [b"2-0"]
+        return made
+
+    def test_a_right_guess_is_the_next_read(self) -> None:
+        """Contract 6.4: it is not sent again, and does not block."""
+        made = self.start()
+        (command,) = commands_in(tell(made, self.SECOND, 2.0))
+        assert Read(command).positions == {b"a": b"4-0"}
+        assert Read(command).block is None
+        assert handed_over(made) == [("a", b"3-0"), ("a", b"4-0")]
+        made.ask(3.0, 1000)
+        assert made.take_outgoing() == b""
+        assert not made.is_idle
+        tell(made, reply(), 4.0)
+        assert made.failure is None
+        assert made.answered is not None
+        assert made.answered.due == 2.0
+
+    def test_the_answer_to_a_guess_may_come_with_the_end_of_the_reply_before(self) -> None:
+        """Contract 3.1, 5.1: however the bytes are cut, there is no failure in them."""
+        for cut in range(1, len(self.SECOND)):
+            made = self.start()
+            answer = b""
+            if tell(made, self.SECOND[:cut], 2.0):
+                answer = reply()
+            tell(made, self.SECOND[cut:] + answer, 3.0)
+            assert made.failure is None, cut
+            assert handed_over(made) == [("a", b"3-0"), ("a", b"4-0")]
+
+    def test_a_wrong_guess_is_read_and_thrown_away(self) -> None:
+        """Contract 3.1: that answer is asked for again."""
+        made = self.start()
+        assert tell(made, self.SECOND, 2.0)
+        release(made.cursors)
+        made.cursors[0].fetched = b"3-0"  # as if it had been forged
+        made.ask(3.0, 1000)
+        assert asked(made).ids == [b"3-0"]
+        tell(made, reply(block(b"a", "7-0")) + reply(block(b"a", "4-0", "5-0")), 4.0)
+        assert made.failure is None
+        assert handed_over(made) == [("a", b"4-0"), ("a", b"5-0")]
+
+    def test_a_wrong_guess_that_was_refused_is_thrown_away_as_well(self) -> None:
+        """Contract 5.6: if it is not for the guess alone, the next answer says so again."""
+        made = self.start()
+        assert tell(made, self.SECOND, 2.0)
+        release(made.cursors)
+        made.cursors[0].fetched = b"3-0"
+        made.ask(3.0, 1000)
+        tell(made, b"-ERR Invalid stream ID\r\n" + reply(), 4.0)
+        assert made.failure is None
+        assert made.is_idle
+
+
+class TestSilence:
+    """Until when silence is fine."""
+
+    def test_nothing_is_awaited_before_anything_was_sent(self) -> None:
+        """Contract 5.5: of when it was due; nothing is."""
+        assert opened().silent_at is None
+
+    def test_a_read_may_take_as_long_as_it_blocks_and_socket_timeout(self) -> None:
+        """Contract 5.5: `socket_timeout` never cuts a blocking read short."""
+        made = opened(socket_timeout=3)
+        made.ask(100.0, 2000)
+        assert made.silent_at == 105.0
+        tell(made, reply()[:1], 104.0)
+        assert made.silent_at == 107.0
+
+    def test_every_byte_shows_that_the_peer_lives(self) -> None:
+        """Contract 5.5: a peer that is silent, not one that is slow."""
+        made = opened(["a"], start=None, socket_timeout=3)
+        assert made.silent_at == 3.0
+        tell(made, b"*", 2.0)
+        assert made.silent_at == 5.0
+
+    def test_it_may_last_for_ever_if_that_is_wanted(self) -> None:
+        made = opened(socket_timeout=None)
+        made.ask(0.0, 1000)
+        assert made.silent_at is None
+
+    def test_a_read_on_a_guess_is_awaited_like_any_other(self) -> None:
+        """Contract 5.5."""
+        made = TestReadsOnAGuess().start()
+        assert tell(made, TestReadsOnAGuess.SECOND, 9.0)
+        made.ask(10.0, 1000)
+        assert made.silent_at == 14.0
+
+
+class TestStates:
+    """Open, ready, idle, and back."""
+
+    def test_it_begins_closed(self) -> None:
+        made = conversation()
+        assert (made.is_open, made.is_ready, made.is_idle) == (False, False, False)
+
+    def test_without_anything_to_set_up_it_is_ready_at_once(self) -> None:
+        """Contract 6.1."""
+        made = opened()
+        assert (made.is_open, made.is_ready, made.is_idle) == (True, True, True)
+        made.ask(0.0, None)
+        assert (made.is_ready, made.is_idle) == (True, False)
+
+    def test_it_is_not_ready_before_every_start_is_known(self) -> None:
+        """Contract 2.3: a concrete ID."""
+        made = opened(start=None)
+        assert (made.is_open, made.is_ready) == (True, False)
+        assert asked(made).ids == [b"+"]
+        tell(made, reply(block(b"a", "5-0")))
+        assert made.is_idle
+        assert made.cursors[0].start == made.cursors[0].fetched == b"5-0"
+
+    def test_what_was_not_sent_or_read_of_one_connection_is_not_of_the_next(self) -> None:
+        """Contract 5.2: a conversation begins anew with each connection."""
+        made = opened(["a"])
+        made.ask(0.0, None)
+        tell(made, reply(block(b"a", "1-0"))[:-9])
+        made.closed()
+        assert isinstance(made.failure, ConnectionError)
+        assert "closed the connection after" in str(made.failure)
+        assert not made.is_open
+        made.failure = None
+        made.opened(1.0)
+        assert made.take_outgoing() == b""
+        made.ask(1.0, None)
+        assert asked(made).ids == [b"0-0"]
+        tell(made, reply(block(b"a", "1-0")))
+        assert made.failure is None
+        assert handed_over(made) == [("a", b"1-0")]
+
+    def test_a_connection_that_was_dropped_on_purpose_is_no_failure(self) -> None:
+        made = opened()
+        made.ask(0.0, None)
+        made.abandon()
+        assert made.failure is None
+        assert not made.is_open
+        assert made.take_outgoing() == b""
+
+    def test_bytes_after_a_failure_are_not_read(self) -> None:
+        """Contract 5.2: once per failure."""
+        made = opened()
+        made.ask(0.0, None)
+        tell(made, b"!!\r\n" + reply(block(b"a", "1-0")))
+        assert isinstance(made.failure, ProtocolError)
+        assert made.answered is None
+        assert handed_over(made) == []
+
+    def test_a_refusal_for_good_leaves_it_open(self) -> None:
+        """Contract 5.6: the stream at fault is asked for, then it goes on."""
+        made = opened(["a", "b"])
+        made.ask(0.0, None)
+        made.take_outgoing()
+        tell(made, b"-WRONGTYPE no\r\n")
+        assert not made.is_ready
+        assert [Read(command).keys for command in commands_in(made.take_outgoing())] == [
+            [b"a"],
+            [b"b"],
+        ]
+        tell(made, reply(block(b"a", "1-0")) + b"-WRONGTYPE no\r\n")
+        assert isinstance(made.failure, ResponseError)
+        assert (made.failure.code, made.failure.stream) == ("WRONGTYPE", "b")
+        assert made.is_idle
+        assert made.cursors[0].fetched == b"0-0"

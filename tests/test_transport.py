@@ -1,0 +1,546 @@
+"""`pystreamredis.transport`: connections of every kind, and how each of them fails."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from pystreamredis.options import ConnectionOptions
+from pystreamredis.transport import TlsTransport, Transport, connect
+from pystreamredis.waiting import READ, WRITE, Waiter, Woken
+
+from .certificates import Authority
+
+# Longer than anything here may take: a test that comes near it has failed.
+LONG = 10.0
+
+Handler = Callable[[socket.socket], object]
+
+
+@pytest.fixture
+def waiter() -> Iterator[Waiter]:
+    with closing(Waiter()) as waiter:
+        yield waiter
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def listen(family: int = socket.AF_INET, address: Any = ("127.0.0.1", 0)) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.bind(address)
+    listener.listen()
+    listener.settimeout(LONG)
+    return listener
+
+
+@contextmanager
+def serving(listener: socket.socket, handler: Handler) -> Iterator[Any]:
+    """Accept one connection and let `handler` have it, in a thread; gives the address."""
+
+    def serve() -> None:
+        # Nobody else closes it: a connection may be over before it was accepted.
+        with listener:
+            sock, _ = listener.accept()
+        with sock:
+            sock.settimeout(LONG)
+            handler(sock)
+
+    # Asked for now: the listener may be gone when the caller wants to know.
+    address = listener.getsockname()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield address
+    finally:
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def options_for(address: Any, host: str = "127.0.0.1", **more: Any) -> ConnectionOptions:
+    return ConnectionOptions(host, address[1], **more)
+
+
+def receive(transport: Transport, waiter: Waiter, size: int | None = None) -> bytes:
+    """Receive `size` bytes, or all there are, the way that a driver does."""
+    received = b""
+    deadline = monotonic() + LONG
+    while size is None or len(received) < size:
+        assert transport.has_pending() or waiter.wait(
+            transport.sock, transport.events, deadline - monotonic()
+        )
+        data = transport.receive()
+        if data == b"":
+            return received
+        received += data or b""
+    return received
+
+
+def reset(sock: socket.socket) -> None:
+    """Make the end of the connection a reset instead of an orderly close."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# Ways to connect.
+
+
+def test_bytes_go_to_a_tcp_peer_and_come_back(waiter: Waiter) -> None:
+    def echo(sock: socket.socket) -> None:
+        sock.sendall(sock.recv(100))
+
+    with (
+        serving(listen(), echo) as address,
+        closing(connect(options_for(address), waiter.wait)) as transport,
+    ):
+        transport.send(b"PING")
+        assert receive(transport, waiter) == b"PING"
+        waiter.forget()
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_bytes_go_to_a_unix_socket_and_come_back(
+    waiter: Waiter, tmp_path: Path, as_bytes: bool
+) -> None:
+    """Contract 1.2: `unix_socket_path`."""
+    path = str(tmp_path / "socket")
+    listener = listen(socket.AF_UNIX, path)
+    options = ConnectionOptions(unix_socket_path=path.encode() if as_bytes else path)
+    with (
+        serving(listener, lambda sock: sock.sendall(sock.recv(100))),
+        closing(connect(options, waiter.wait)) as transport,
+    ):
+        transport.send(b"PING")
+        assert receive(transport, waiter) == b"PING"
+        waiter.forget()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_ipv6_address_is_connected_to(waiter: Waiter) -> None:
+    try:
+        listener = listen(socket.AF_INET6, ("::1", 0))
+    except OSError:
+        pytest.skip("needs ::1")
+    with (
+        serving(listener, lambda sock: sock.sendall(b"hello")) as address,
+        closing(connect(options_for(address, "::1"), waiter.wait)) as transport,
+    ):
+        assert receive(transport, waiter) == b"hello"
+        waiter.forget()
+
+
+@pytest.mark.parametrize("keepalive", [True, False])
+def test_tcp_sends_at_once_and_is_kept_alive_as_asked(waiter: Waiter, keepalive: bool) -> None:
+    """Contract 1.2: `socket_keepalive`."""
+    with serving(listen(), read_to_end) as address:
+        options = options_for(address, socket_keepalive=keepalive)
+        with closing(connect(options, waiter.wait)) as transport:
+            sock = transport.sock
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+            alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert bool(alive) is keepalive
+            assert sock.getblocking() is False
+            waiter.forget()
+
+
+def test_the_next_address_of_a_host_is_tried_when_one_fails(
+    waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for localhost, which is ::1 first and 127.0.0.1 then."""
+    with serving(listen(), read_to_end) as address:
+        port = address[1]
+        dead = dead_address()
+        resolve_to(monkeypatch, dead, ("127.0.0.1", port))
+        with closing(connect(ConnectionOptions("some.host"), waiter.wait)) as transport:
+            assert transport.sock.getpeername()[1] == port
+            waiter.forget()
+
+
+def dead_address() -> tuple[str, int]:
+    """An address at which nobody listens, and for a while nobody will."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        address: tuple[str, int] = sock.getsockname()
+        return address
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+# Ways to fail. Sockets that are left open would be warned of, and warnings are errors.
+
+
+def test_a_refused_connection_is_the_systems_error(waiter: Waiter) -> None:
+    host, port = dead_address()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        connect(ConnectionOptions(host, port), waiter.wait)
+    assert caught.value.errno == errno.ECONNREFUSED
+
+
+def test_a_refused_tls_connection_is_the_systems_error(waiter: Waiter) -> None:
+    host, port = dead_address()
+    with pytest.raises(ConnectionRefusedError):
+        connect(ConnectionOptions(host, port, ssl=True), waiter.wait)
+
+
+def test_the_last_addresss_error_is_told_when_all_fail(
+    waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, dead_address(), dead_address())
+    with pytest.raises(ConnectionRefusedError):
+        connect(ConnectionOptions("some.host"), waiter.wait)
+
+
+def test_a_host_without_addresses_is_an_oserror(
+    waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch)
+    with pytest.raises(OSError, match="no addresses"):
+        connect(ConnectionOptions("some.host"), waiter.wait)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a" * 64 + ".example", "a..example", ".example", "fe80::1%no-such-interface"],
+    ids=["label too long", "empty label", "leading dot", "no such interface"],
+)
+def test_a_host_that_cannot_be_resolved_is_an_oserror(waiter: Waiter, host: str) -> None:
+    """These fail before anybody is asked over the network."""
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        connect(ConnectionOptions(host), waiter.wait)
+
+
+def test_an_unknown_host_is_an_oserror(waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(socket.gaierror):
+        connect(ConnectionOptions("some.host"), waiter.wait)
+
+
+@pytest.mark.parametrize("name", ["nothing here", "x" * 300])
+def test_a_unix_socket_that_is_not_there_is_an_oserror(
+    waiter: Waiter, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        connect(ConnectionOptions(unix_socket_path=str(tmp_path / name)), waiter.wait)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where Linux is silent")
+def test_a_peer_that_does_not_accept_is_given_up_on_in_time(waiter: Waiter) -> None:
+    """Contract 1.2: `socket_connect_timeout`."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        # Fill the queue: what does not fit in is left without an answer.
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+            options = options_for(listener.getsockname(), socket_connect_timeout=0.2)
+            began = monotonic()
+            with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+                connect(options, waiter.wait)
+            assert 0.19 <= monotonic() - began < 5
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+def test_a_wake_ends_a_connect_and_leaves_no_socket_behind(waiter: Waiter) -> None:
+    """Contract 4.4."""
+    with listen() as listener:
+        waiter.wake()
+        with pytest.raises(Woken):
+            connect(options_for(listener.getsockname()), waiter.wait)
+
+
+# Sending and receiving.
+
+
+def test_nothing_is_received_when_nothing_has_come(waiter: Waiter) -> None:
+    with (
+        serving(listen(), read_to_end) as address,
+        closing(connect(options_for(address), waiter.wait)) as transport,
+    ):
+        assert transport.receive() is None
+        assert not transport.has_pending()
+        waiter.forget()
+
+
+def test_a_closed_connection_is_received_as_its_end(waiter: Waiter) -> None:
+    with (
+        serving(listen(), lambda sock: sock.sendall(b"last words")) as address,
+        closing(connect(options_for(address), waiter.wait)) as transport,
+    ):
+        assert receive(transport, waiter) == b"last words"
+        assert transport.receive() == b""
+        waiter.forget()
+
+
+def test_a_reset_connection_is_an_oserror(waiter: Waiter) -> None:
+    with (
+        serving(listen(), reset) as address,
+        closing(connect(options_for(address), waiter.wait)) as transport,
+        pytest.raises(ConnectionResetError),
+    ):
+        receive(transport, waiter)
+    waiter.forget()
+
+
+def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(waiter: Waiter) -> None:
+    sent = b"".join(b"%08d" % number for number in range(1_000_000))
+    start_reading = threading.Event()
+    received: list[bytes] = []
+
+    def read_late(sock: socket.socket) -> None:
+        start_reading.wait(LONG)
+        received.append(read_to_end(sock))
+
+    with (
+        serving(listen(), read_late) as address,
+        closing(connect(options_for(address), waiter.wait)) as transport,
+    ):
+        transport.send(sent[:-8])
+        assert transport.events == READ | WRITE
+        transport.send(sent[-8:])
+        start_reading.set()
+        deadline = monotonic() + LONG
+        while transport.events & WRITE:
+            assert waiter.wait(transport.sock, transport.events, deadline - monotonic())
+            transport.send()
+        assert transport.events == READ
+        waiter.forget()
+    assert received == [sent]
+
+
+# TLS.
+
+
+def tls_handler(context: ssl.SSLContext, handler: Handler) -> Handler:
+    def serve(sock: socket.socket) -> None:
+        try:
+            with context.wrap_socket(sock, server_side=True) as tls:
+                handler(tls)
+        except OSError:
+            pass  # the client has refused; that is what such a test is about
+
+    return serve
+
+
+@contextmanager
+def tls_serving(context: ssl.SSLContext, handler: Handler = read_to_end) -> Iterator[Any]:
+    with serving(listen(), tls_handler(context, handler)) as address:
+        yield address
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_tls_with_a_certificate_for_the_host(
+    waiter: Waiter, authority: Authority, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Contract 1.2: `ssl` and `ssl_ca_certs`; large data in both directions."""
+    certificate = authority.sign("right", "DNS:localhost,IP:127.0.0.1")
+    large = bytes(range(256)) * 8192
+
+    def echo(sock: socket.socket) -> None:
+        received = b""
+        while len(received) < len(large):
+            received += sock.recv(65536)
+        sock.sendall(received)
+
+    with tls_serving(certificate.server_context(), echo) as address:
+        resolve_to(monkeypatch, ("127.0.0.1", address[1]))
+        options = options_for(address, host, ssl=True, ssl_ca_certs=authority.certfile)
+        with closing(connect(options, waiter.wait)) as transport:
+            assert isinstance(transport, TlsTransport)
+            assert transport.receive() is None
+            deadline = monotonic() + LONG
+            transport.send(large)
+            while transport.events & WRITE:
+                assert waiter.wait(transport.sock, transport.events, deadline - monotonic())
+                transport.send()
+            assert receive(transport, waiter, len(large)) == large
+            waiter.forget()
+
+
+def test_decrypted_bytes_that_no_wait_would_tell_of_are_pending(
+    waiter: Waiter, authority: Authority
+) -> None:
+    certificate = authority.sign("pending", "IP:127.0.0.1")
+    with tls_serving(
+        certificate.server_context(), lambda sock: sock.sendall(b"0123456789")
+    ) as address:
+        options = options_for(address, ssl=True, ssl_ca_certs=authority.certfile)
+        with closing(connect(options, waiter.wait)) as transport:
+            deadline = monotonic() + LONG
+            first = None
+            while first is None and monotonic() < deadline:
+                waiter.wait(transport.sock, READ, deadline - monotonic())
+                try:
+                    first = transport.sock.recv(4)
+                except ssl.SSLWantReadError:
+                    continue
+            assert first == b"0123"
+            assert transport.has_pending()
+            assert transport.receive() == b"456789"
+            assert not transport.has_pending()
+            waiter.forget()
+
+
+@pytest.mark.parametrize(
+    ("names", "expired", "trusted", "reason"),
+    [
+        ("DNS:other.example,IP:127.0.0.2", False, True, "127.0.0.1"),
+        ("IP:127.0.0.1", False, False, "verify failed"),
+        ("IP:127.0.0.1", True, True, "expired"),
+    ],
+    ids=["of another host", "of an unknown authority", "expired"],
+)
+def test_a_certificate_that_is_not_good_is_refused(
+    waiter: Waiter, authority: Authority, names: str, expired: bool, trusted: bool, reason: str
+) -> None:
+    """Contract 5.1: a TLS failure is an error of the connection, and so an `OSError` here."""
+    certificate = authority.sign("bad", names, expired=expired)
+    with tls_serving(certificate.server_context()) as address:
+        ca_certs = authority.certfile if trusted else None
+        options = options_for(address, ssl=True, ssl_ca_certs=ca_certs)
+        with pytest.raises(ssl.SSLCertVerificationError, match=reason):
+            connect(options, waiter.wait)
+
+
+def test_a_certificate_signed_by_itself_is_refused(waiter: Waiter, authority: Authority) -> None:
+    with tls_serving(authority.server_context()) as address:
+        options = options_for(address, ssl=True)
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"self[- ]signed"):
+            connect(options, waiter.wait)
+
+
+def test_the_host_is_not_compared_when_told_so_but_the_authority_is(
+    waiter: Waiter, authority: Authority
+) -> None:
+    """Contract 1.2: `ssl_check_hostname`."""
+    certificate = authority.sign("unchecked", "DNS:other.example")
+    context = certificate.server_context()
+    with tls_serving(context) as address:
+        options = options_for(
+            address, ssl=True, ssl_ca_certs=authority.certfile, ssl_check_hostname=False
+        )
+        with closing(connect(options, waiter.wait)):
+            waiter.forget()
+    with tls_serving(context) as address:
+        options = options_for(address, ssl=True, ssl_check_hostname=False)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connect(options, waiter.wait)
+
+
+def test_the_clients_certificate_is_shown(waiter: Waiter, authority: Authority) -> None:
+    """Contract 1.2: `ssl_certfile` and `ssl_keyfile`."""
+    certificate = authority.sign("server", "IP:127.0.0.1")
+    client = authority.sign("client", "DNS:a.client")
+    shown: list[Any] = []
+
+    def remember(sock: socket.socket) -> None:
+        assert isinstance(sock, ssl.SSLSocket)
+        shown.append(sock.getpeercert())
+        sock.sendall(b"welcome")
+
+    context = certificate.server_context(clients_from=authority.certfile)
+    with tls_serving(context, remember) as address:
+        options = options_for(
+            address,
+            ssl=True,
+            ssl_ca_certs=authority.certfile,
+            ssl_certfile=client.certfile,
+            ssl_keyfile=client.keyfile,
+        )
+        with closing(connect(options, waiter.wait)) as transport:
+            assert receive(transport, waiter, 7) == b"welcome"
+            waiter.forget()
+    assert shown[0]["subjectAltName"] == (("DNS", "a.client"),)
+
+
+def test_a_server_that_misses_the_clients_certificate_ends_it_with_an_oserror(
+    waiter: Waiter, authority: Authority
+) -> None:
+    """With TLS 1.3 the client learns of it after its handshake, when it reads."""
+    certificate = authority.sign("wanting", "IP:127.0.0.1")
+    context = certificate.server_context(clients_from=authority.certfile)
+    with tls_serving(context) as address:
+        options = options_for(address, ssl=True, ssl_ca_certs=authority.certfile)
+        with pytest.raises(OSError, match=r"(?i)certificate|reset"):
+            connect_and_read(options, waiter)
+
+
+def connect_and_read(options: ConnectionOptions, waiter: Waiter) -> bytes:
+    with closing(connect(options, waiter.wait)) as transport:
+        try:
+            return receive(transport, waiter)
+        finally:
+            waiter.forget()
+
+
+def test_an_ssl_context_of_ones_own_is_used_as_it_is(waiter: Waiter, authority: Authority) -> None:
+    """Contract 1.2: `ssl` may be an `ssl.SSLContext`."""
+    certificate = authority.sign("own", "DNS:other.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with tls_serving(certificate.server_context(), lambda sock: sock.sendall(b"ok")) as address:
+        assert connect_and_read(options_for(address, ssl=context), waiter) == b"ok"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda sock: (sock.recv(1), sock.sendall(b"-ERR unknown command\r\n")),
+        lambda sock: sock.recv(100),
+        reset,
+    ],
+    ids=["answers in plain text", "closes", "resets"],
+)
+def test_a_peer_without_tls_is_an_oserror(waiter: Waiter, handler: Handler) -> None:
+    with serving(listen(), handler) as address, pytest.raises(OSError):  # noqa: PT011 - the system's
+        connect(options_for(address, ssl=True), waiter.wait)
+
+
+def test_a_tls_peer_that_is_silent_is_given_up_on_in_time(waiter: Waiter) -> None:
+    """Contract 1.2, 5.5: connecting includes the handshake."""
+    with serving(listen(), read_to_end) as address:
+        options = options_for(address, ssl=True, socket_connect_timeout=0.2)
+        began = monotonic()
+        with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+            connect(options, waiter.wait)
+        assert 0.19 <= monotonic() - began < 5
+
+
+def test_a_wake_ends_a_tls_handshake_and_leaves_no_socket_behind(waiter: Waiter) -> None:
+    """Contract 4.4."""
+    timer = threading.Timer(0.1, waiter.wake)
+    with serving(listen(), read_to_end) as address:
+        timer.start()
+        with pytest.raises(Woken):
+            connect(options_for(address, ssl=True), waiter.wait)
+    timer.join()

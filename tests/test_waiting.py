@@ -1,0 +1,154 @@
+"""`pystreamredis.waiting`: waits end by readiness, by time, or from another thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from time import monotonic
+
+import pytest
+
+from pystreamredis.waiting import READ, WRITE, Waiter, Woken
+
+# Longer than any wait here may take, so that a wait that is not ended fails the test.
+LONG = 20.0
+
+
+@pytest.fixture
+def waiter() -> Iterator[Waiter]:
+    with closing(Waiter()) as waiter:
+        yield waiter
+        waiter.forget()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_wait_ends_when_bytes_can_be_read(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"x")
+    assert waiter.wait(ours, READ, LONG)
+
+
+def test_a_wait_ends_when_the_peer_has_closed(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.close()
+    assert waiter.wait(ours, READ, LONG)
+
+
+def test_a_wait_without_anything_to_read_lasts_as_long_as_it_was_told_to(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, _ = pair
+    began = monotonic()
+    assert not waiter.wait(ours, READ, 0.05)
+    assert 0.045 <= monotonic() - began < LONG
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -1.0, -1e9])
+def test_a_wait_whose_time_is_over_looks_once(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket], timeout: float
+) -> None:
+    ours, theirs = pair
+    assert not waiter.wait(ours, READ, timeout)
+    theirs.send(b"x")
+    assert waiter.wait(ours, READ, timeout)
+
+
+def test_a_wait_for_the_time_alone_sees_no_socket(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"x")
+    assert waiter.wait(ours, READ, LONG)
+    assert not waiter.wait(None, 0, 0.01)
+
+
+def test_what_is_waited_for_may_change_between_two_waits(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, _ = pair
+    assert not waiter.wait(ours, READ, 0)
+    assert waiter.wait(ours, WRITE, LONG)
+    assert waiter.wait(ours, READ | WRITE, LONG)
+    assert not waiter.wait(ours, READ, 0)
+
+
+def test_another_socket_may_be_waited_for_after_the_first(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"x")
+    assert waiter.wait(ours, READ, LONG)
+    assert not waiter.wait(theirs, READ, 0)
+    assert waiter.wait(ours, READ, LONG)
+
+
+def test_a_socket_that_was_forgotten_may_be_closed_and_its_number_used_again(
+    waiter: Waiter,
+) -> None:
+    """A descriptor that stays registered would hide the next connection's bytes."""
+    for _ in range(3):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            assert not waiter.wait(ours, READ, 0)
+            theirs.send(b"x")
+            assert waiter.wait(ours, READ, LONG)
+            waiter.forget()
+
+
+def test_another_thread_ends_a_wait_that_has_no_end(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Contract 4.4: a wait can be ended at any time, from another thread."""
+    ours, _ = pair
+    timer = threading.Timer(0.05, waiter.wake)
+    timer.start()
+    began = monotonic()
+    with pytest.raises(Woken):
+        waiter.wait(ours, READ, LONG)
+    assert monotonic() - began < LONG
+    timer.join(LONG)
+
+
+def test_a_wake_ends_the_waits_that_come_after_it_too(waiter: Waiter) -> None:
+    waiter.wake()
+    for _ in range(2):
+        with pytest.raises(Woken):
+            waiter.wait(None, 0, LONG)
+
+
+def test_a_wake_comes_before_what_is_ready(
+    waiter: Waiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"x")
+    waiter.wake()
+    with pytest.raises(Woken):
+        waiter.wait(ours, READ, LONG)
+
+
+def test_waking_never_blocks_and_never_fails(waiter: Waiter) -> None:
+    """Contract 4.4: it is called by signal handlers, and after the end as well."""
+    for _ in range(100_000):  # more than a socket's buffer takes
+        waiter.wake()
+    waiter.close()
+    waiter.wake()
+
+
+def test_closing_frees_every_descriptor() -> None:
+    waiter = Waiter()
+    sockets = [waiter._wake, waiter._woken]
+    waiter.close()
+    assert [sock.fileno() for sock in sockets] == [-1, -1]
+    waiter.close()
