@@ -6,11 +6,12 @@ stand in it literally, and only IDs and values are captured.
 
 Why it is right. RESP has one encoding for what an entry holds, and it is read from
 left to right, so all that matters is that each length stated is the length of what
-is taken. A value is matched in one of three ways, each of which sees to that:
+is taken. A value is matched in one of four ways, each of which sees to that:
 
+- one length: ``36\r\n`` and any 36 bytes, CR and LF included;
 - short text: ``2\r\n`` only if two bytes other than CR and then a CR follow, so that
   ``[^\r]*`` takes just these two; likewise for each other length seen;
-- known lengths: ``300\r\n`` together with any 300 bytes, CR and LF included;
+- known lengths: ``300\r\n`` together with any 300 bytes, and likewise for each other;
 - any length: what is stated and what is taken (all up to a CR) are both captured,
   and compared afterwards, for all rows before any of them is used.
 
@@ -40,7 +41,7 @@ _SHORT_LENGTHS = 16
 # ... up to how many bytes that is (its bytes are looked at twice) ...
 _SHORT = 64
 # ... and where it may hold anything.
-_KNOWN_LENGTHS = 64
+_KNOWN_LENGTHS = 256
 
 # How many different shapes one pattern may have; beyond, the names of fields are
 # captured like values, and shapes differ by the number of fields alone.
@@ -91,8 +92,10 @@ class _Column:
 
     @property
     def kind(self) -> str | None:
-        """How to match it: one of the three ways, or None if there is none."""
+        """How to match it: one of the four ways, or None if there is none."""
         longest = max(self.lengths)
+        if len(self.lengths) == 1:
+            return "fixed"
         if not self.has_cr and longest <= _SHORT and len(self.lengths) <= _SHORT_LENGTHS:
             return "short"
         if len(self.lengths) <= (_KNOWN_LENGTHS if self.has_cr else _SHORT_LENGTHS):
@@ -127,18 +130,19 @@ class Learner:
 
     Attributes:
         pattern: The pattern, once there is one.
+        captures_names: Whether fields differ too much to be known by their names.
         entry_size: About how many bytes an entry takes.
         run: How many entries in a row the pattern has matched so far.
     """
 
-    def __init__(self, maker: MessageMaker) -> None:
+    def __init__(self, maker: MessageMaker, *, captures_names: bool = False) -> None:
         self.pattern: Pattern | None = None
+        self.captures_names = captures_names
         self.entry_size = 0
         self.run = 0
         self._maker = maker
         self._ids = _Column()
         self._shapes: dict[Names | int, _Shape] = {}
-        self._captures_names = False
         self._lessons = 0
         self._lessons_wanted = _FIRST_LESSONS
 
@@ -158,21 +162,21 @@ class Learner:
             self.pattern = self._make_pattern()
 
     def _shape(self, names: Names) -> _Shape | None:
-        key = len(names) if self._captures_names else names
+        key = len(names) if self.captures_names else names
         shape = self._shapes.get(key)
-        if shape is None and len(self._shapes) >= _SHAPES and not self._captures_names:
-            self._captures_names = True
+        if shape is None and len(self._shapes) >= _SHAPES and not self.captures_names:
+            self.captures_names = True
             self._shapes.clear()
             key = len(names)
         if shape is None and len(self._shapes) < _SHAPES:
-            shape = _Shape(None if self._captures_names else names, len(names))
+            shape = _Shape(None if self.captures_names else names, len(names))
             self._shapes[key] = shape
         return shape
 
     def _make_pattern(self) -> Pattern | None:
         shapes = [shape for shape in self._shapes.values() if shape.can_be_matched()]
         captures = sum(len(shape.columns) for shape in shapes)
-        if not shapes or captures > _CAPTURES or self._ids.kind != "short":
+        if not shapes or captures > _CAPTURES:
             return None
         return Pattern(self._ids, shapes, self._maker)
 
@@ -246,6 +250,7 @@ _LOOK_AHEAD = rb"(?=[^\r]{%d}\r)"
 _ANY_BYTES = rb".{%d}"
 
 _EXPRESSIONS: dict[str, Callable[[_Column], bytes]] = {
+    "fixed": lambda column: rb"\$%d\r\n(.{%d})\r\n" % (2 * tuple(column.lengths)),
     "short": lambda column: rb"\$%b([^\r]*)\r\n" % _one_of(column.likely_lengths(), _LOOK_AHEAD),
     "known": lambda column: rb"\$(%b)\r\n" % _one_of(column.likely_lengths(), _ANY_BYTES),
     "any": lambda _: rb"\$([0-9]+)\r\n([^\r]*)\r\n",

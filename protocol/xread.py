@@ -80,9 +80,11 @@ class XreadParser:
         self._values = values or Parser()
         self._buffer = self._values.buffer
         self._replies = self._read_replies()
-        # Who learns of which stream, and of streams that begin with which fields.
+        # Who learns of which stream, of streams that begin with which fields, and of those
+        # whose fields are never the same.
         self._learners: dict[Any, Learner] = {}
         self._learners_by_fields: dict[tuple[bytes, ...], Learner] = {}
+        self._learner_of_any = Learner(self._maker, captures_names=True)
         # What was read of a reply that is not all there.
         self._blocks: list[Block] | None = None
         self._broken: Exception | None = None
@@ -235,7 +237,7 @@ class XreadParser:
                 messages.append(self._maker.message(name, (yield from self._read_value())))
                 continue
             messages.append(self._maker.make(name, *entry))
-            learner = learner or self._learner_for(name, entry[1])
+            learner = self._learner_for(name, entry[1], learner)
             learner.learn(*entry, self._buffer.pos - start)
 
     def _match(
@@ -283,12 +285,17 @@ class XreadParser:
         self._buffer.pos = pos
         return ids[0], items
 
-    def _learner_for(self, name: Any, items: list[bytes]) -> Learner:
-        """Find who learns of a stream: those that begin alike are thought to go on alike."""
-        names = tuple(items[::2]) if len(self._learners_by_fields) < _LEARNERS else ()
-        learner = self._learners_by_fields.get(names)
-        if learner is None:
-            learner = self._learners_by_fields[names] = Learner(self._maker)
+    def _learner_for(self, name: Any, items: list[bytes], learner: Learner | None) -> Learner:
+        """Find who learns from an entry of a stream, so far `learner`.
+
+        Streams of which an entry is alike share one: they are thought to go on alike.
+        """
+        names = tuple(items[::2])
+        learner = learner or self._learners_by_fields.get(names) or Learner(self._maker)
+        if len(self._learners_by_fields) < _LEARNERS:
+            self._learners_by_fields.setdefault(names, learner)
+        if learner.captures_names or names not in self._learners_by_fields:
+            learner = self._learner_of_any
         self._learners[name] = learner
         return learner
 
