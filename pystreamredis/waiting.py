@@ -68,7 +68,7 @@ class Waiter:
             return
         self._events = 0
         if self._watched is not None and self._watched is not sock:
-            with suppress(KeyError, OSError):
+            with suppress(KeyError, ValueError, OSError):
                 self._selector.unregister(self._watched)
         self._watched = sock
         if sock is None:

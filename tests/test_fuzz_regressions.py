@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,26 +82,33 @@ def test_a_stream_may_turn_full_in_a_reply_that_comes_in_pieces() -> None:
     assert ids_of(found) == [b"1-0", b"1-0", b"2-0", b"2-0", b"3-0", b"3-0"]
 
 
-def interrupted(work: Callable[..., Any]) -> Callable[..., None]:
-    """Do it, and be interrupted when it is done: as by Ctrl-C, there and nowhere else."""
-    done = False
+def interrupted(work: Callable[..., Any], when: str) -> Callable[..., None]:
+    """Be interrupted once, before or after the work: as by Ctrl-C, there and nowhere else."""
+    times = 0
 
     def once(*args: Any) -> None:
-        nonlocal done
+        nonlocal times
+        times += 1
+        if times == 1 and when == "before":
+            raise KeyboardInterrupt
         work(*args)
-        if not done:
-            done = True
+        if times == 1:
             raise KeyboardInterrupt
 
     return once
 
 
-# Found by the campaign: KeyError out of every later next().
+# Found by the campaign: KeyError, and later ValueError, out of every next() from then on.
+@pytest.mark.parametrize("is_forgotten", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("method", ["register", "unregister", "modify"])
 def test_a_wait_interrupted_at_its_selector_can_be_followed_by_others(
-    method: str, monkeypatch: pytest.MonkeyPatch
+    method: str, when: str, is_forgotten: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Contract 4.4, 5.2: Ctrl-C comes at any time, and the object stays good."""
+    """Contract 4.4, 5.2: Ctrl-C comes at any time, and the object stays good.
+
+    A socket that is being connected is closed then and not forgotten, others are both.
+    """
     waiter = Waiter()
     first, other = socket.socketpair()
     second, another = socket.socketpair()
@@ -109,13 +116,14 @@ def test_a_wait_interrupted_at_its_selector_can_be_followed_by_others(
         if method != "register":
             waiter.wait(first, READ, 0)
         selector = waiter._selector
-        monkeypatch.setattr(selector, method, interrupted(getattr(selector, method)))
-        with pytest.raises(KeyboardInterrupt):
-            waiter.wait(*((first, READ | WRITE) if method == "modify" else (second, READ)), 0)
-        # As a driver does that has been interrupted.
-        waiter.forget()
-        second.close()
-        third, yet_another = socket.socketpair()  # with the descriptor of the second
+        watched, events = (first, READ | WRITE) if method == "modify" else (second, READ)
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(selector, method, interrupted(getattr(selector, method), when))
+            waiter.wait(watched, events, 0)
+        if is_forgotten:
+            waiter.forget()
+        watched.close()
+        third, yet_another = socket.socketpair()  # with the descriptor of the closed one
         with third, yet_another:
             yet_another.send(b"x")
             assert waiter.wait(third, READ, 5)

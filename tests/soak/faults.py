@@ -1,0 +1,265 @@
+"""What the campaign does to connections and to servers, and how often it did so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from tests.peer import closed_port
+from tests.resp import CommandError
+from tests.servers import ServerFailed
+from tests.soak.messages import HEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from tests.proxy import Proxy
+    from tests.servers import Server
+
+    # Does it; returns whether there was anything to do it to.
+    Fault = Callable[[], bool]
+
+USER = "reader"
+RIGHTS = ("on", "~*", "+xread")  # what the README asks for
+
+# A byte of an entry's head, and what is put in its place. Any of these has to be noticed
+# before the entry is handed over. A byte within a value could be noticed by nobody, since
+# RESP has no checksums; nor could a smaller number of fields, before what comes next.
+_SPOILS = [(0, b"\0"), (1, b"6"), (4, b":"), (5, b"0"), (5, b"2"), (6, b" "), (9, b"x")]
+
+
+class Faults(Thread):
+    """Makes one fault after the other, every few hundred ms.
+
+    Attributes:
+        made: How many were made, by kind.
+        notes: What went wrong with making them.
+    """
+
+    def __init__(self, random: Random, pauses: tuple[float, float]) -> None:
+        super().__init__(daemon=True)
+        self.made: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._random = random
+        self._pauses = pauses
+        self._ending = Event()
+
+    def finish(self) -> None:
+        """Make no more, and leave everything whole."""
+        self._ending.set()
+        self.join(60)
+
+    def run(self) -> None:
+        deck: list[str] = []
+        faults = self._faults()
+        while not self._ending.wait(self._random.uniform(*self._pauses)):
+            if not deck:  # each kind as often as the others
+                deck = list(faults)
+                self._random.shuffle(deck)
+            kind = deck.pop()
+            try:
+                if faults[kind]():
+                    self.made[kind] += 1
+            except (OSError, CommandError, ServerFailed) as error:
+                self.notes.append(f"{kind}: {error!r}")
+            finally:
+                self._heal()
+
+    def _last(self, low: float, high: float) -> None:
+        """Let it last for some time."""
+        self._ending.wait(self._random.uniform(low, high))
+
+    def _faults(self) -> dict[str, Fault]:
+        raise NotImplementedError
+
+    def _heal(self) -> None:
+        raise NotImplementedError
+
+
+class ProxyFaults(Faults):
+    """What happens to the connections of one reader."""
+
+    def __init__(self, proxy: Proxy, random: Random, pauses: tuple[float, float]) -> None:
+        super().__init__(random, pauses)
+        self._proxy = proxy
+
+    def _faults(self) -> dict[str, Fault]:
+        return {
+            "network: refused": self._refuse,
+            "network: closed": lambda: self._drop(reset=False),
+            "network: reset": lambda: self._drop(reset=True),
+            "network: closed within a reply": lambda: self._break("down", reset=False),
+            "network: reset within a reply": lambda: self._break("down", reset=True),
+            "network: closed within a request": lambda: self._break("up", reset=False),
+            "network: split into single bytes": self._split,
+            "network: delayed": self._delay,
+            "network: stalled": self._stall,
+            "network: silent, half-open": self._silence,
+            "network: a byte of structure spoilt": self._spoil,
+        }
+
+    def _heal(self) -> None:
+        self._proxy.heal()
+
+    def _refuse(self) -> bool:
+        self._proxy.refuse()
+        self._proxy.drop_all()
+        self._last(0.02, 0.2)
+        return True
+
+    def _drop(self, *, reset: bool) -> bool:
+        self._proxy.drop_all(reset=reset)
+        return True
+
+    def _break(self, direction: str, *, reset: bool) -> bool:
+        size = self._random.choice([0, 1, 30, 300, 3000, self._random.randrange(50_000)])
+        if direction == "up":
+            self._proxy.close_after(size // 30, "up", reset=reset, once=True)
+        else:
+            self._proxy.close_after(size, "down", reset=reset, once=True)
+        return self._wait_until_done()
+
+    def _wait_until_done(self) -> bool:
+        for _ in range(40):
+            if not self._proxy.faults or self._ending.wait(0.01):
+                break
+        return not self._proxy.faults
+
+    def _split(self) -> bool:
+        self._proxy.split()
+        self._last(0.02, 0.1)
+        return True
+
+    def _delay(self) -> bool:
+        self._proxy.delay(self._random.uniform(0.01, 0.15))
+        self._last(0.1, 0.3)
+        return True
+
+    def _stall(self) -> bool:
+        self._proxy.silence(hold=True)
+        self._last(0.05, 0.4)
+        return True
+
+    def _silence(self) -> bool:
+        """Swallow what comes; the connections end with it: TCP loses nothing in between."""
+        self._proxy.silence()
+        self._last(0.1, 1.2)
+        self._proxy.drop_all(reset=True)
+        return True
+
+    def _spoil(self) -> bool:
+        offset, byte = self._random.choice(_SPOILS)
+        self._proxy.spoil(HEAD, offset, byte)
+        return self._wait_until_done()
+
+
+class ServerFaults(Faults):
+    """What happens to one server, and so to all its readers and its writer."""
+
+    def __init__(
+        self, server: Server, password: Path, random: Random, pauses: tuple[float, float]
+    ) -> None:
+        super().__init__(random, pauses)
+        self._server = server
+        self._password = password
+        self._changes = 0
+
+    def _faults(self) -> dict[str, Fault]:
+        return {
+            "server: kill -9 and restart, which loads": self._kill,
+            "server: SIGSTOP and SIGCONT": self._suspend,
+            "server: CLIENT KILL": self._kill_client,
+            "server: CLIENT UNBLOCK ERROR": lambda: self._unblock("ERROR"),
+            "server: CLIENT UNBLOCK TIMEOUT": lambda: self._unblock("TIMEOUT"),
+            "server: CLIENT PAUSE": self._pause,
+            "server: REPLICAOF and back": self._turn_replica,
+            "server: user deleted, back with another password": self._change_password,
+            "server: maxclients reached": self._fill_up,
+        }
+
+    def _heal(self) -> None:
+        if not self._server.running:
+            self._server.start()
+
+    def _kill(self) -> bool:
+        self._server.kill()
+        self._last(0, 0.2)
+        self._server.start()
+        return True
+
+    def _suspend(self) -> bool:
+        self._server.suspend()
+        try:
+            self._last(0.05, 1.0)
+        finally:
+            self._server.resume()
+        return True
+
+    def _clients(self, *, blocked: bool = False) -> list[str]:
+        """List the readers' connections."""
+        lines = self._server.command("CLIENT", "LIST").decode().splitlines()
+        clients = [dict(word.split("=", 1) for word in line.split()) for line in lines]
+        return [
+            client["id"]
+            for client in clients
+            if client.get("user") == USER and (not blocked or "b" in client["flags"])
+        ]
+
+    def _kill_client(self) -> bool:
+        clients = self._clients()
+        if not clients:
+            return False
+        self._server.command("CLIENT", "KILL", "ID", self._random.choice(clients))
+        return True
+
+    def _unblock(self, how: str) -> bool:
+        # Readers are blocked for moments only, as long as much is written.
+        for _ in range(30):
+            for client in self._clients(blocked=True):
+                if self._server.command("CLIENT", "UNBLOCK", client, how):
+                    return True
+            if self._ending.wait(0.005):
+                break
+        return False
+
+    def _pause(self) -> bool:
+        self._server.command("CLIENT", "PAUSE", self._random.randrange(50, 600))
+        return True
+
+    def _turn_replica(self) -> bool:
+        # Of nobody: a replica that reaches its master drops what it has.
+        try:
+            self._server.command("REPLICAOF", "127.0.0.1", closed_port())
+            self._last(0.02, 0.3)
+        finally:
+            self._server.command("REPLICAOF", "NO", "ONE")
+        return True
+
+    def _change_password(self) -> bool:
+        self._server.command("ACL", "DELUSER", USER)
+        try:
+            self._last(0.02, 0.2)
+        finally:
+            self._changes += 1
+            password = f"password-{self._changes}"
+            self._server.command("ACL", "SETUSER", USER, ">" + password, *RIGHTS)
+            self._server.command("ACL", "SAVE")
+            self._password.write_text(password)
+        return True
+
+    def _fill_up(self) -> bool:
+        clients = self._clients()
+        try:
+            self._server.command("CONFIG", "SET", "maxclients", 1)
+            for client in clients:
+                self._server.command("CLIENT", "KILL", "ID", client)
+            self._last(0.05, 0.3)
+            self._server.command("CONFIG", "SET", "maxclients", 10_000)
+        except (OSError, CommandError):
+            # The connection to undo it over is gone, and there is no other to be had.
+            self._server.kill()
+            raise
+        return bool(clients)
