@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 URL ?=
+DURATION ?= 300
+SEED ?=
 ARGS ?=
 
 VENV = .venv
@@ -9,7 +11,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test lint bench clean
+.PHONY: help demo server test soak fuzz lint bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -23,6 +25,12 @@ server: $(VENV)/.demo ## run an embedded server at localhost:6379 until Ctrl-C
 test: $(VENV)/.test ## run the tests; ARGS=... goes to pytest
 	$(RUN) -m pytest $(ARGS)
 
+soak: $(VENV)/.test ## readers and writers under random faults; DURATION=<seconds> SEED=<text>
+	$(RUN) -m tests.soak --duration $(DURATION) --seed '$(SEED)'
+
+fuzz: $(VENV)-fuzz/.fuzz ## fuzz what reads foreign bytes; DURATION=<seconds>
+	$(VENV)-fuzz/bin/python -m fuzz --duration $(DURATION)
+
 lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -32,7 +40,7 @@ bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... g
 	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-fuzz fuzz/found build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps: each says that its extra is installed as pyproject.toml has it.
@@ -53,6 +61,12 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("this is Python %s, \
 	expected 3.10 or later: make PYTHON=/path/to/python3" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)-fuzz/.fuzz: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python $(INSTALL) -e . atheris || \
+	{ echo 'make fuzz: atheris is not to be had for this Python: make fuzz PYTHON=...'; exit 1; }
 	@touch $@
 
 $(VENV)-bench/.bench: pyproject.toml benchmarks/peers.txt

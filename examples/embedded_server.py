@@ -41,6 +41,8 @@ def find_binary() -> Path:
 @contextmanager
 def embedded_server(port: int | None = None) -> Iterator[str]:
     """Run a server, on a free port unless one is given; give its URL."""
+    if port is not None and not _is_free(port):
+        raise SystemExit(f"port {port} is taken, perhaps by another server, which is left alone")
     with TemporaryDirectory(prefix="pystreamredis-") as folder:
         for tries_left in reversed(range(_TRIES)):
             chosen = port or _free_port()
@@ -74,6 +76,14 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _command(port: int, folder: str) -> list[str | Path]:

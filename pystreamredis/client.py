@@ -1,4 +1,4 @@
-"""`Redis`: an address and credentials to hold, for the seed's ``r.streams(...)``."""
+"""`Redis`: an address and credentials to hold, for ``r.streams(...)``."""
 
 from __future__ import annotations
 

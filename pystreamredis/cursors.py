@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ids import ZERO, number_of
+from .ids import ZERO, is_before, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class Cursor:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
 
     @property
-    def has_read(self) -> bool:
-        """Whether an entry has come."""
-        return self.start is not None and self.fetched != self.start
+    def is_at_entry(self) -> bool:
+        """Whether there is, or was, an entry at the position; not so before a point in time."""
+        return self.start is not None and self.fetched != ZERO and not is_before(self.fetched)
 
     def restart(self) -> None:
         """Follow the stream from its beginning."""

@@ -39,6 +39,11 @@ def before(ms: int) -> bytes:
     return id_of((ms << _PART) - 1) if ms else ZERO
 
 
+def is_before(entry_id: bytes) -> bool:
+    """Whether an ID is such a last one before a time, which no entry has in practice."""
+    return entry_id.endswith(b"-%d" % _MAX_PART)
+
+
 def parse_start(text: str) -> bytes:
     """Make the ID to read after of ``"<ms>"``, that ms included, or ``"<ms>-<sequence>"``.
 

@@ -16,7 +16,7 @@ _MAX_COUNT = 2**63 - 1  # what the server reads COUNT and BLOCK into
 
 
 class ReadOptions:
-    """How to read and what to hand over: the seed's options, `fields` and `hold`.
+    """How to read, and what to hand over.
 
     Raises:
         TypeError: A value is of a wrong type.
@@ -110,6 +110,8 @@ class ConnectionOptions:
         encoding_errors: str = "surrogateescape",
     ) -> None:
         self.host = _text("host", host)
+        if "://" in host:
+            raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
         self.port = _integer("port", port, 1, 65535)
         self.username = _optional_text("username", username)
         if password is not None and not (isinstance(password, (str, bytes)) or callable(password)):

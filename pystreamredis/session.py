@@ -98,6 +98,8 @@ class Conversation:
         # has closed the connection over it.
         self._says_hello = wants_hello(options)
         self._restarts_rewound = reading.on_rewind == "restart"
+        # Whether there was a connection before this one.
+        self._was_open = False
         # When to look next whether any stream is silent for too long.
         self._look_at = 0.0
         self._reset()
@@ -395,7 +397,9 @@ class Conversation:
     def _establish(self, *, hello: bool) -> Script[None]:
         """Log in, look what was missed meanwhile, and fix "now" where streams start there."""
         yield from greet(self.options, hello=hello)
-        yield from self._look_after(self.cursors)
+        if self._was_open:
+            yield from self._look_after(self.cursors)
+        self._was_open = True
         starting = {cursor.key: cursor for cursor in self.cursors if cursor.start is None}
         if not starting:
             return
@@ -409,8 +413,7 @@ class Conversation:
 
     def _look_after(self, cursors: list[Cursor]) -> Script[None]:
         """Look whether streams have lost entries, and tell of each gap once."""
-        # Of a stream that nothing was read of, nothing can be missed.
-        read = {cursor.key: cursor for cursor in cursors if cursor.has_read}
+        read = {cursor.key: cursor for cursor in cursors if cursor.is_at_entry}
         if not read:
             return
         try:

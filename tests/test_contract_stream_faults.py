@@ -321,14 +321,25 @@ def test_a_stream_of_which_nothing_can_be_missed_is_not_told_of(
 
 
 def test_a_stream_that_was_never_read_is_not_told_of(embedded: Endpoint, log: Log) -> None:
-    """What lies before a start was not asked for; and what is trimmed before it is no gap."""
+    """What lies before a time was not asked for; and what is trimmed before it is no gap."""
     write(embedded, "old", "1-0", "2-0")
     write(embedded, "trimmed", "5-0")
-    with follow(embedded, old="9-0", trimmed=None, other="3-0") as streams:
+    with follow(embedded, old=9, trimmed=None, other="3-0") as streams:
         embedded.command("XTRIM", "trimmed", "MAXLEN", "=", 0)
         for _ in range(3):
             assert reconnect(embedded, streams) == []
     assert log.warnings == []
+
+
+def test_a_rewind_is_told_of_a_stream_that_was_resumed(embedded: Endpoint, log: Log) -> None:
+    """The ID of a resume is a position, also before the first message after it."""
+    write(embedded, "s", "1-0", "2-0")
+    with follow(embedded, s="9-0") as streams:
+        assert log.warnings == []
+        reconnect(embedded, streams)
+        assert len(log.warnings) == 1
+        assert "'s'" in log.warnings[0]
+        assert "9-0" in log.warnings[0]
 
 
 # Without a reconnect: after a stream's silence.

@@ -1,0 +1,460 @@
+# ruff: noqa: S101  # an invariant is an assert
+"""The targets: each states one invariant of its own and raises AssertionError if it does not hold.
+
+They take any bytes and need no fuzzer: what is to be shaped is shaped by `Shaper` here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pystreamredis import RedisError
+from pystreamredis.follower import Follower
+from pystreamredis.ids import number_of, parse_start
+from pystreamredis.options import ConnectionOptions, ReadOptions
+from pystreamredis.protocol import (
+    NEED_DATA,
+    MessageMaker,
+    Parser,
+    ProtocolError,
+    Push,
+    ServerError,
+    XreadParser,
+    blocks_of,
+)
+from pystreamredis.url import parse_url
+from tests import resp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Target = Callable[[bytes], None]
+
+NAMES = {b"a": "a", b"b": "b", b"": ""}
+
+
+class Shaper:
+    """Takes choices out of bytes; when they are used up, each choice is the first one."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def number(self, below: int) -> int:
+        """Choose one of the numbers from 0 on."""
+        size = 1 if below <= 256 else 4
+        taken = self._data[self._at : self._at + size]
+        self._at += size
+        return int.from_bytes(taken, "little") % below
+
+    def string(self) -> bytes:
+        """Choose a string: up to 40 of the bytes that come next, or something that deceives."""
+        choice = self.number(60)
+        if choice > 40:
+            return DECEITS[choice % len(DECEITS)]
+        taken = self._data[self._at : self._at + choice]
+        self._at += choice
+        return taken
+
+    def rest(self) -> bytes:
+        """All that was not used."""
+        return self._data[self._at :]
+
+
+DECEITS = [
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"$1\r\n",
+    b"\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv",
+    b"*2\r\n$1\r\nb\r\n*1\r\n",
+    b"-ERR no error\r\n",
+    "é".encode(),
+    b"\xff",
+]
+
+
+def outcome(feed: Callable[[bytes], None], take: Callable[[], Any], pieces: list[bytes]) -> Any:
+    """What a parser makes of bytes in pieces: its values, and whether it raised its error."""
+    values: list[str] = []
+    try:
+        for piece in pieces:
+            feed(piece)
+            while (value := take()) is not NEED_DATA:
+                values.append(repr(value))  # by type and in full: 1 is 1.0, nan is not nan
+                assert len(values) <= 1 + sum(map(len, pieces)), "values out of nothing"
+    except ProtocolError:
+        return values, True
+    return values, False
+
+
+def pieces_of(data: bytes, sizes: Shaper) -> list[bytes]:
+    """Cut bytes into pieces of any size."""
+    pieces = []
+    at = 0
+    while at < len(data):
+        size = 1 + sizes.number(9)
+        pieces.append(data[at : at + size])
+        at += size
+    return pieces
+
+
+# The parser.
+
+
+def any_bytes_are_values_or_need_data_or_a_protocol_error(data: bytes) -> None:
+    """And after an error there is the same one again."""
+    parser = Parser()
+    values, is_broken = outcome(parser.feed, parser.next_value, [data])
+    assert len(values) <= len(data)
+    for _ in range(2):
+        try:
+            assert parser.next_value() is NEED_DATA
+        except ProtocolError:
+            assert is_broken
+
+
+def values_are_the_same_in_any_pieces(data: bytes) -> None:
+    """The first byte says how large the pieces are."""
+    whole, cut = Parser(), Parser()
+    sizes = Shaper(data[:8] * (1 + len(data)))
+    assert outcome(whole.feed, whole.next_value, [data]) == outcome(
+        cut.feed, cut.next_value, pieces_of(data, sizes)
+    )
+
+
+def resp2_is_read_as_in_the_plainest_way(data: bytes) -> None:
+    """Each byte that comes is another choice of a piece of RESP2, some of them wrong."""
+    wire = b"".join(_PIECES[byte % len(_PIECES)] for byte in data[:300])
+    parser = Parser()
+    values, is_broken = outcome(parser.feed, parser.next_value, [wire])
+    assert (values, is_broken) == _naively(wire)
+
+
+_PIECES = [
+    *(b"*%d\r\n" % size for size in range(4)),
+    *(b"$%d\r\n" % size for size in range(4)),
+    *(b"a", b"\r\n", b"abc", b"$3\r\nabc\r\n", b":7\r\n", b":-7\r\n", b"+OK\r\n"),
+    *(b"*-1\r\n", b"$-1\r\n", b"$-2\r\n", b"*", b"$", b"\n", b"$03\r\n", b":x\r\n", b"\r"),
+]
+
+
+def encoded_values_are_read_back(data: bytes) -> None:
+    """Encoded by another encoder than the library's."""
+    shaper = Shaper(data)
+    values = [_value(shaper, 4) for _ in range(1 + shaper.number(3))]
+    parser = Parser()
+    parser.feed(b"".join(map(resp.encode, values)))
+    for value in values:
+        assert _plain(parser.next_value()) == _plain(value)
+    assert parser.next_value() is NEED_DATA
+    assert parser.expecting() is None
+
+
+def _value(shaper: Shaper, depth: int) -> Any:
+    kind = shaper.number(8 if depth else 6)
+    if kind == 0:
+        return shaper.string()
+    if kind == 1:
+        return shaper.number(2**32) - 2**31
+    if kind == 2:
+        return None
+    if kind == 3:
+        return bool(shaper.number(2))
+    if kind == 4:
+        return shaper.number(2**32) / (1 + shaper.number(1000))
+    if kind == 5:
+        return resp.Error(f"ERR {shaper.number(1000)}")
+    items = [_value(shaper, depth - 1) for _ in range(shaper.number(5))]
+    if kind == 6:
+        return items
+    return {f"key {at}": item for at, item in enumerate(items)}
+
+
+def _plain(value: Any) -> Any:
+    """What is the same for both sides."""
+    if isinstance(value, (resp.Error, ServerError)):
+        return "error", value.text
+    if isinstance(value, dict):
+        return [(_plain(key), _plain(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        items: Any = value
+        pairs = type(value).__name__ == "Map"
+        return [tuple(map(_plain, item)) if pairs else _plain(item) for item in items]
+    if isinstance(value, str):
+        return "bytes", value.encode()
+    if isinstance(value, float):
+        return "double", value
+    return type(value).__name__, value
+
+
+# The parser of XREAD replies.
+
+
+def xread_replies_are_read_as_by_the_simple_way(data: bytes) -> None:
+    """Whatever they hold, and in whichever form messages are made."""
+    shaper = Shaper(data[:2])
+    maker = _maker(shaper.number(3))
+    replies = XreadParser(NAMES, maker)
+    fast = outcome(replies.feed, replies.next_reply, [data[2:]])
+    _compare(fast, data[2:], maker)
+
+
+def xread_replies_are_the_same_in_any_pieces(data: bytes) -> None:
+    """Also while the end of the reply is foreseen between them, which must change nothing."""
+    whole, cut = XreadParser(NAMES), XreadParser(NAMES)
+    sizes = Shaper(data[:8] * (1 + len(data)))
+
+    def feed(piece: bytes) -> None:
+        cut.feed(piece)
+        for keys in ([b"a"], [b"a", b"b"]):
+            foreseen = cut.foresee(keys, 1 + len(data) % 3)
+            assert foreseen is None or len(foreseen) == len(keys), "other streams than asked for"
+
+    assert outcome(whole.feed, whole.next_reply, [data]) == outcome(
+        feed, cut.next_reply, pieces_of(data, sizes)
+    )
+
+
+def xread_replies_of_many_entries_are_read_as_by_the_simple_way(data: bytes) -> None:
+    """Many alike, so that patterns are learnt; values imitate structure; a byte may be spoilt."""
+    shaper = Shaper(data)
+    maker = _maker(shaper.number(3))
+    wire = bytearray(b"".join(_reply(shaper) for _ in range(2)))
+    if shaper.number(4) == 0 and wire:
+        wire[shaper.number(2**24) % len(wire)] = shaper.number(256)
+    replies = XreadParser(NAMES, maker)
+    cut = shaper.number(2**24) % (len(wire) + 1)
+    fast = outcome(replies.feed, replies.next_reply, [bytes(wire[:cut]), bytes(wire[cut:])])
+    _compare(fast, bytes(wire), maker)
+
+
+def _maker(kind: int) -> MessageMaker:
+    if kind == 0:
+        return MessageMaker()
+    return MessageMaker(list if kind == 1 else dict, "utf-8", "surrogateescape")
+
+
+def _reply(shaper: Shaper) -> bytes:
+    """A reply with some hundred entries, which differ from each other now and then."""
+    shapes = [[shaper.string() for _ in range(2 * shaper.number(4))] for _ in range(3)]
+    varies, forges = shaper.number(3), 70 + shaper.number(256)
+    entries: list[Any] = []
+    for i in range(shaper.number(400)):
+        items = list(shapes[shaper.number(3) if i % 16 == 0 else 0])
+        if items and varies:
+            # Of so many lengths that they are compared afterwards, not listed in a pattern.
+            items[-1] = b"v" * (i * varies % 90)
+        if items and i % 64 == 5:
+            items[shaper.number(len(items))] = shaper.string()
+        if items and i == forges:
+            # What would be read as the end of this entry and another one.
+            items[-1] = b"v\r\n" + resp.encode([b"%d-%d" % (1 + i // 3, 7), items])[:-2]
+        entries.append([b"%d-%d" % (1 + i // 3, i % 3), items])
+    half = len(entries) // 2
+    return resp.encode([[b"a", entries[:half]], [b"b", entries[half:]]])
+
+
+def _naively(data: bytes) -> tuple[list[str], bool]:
+    """Read RESP2 in the plainest way: what the values are, and whether something else comes."""
+    values: list[str] = []
+    at = 0
+    try:
+        while True:
+            value, at = _one_naively(data, at, 1)
+            values.append(repr(value))
+    except EOFError:
+        return values, False
+    except ValueError:
+        return values, True
+
+
+def _one_naively(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    end = data.find(b"\n", at)
+    if end < 0:
+        raise EOFError
+    kind, text, at = data[at : at + 1], data[at + 1 : end - 1], end + 1
+    if data[end - 1 : end] != b"\r" or b"\r" in text or kind not in b"+:$*":
+        raise ValueError("no line")
+    if kind == b"+":
+        return text, at
+    if kind == b":":
+        return int(text), at
+    if text == b"-1":
+        return None, at
+    if str(int(text)).encode() != text or int(text) < 0:
+        raise ValueError("no length")
+    if kind == b"$":
+        return _bulk_naively(data, at, at + int(text))
+    if depth > 64:
+        raise ValueError("too deep")
+    items = []
+    for _ in range(int(text)):
+        item, at = _one_naively(data, at, depth + 1)
+        items.append(item)
+    return items, at
+
+
+def _bulk_naively(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    if len(data) < end + 2:
+        raise EOFError
+    if data[end : end + 2] != b"\r\n":
+        raise ValueError("no end")
+    return data[at:end], end + 2
+
+
+def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageMaker) -> None:
+    """Compare with what whole values, and then messages of them, give."""
+    parser = Parser()
+    parser.feed(data)
+
+    def take() -> Any:
+        while isinstance(value := parser.next_value(), Push):
+            pass
+        if value is NEED_DATA or value is None or isinstance(value, ServerError):
+            return value
+        return blocks_of(value, NAMES, maker)
+
+    values, is_broken = outcome(lambda _: None, take, [data])
+    is_streamed = b"*?" in data or b"%?" in data  # which no reply to XREAD is
+    if fast[1] and (is_streamed or not is_broken):
+        # Refused on sight, before it is whole.
+        assert is_streamed or parser.expecting(), "refused what is good"
+        assert fast[0] == values[: len(fast[0])]
+        return
+    assert fast == (values, is_broken)
+
+
+# What follows streams.
+
+
+def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
+    """The first byte says how it is followed; the rest is all that the server ever sends."""
+    shaper = Shaper(data)
+    options = ConnectionOptions(protocol=2 + shaper.number(2), db=shaper.number(2))
+    follower = Follower(options, _reading(1 + shaper.number(3), shaper.number(2)), ())
+    follower.add({"a": 0, "b": None if shaper.number(2) else "5-0"}, {})
+    last: dict[Any, int] = {}
+    sizes = Shaper(data[:8] * (1 + len(data)))
+    follower.opened(0.0)
+    for now, piece in enumerate([*pieces_of(shaper.rest(), sizes), b""]):
+        if piece:
+            follower.conversation.received(piece, float(now))
+            follower.conversation.process()
+        else:
+            follower.conversation.closed()
+        for name, entry_id, _ in _take_all(follower, float(now)):
+            assert number_of(entry_id) > last.get(name, 0), "out of order"
+            last[name] = number_of(entry_id)
+        if not follower.conversation.is_open:
+            return
+        assert len(follower.conversation.take_outgoing()) < 100_000
+
+
+def _reading(count: int, hold: int) -> ReadOptions:
+    return ReadOptions(
+        count=count,
+        block=100,
+        stop_on_timeout=False,
+        timeout_response=None,
+        raise_connection_exceptions=True,
+        fields=list,
+        hold=hold,
+        on_rewind="keep",
+    )
+
+
+def _take_all(follower: Follower, now: float) -> Iterator[Any]:
+    try:
+        if follower.is_establishing():
+            return
+        follower.begin_wait(now)
+        for _ in range(1000):
+            batch = follower.step(now)
+            if batch is None or not batch.messages:
+                return
+            yield from batch.iterator
+    except RedisError:
+        return
+
+
+# What callers write.
+
+
+def any_text_is_a_start_or_a_value_error(data: bytes) -> None:
+    """And a start is an ID of two numbers with 64 bits."""
+    try:
+        entry_id = parse_start(data.decode("utf-8", "replace"))
+    except ValueError:
+        return
+    assert 0 <= number_of(entry_id) < 2**128
+    assert parse_start(entry_id.decode()) == entry_id
+
+
+def any_url_is_options_or_a_value_error(data: bytes) -> None:
+    """And no error tells the password."""
+    text = data.decode("utf-8", "replace")
+    url = f"redis://user:hunter2-{len(text)}@{text}" if len(data) % 2 else text
+    try:
+        options = parse_url(url)
+    except ValueError as error:
+        text = str(error)
+    else:
+        assert set(options) <= set(ConnectionOptions.__init__.__annotations__)
+        return
+    assert "hunter2" not in text, "the password is in the error"
+
+
+_PARSED = [
+    b"*1\r\n*2\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+    b"*2\r\n*2\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+    b"*2\r\n$1\r\nb\r\n*2\r\n*2\r\n$3\r\n6-0\r\n*0\r\n*2\r\n$3\r\n7-0\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n",
+    b"%1\r\n$1\r\nb\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+    b"*-1\r\n",
+    b"_\r\n",
+    b"-ERR Invalid stream ID\r\n",
+    b">2\r\n+message\r\n:1\r\n",
+    b"|1\r\n+ttl\r\n:3600\r\n*0\r\n",
+    b"*?\r\n:1\r\n%?\r\n+a\r\n#t\r\n.\r\n.\r\n",
+    b"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
+    b"=7\r\ntxt:abc\r\n!3\r\nERR\r\n,1.5e3\r\n(12345678901234567890\r\n~1\r\n,inf\r\n",
+    b"*2147483647\r\n",
+    b"$-5\r\n",
+    b"*1\r\n" * 70,
+]
+_SHAPED = [
+    # Shapes of one field, values of many lengths, and a forged one.
+    bytes([0, 1, 1, 102, 1, 118, 1, 1, 102, 1, 118, 1, 1, 102, 1, 118, 1, 30, 44, 1, 0, 0]),
+    bytes(range(256)),
+    b"\x00\x01\x02" * 60,
+    b"\xff" * 200,
+    b"\x2b\x05hello" * 30,
+]
+
+SEEDS: dict[Target, list[bytes]] = {
+    any_bytes_are_values_or_need_data_or_a_protocol_error: _PARSED,
+    values_are_the_same_in_any_pieces: _PARSED,
+    resp2_is_read_as_in_the_plainest_way: [
+        *_SHAPED,
+        bytes([2, 5, 8, 9, 7, 10, 9, 11, 12]),
+        bytes([7, 10, 8, 8]),
+        bytes([1] * 70),
+    ],
+    encoded_values_are_read_back: _SHAPED,
+    xread_replies_are_read_as_by_the_simple_way: [b"\0\0" + seed for seed in _PARSED],
+    xread_replies_are_the_same_in_any_pieces: _PARSED,
+    xread_replies_of_many_entries_are_read_as_by_the_simple_way: _SHAPED,
+    any_server_gives_messages_in_order_or_a_redis_error: [
+        bytes([protocol, 0, count, hold, now]) + seed
+        for seed in _PARSED
+        for protocol, count, hold, now in [(0, 1, 0, 0), (0, 0, 0, 1), (1, 2, 1, 0)]
+    ],
+    any_text_is_a_start_or_a_value_error: [b"1-2", b"18446744073709551615-0", b"5", b"-1", b"$"],
+    any_url_is_options_or_a_value_error: [
+        b"redis://u:p@h:1/2?protocol=3",
+        b"unix:///tmp/s?db=1",
+        b"rediss://[::1]",
+        b"h:70000",
+    ],
+}
+TARGETS: dict[str, Target] = {target.__name__: target for target in SEEDS}
