@@ -325,6 +325,7 @@ def test_a_stream_that_was_never_read_is_not_told_of(embedded: Endpoint, log: Lo
     write(embedded, "old", "1-0", "2-0")
     write(embedded, "trimmed", "5-0")
     with follow(embedded, old=9, trimmed=None, other="3-0") as streams:
+        assert list(streams) == []
         embedded.command("XTRIM", "trimmed", "MAXLEN", "=", 0)
         for _ in range(3):
             assert reconnect(embedded, streams) == []
@@ -335,6 +336,7 @@ def test_a_rewind_is_told_of_a_stream_that_was_resumed(embedded: Endpoint, log: 
     """The ID of a resume is a position, also before the first message after it."""
     write(embedded, "s", "1-0", "2-0")
     with follow(embedded, s="9-0") as streams:
+        assert list(streams) == []  # the server knows the connection from here on
         assert log.warnings == []
         reconnect(embedded, streams)
         assert len(log.warnings) == 1
