@@ -17,12 +17,13 @@ MAX_LINE = 65_536
 class Buffer:
     """Bytes in order: `data` from `pos` on is joined, the rest waits in pieces."""
 
-    __slots__ = ("_awaits_line", "_missing", "_pieces", "data", "pos")
+    __slots__ = ("_awaits_line", "_missing", "_pieces", "_waiting", "data", "pos")
 
     def __init__(self) -> None:
         self.data = b""
         self.pos = 0
         self._pieces: list[bytes] = []
+        self._waiting = 0  # bytes in them
         # How many bytes must come before another look is of any use.
         self._missing = 0
         self._awaits_line = False
@@ -33,13 +34,20 @@ class Buffer:
         return self.pos == len(self.data) and not self._pieces
 
     def __len__(self) -> int:
-        return len(self.data) - self.pos + sum(map(len, self._pieces))
+        return len(self.data) - self.pos + self._waiting
+
+    def forget(self) -> None:
+        """Free the memory of what was taken, if that is all there is."""
+        if self.pos == len(self.data):
+            self.data = b""
+            self.pos = 0
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""
         if not data:
             return
         self._pieces.append(data)
+        self._waiting += len(data)
         self._missing -= len(data)
         if self._awaits_line and b"\n" in data:
             self._missing = 0
@@ -52,6 +60,7 @@ class Buffer:
         self.data = b"".join((rest, *self._pieces)) if rest else b"".join(self._pieces)
         self.pos = 0
         self._pieces.clear()
+        self._waiting = 0
         self._missing = 0
         self._awaits_line = False
         return True

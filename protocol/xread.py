@@ -113,6 +113,11 @@ class XreadParser:
             self._broken = error
             raise
 
+    @property
+    def is_within_reply(self) -> bool:
+        """Whether some of a reply has come, but not all."""
+        return self._blocks is not None or self._values.is_within_value or not self._buffer.is_empty
+
     def expecting(self) -> str | None:
         """What is missing of a reply that has begun; None between two replies."""
         return self._values.expecting() or (

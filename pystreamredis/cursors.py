@@ -45,6 +45,11 @@ class Cursor:
         """Whether there is, or was, an entry at the position; not so before a point in time."""
         return self.start is not None and self.fetched != ZERO and not is_before(self.fetched)
 
+    @property
+    def has_read(self) -> bool:
+        """Whether entries have come, and none of them waits."""
+        return self.start is not None and self.fetched != self.start and not self.waiting
+
     def restart(self) -> None:
         """Follow the stream from its beginning."""
         self.start = self.fetched = ZERO

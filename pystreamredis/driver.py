@@ -17,9 +17,10 @@ from .waiting import Waiter, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .follower import Follower
+    from .starts import Name, Start, StreamsArgument
 
 
 class Driver:
@@ -44,9 +45,17 @@ class Driver:
         """
         self._exclusively(self._establish)
 
-    def restart(self) -> None:
-        """Do the same anew: the server is not to be asked while it still works on a read."""
-        self._exclusively(self._restart)
+    def add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> None:
+        """Follow more streams, and establish for them; if that fails, none is added.
+
+        Raises:
+            ValueError, TypeError, RedisError: As `Follower.add` and `establish`.
+        """
+        self._exclusively(lambda: self._add(streams, named_streams))
+
+    def discard(self, names: Iterable[Name]) -> None:
+        """Drop streams."""
+        self._exclusively(lambda: self._discard(names))
 
     def next_batch(self) -> Batch:
         """Wait for what is to be handed over next; nothing in it is the end.
@@ -64,6 +73,8 @@ class Driver:
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
+        if self._is_closed:
+            return Batch.of([])
         if self._busy.locked():
             raise RuntimeError("another thread is iterating, expected one at a time")
         try:
@@ -83,8 +94,8 @@ class Driver:
             return Batch.of([])
         except BaseException:
             # An interruption can come anywhere: what was half done is done again.
-            self._disconnect()
             self._follower.rewind()
+            self._disconnect()
             raise
 
     def _establish(self) -> Batch:
@@ -92,10 +103,25 @@ class Driver:
             self._exchange()
         return self._follower.batch
 
-    def _restart(self) -> Batch:
-        self._disconnect()
-        self._follower.conversation.abandon()
-        return self._establish()
+    def _add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> Batch:
+        follower, conversation = self._follower, self._follower.conversation
+        added = follower.add(streams, named_streams)
+        # A failure that was not told yet is another matter, and stays for later.
+        pending, conversation.failure = conversation.failure, None
+        try:
+            # Anew, since the server is not to be asked while it still works on a read.
+            conversation.abandon()
+            self._disconnect()
+            self._establish()
+        except BaseException:
+            follower.discard(added)
+            raise
+        conversation.failure = conversation.failure or pending
+        return follower.batch
+
+    def _discard(self, names: Iterable[Name]) -> Batch:
+        self._follower.discard(names)
+        return self._follower.batch
 
     def _next_batch(self) -> Batch:
         follower = self._follower
@@ -113,6 +139,9 @@ class Driver:
         follower, now = self._follower, monotonic()
         if self._transport is not None:
             self._communicate(self._transport, now)
+        elif follower.conversation.is_open:
+            # An interruption has come between the connection's end and its note.
+            follower.conversation.abandon()
         elif follower.may_connect(now):
             self._connect()
         else:
@@ -158,7 +187,7 @@ class Driver:
         if self._transport is None:
             return
         try:
-            self._transport.send(self._follower.conversation.take_outgoing())
+            self._transport.send(self._follower.conversation.take_outgoing(monotonic()))
         except OSError:
             # Its answers up to here are still to be read; what ends them says why.
             pass

@@ -122,6 +122,10 @@ class ConnectionOptions:
         self.db = _integer("db", db, 0, 2**31 - 1)
         self.protocol = _integer("protocol", protocol, 2, 3)
         self.client_name = _optional_text("client_name", client_name)
+        if not _is_client_name(client_name or "x"):
+            raise ValueError(
+                f"client_name is {client_name!r}, expected printable ASCII without spaces"
+            )
         self.unix_socket_path = _optional_text("unix_socket_path", unix_socket_path)
         if ssl and unix_socket_path is not None:
             raise ValueError("ssl and unix_socket_path are given, expected one of them")
@@ -239,6 +243,12 @@ def _optional_text(option: str, value: str | bytes | None) -> str | bytes | None
     if value is not None and not isinstance(value, (str, bytes)):
         raise TypeError(f"{option} is {value!r}, expected str, bytes or None")
     return value
+
+
+def _is_client_name(name: str | bytes) -> bool:
+    """Whether servers take it: https://redis.io/docs/latest/commands/client-setname/."""
+    text = name if isinstance(name, str) else name.decode("latin-1")
+    return all("!" <= letter <= "~" for letter in text)
 
 
 def _check_encoding(encoding: str, errors: str) -> None:

@@ -39,12 +39,15 @@ _MAX_ROUNDS = 100
 _IDS_ONLY = MessageMaker(fields=lambda _: None)
 
 
-def greet(options: ConnectionOptions, *, hello: bool) -> Script[None]:
+def greet(options: ConnectionOptions, *, hello: bool) -> Script[bool]:
     """Log in and choose protocol and database: nothing is sent that was not asked for.
 
     Args:
         options: What was asked for.
         hello: Whether the server may know HELLO.
+
+    Returns:
+        Whether HELLO was refused.
 
     Raises:
         AuthenticationError: The server wants other credentials.
@@ -58,16 +61,16 @@ def greet(options: ConnectionOptions, *, hello: bool) -> Script[None]:
         commands["AUTH"] = encode_command("AUTH", *login)
     if options.db:
         commands[f"SELECT {options.db}"] = encode_command("SELECT", options.db)
-    if hello:
-        refused = yield from _hello(options, password)
-        if not refused:
-            commands.pop("AUTH", None)
+    is_refused = hello and (yield from _hello(options, password))
+    if hello and not is_refused:
+        commands.pop("AUTH", None)
     if not commands:
-        return
+        return is_refused
     replies = yield list(commands.values())
     for asked, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ServerError):
             raise refusal(_without(password, reply), options.address, asked)
+    return is_refused
 
 
 def wants_hello(options: ConnectionOptions) -> bool:

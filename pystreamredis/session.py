@@ -94,8 +94,8 @@ class Conversation:
             options.encoding if options.decode_responses else None,
             options.encoding_errors,
         )
-        # Whether to say HELLO at the next connection: not again right after a server
-        # has closed the connection over it.
+        # Whether to say HELLO at the next connection: not right after a server has refused
+        # it, or closed the connection over it.
         self._says_hello = wants_hello(options)
         self._restarts_rewound = reading.on_rewind == "restart"
         # Whether there was a connection before this one.
@@ -129,8 +129,10 @@ class Conversation:
         self._wrong_guesses = 0
         # Whether streams had more entries at the last read, as far as is known.
         self._expects_more = False
-        # When the last bytes came, and the last that were of an awaited reply.
+        # When the last bytes came, when the last that were of an awaited reply, and when
+        # the last were sent.
         self._arrived = 0.0
+        self._left = 0.0
         self._heard = 0.0
 
     # What the holder of the connection asks.
@@ -152,13 +154,13 @@ class Conversation:
         request = self._request or self._guess
         if timeout is None or not (self._awaited or request):
             return None
-        due = request.due if request else self._heard
-        return max(due, self._heard) + timeout
+        return max(request.due if request else 0.0, self._heard, self._left) + timeout
 
-    def take_outgoing(self) -> bytes:
-        """Take out the bytes to send."""
+    def take_outgoing(self, now: float = 0.0) -> bytes:
+        """Take out the bytes to send, at the time they are sent."""
         if not self._outgoing:
             return b""
+        self._left = now
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         return data
@@ -190,8 +192,9 @@ class Conversation:
             while self.is_open and not self._values.buffer.is_empty and self._read_one():
                 pass
             # Pushes are no answer, however many come.
-            if self._replies.expecting() is not None:
+            if self._replies.is_within_reply:
                 self._heard = self._arrived
+            self._values.buffer.forget()
         except WireError as error:
             self._fail(ProtocolError(f"{self.options.address} sent {error}"), error)
 
@@ -228,7 +231,6 @@ class Conversation:
 
     def abandon(self) -> None:
         """The holder has dropped the connection, for reasons of its own."""
-        self._says_hello = wants_hello(self.options)
         self._reset()
 
     def look_back(self, now: float) -> bool:
@@ -396,7 +398,9 @@ class Conversation:
 
     def _establish(self, *, hello: bool) -> Script[None]:
         """Log in, look what was missed meanwhile, and fix "now" where streams start there."""
-        yield from greet(self.options, hello=hello)
+        # Once it goes without HELLO, the next connection may be to a server that knows it.
+        is_refused = yield from greet(self.options, hello=hello)
+        self._says_hello = wants_hello(self.options) and not is_refused
         if self._was_open:
             yield from self._look_after(self.cursors)
         self._was_open = True
@@ -425,7 +429,7 @@ class Conversation:
             if cursor.told != gap.kind:
                 cursor.told = gap.kind
                 self.notices.append(_describe(cursor, gap, self.options.address))
-            if gap.kind == "rewound" and self._restarts_rewound and not cursor.waiting:
+            if gap.kind == "rewound" and self._restarts_rewound and cursor.has_read:
                 cursor.restart()
 
     def _explain(self, error: ServerError, positions: dict[bytes, bytes]) -> Script[None]:

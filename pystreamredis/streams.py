@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 from .driver import Driver
-from .exceptions import RedisError
 from .follower import Follower
 from .options import ConnectionOptions, ReadOptions
 from .url import parse_url
@@ -257,21 +256,20 @@ class Streams:
                 that is followed already.
             RedisError: The server could not be asked; none of them was added.
         """
-        added = self._follower.add(streams, named_streams)
-        if self._driver is None or not added:
-            return
-        try:
-            self._driver.restart()
-        except RedisError:
-            self.discard(*added)
-            raise
+        if self._driver is None:
+            self._follower.add(streams, named_streams)
+        else:
+            self._driver.add(streams, named_streams)
 
     def discard(self, *names: Name) -> None:
         """Drop streams, with their messages that were not handed over yet.
 
         Names that are not followed are passed over.
         """
-        self._follower.discard(names)
+        if self._driver is None:
+            self._follower.discard(names)
+        else:
+            self._driver.discard(names)
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread, and disconnect.

@@ -93,15 +93,10 @@ def connect(options: ConnectionOptions, wait: Wait) -> Transport:
     """
     failure = OSError("the host has no addresses")
     for family, address in _addresses(options):
-        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            return _open(sock, address, options, wait)
-        except OSError as error:
+            return _open(socket.socket(family, socket.SOCK_STREAM), address, options, wait)
+        except OSError as error:  # also a family that this machine has not
             failure = error
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
     raise failure
 
 
@@ -124,6 +119,19 @@ def _open(sock: socket.socket, address: Any, options: ConnectionOptions, wait: W
         if not wait(sock, events, left):
             raise TimeoutError(f"no answer within {timeout:g} s")
 
+    try:
+        return _connect(sock, address, options, until_ready)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connect(
+    sock: socket.socket,
+    address: Any,
+    options: ConnectionOptions,
+    until_ready: Callable[[socket.socket, int], None],
+) -> Transport:
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK) and sock.family != socket.AF_UNIX:

@@ -10,6 +10,10 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 
+# The longest wait, in seconds, that every system takes; who waits for more waits again.
+_LONGEST = 86_400.0
+
+
 class Woken(Exception):
     """Another thread has called `Waiter.wake`."""
 
@@ -47,7 +51,9 @@ class Waiter:
             Woken: The wait was ended from elsewhere.
         """
         self._watch(sock, events)
-        ready = self._selector.select(None if timeout is None else max(0.0, timeout))
+        if timeout is not None:
+            timeout = min(max(0.0, timeout), _LONGEST)
+        ready = self._selector.select(timeout)
         if any(key.fileobj is self._woken for key, _ in ready):
             raise Woken
         return bool(ready)

@@ -75,7 +75,7 @@ def raised_by(script: Script[Any], *replies: list[Any]) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
-def greeting(*, hello: bool | None = None, **connection: Any) -> Script[None]:
+def greeting(*, hello: bool | None = None, **connection: Any) -> Script[bool]:
     options = ConnectionOptions(**connection)
     return greet(options, hello=wants_hello(options) if hello is None else hello)
 
