@@ -115,6 +115,7 @@ class Driver:
             self._establish()
         except BaseException:
             follower.discard(added)
+            conversation.failure = pending
             raise
         conversation.failure = conversation.failure or pending
         return follower.batch
