@@ -342,7 +342,7 @@ def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
             follower.conversation.received(piece, float(now))
             follower.conversation.process()
         else:
-            follower.conversation.closed()
+            follower.conversation.closed(float(now))
         for name, entry_id, _ in _take_all(follower, float(now)):
             assert number_of(entry_id) > last.get(name, 0), "out of order"
             last[name] = number_of(entry_id)

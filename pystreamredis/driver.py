@@ -11,7 +11,7 @@ from time import monotonic
 
 from .exceptions import RedisError
 from .handover import Batch
-from .log import warn
+from .log import tell
 from .transport import Transport, connect
 from .waiting import Waiter, Woken
 
@@ -97,6 +97,8 @@ class Driver:
             self._follower.rewind()
             self._disconnect()
             raise
+        finally:
+            tell(self._follower.conversation.notices)
 
     def _establish(self) -> Batch:
         while self._follower.is_establishing() and not self._is_closed:
@@ -150,13 +152,14 @@ class Driver:
             self._waiter.wait(None, 0, None if wake_at is None else wake_at - now)
         if not follower.conversation.is_open:
             self._disconnect()
+        tell(follower.conversation.notices)
 
     def _connect(self) -> None:
         conversation = self._follower.conversation
         try:
             self._transport = connect(conversation.options, self._waiter.wait)
         except OSError as error:
-            conversation.not_opened(error)
+            conversation.not_opened(monotonic(), error)
         else:
             self._follower.opened(monotonic())
 
@@ -173,16 +176,14 @@ class Driver:
         try:
             data = transport.receive()
         except OSError as error:
-            conversation.closed(error)
+            conversation.closed(monotonic(), error)
             return
         if data:
             conversation.received(data, monotonic())
             self._flush()
             conversation.process()
-            while conversation.notices:
-                warn(conversation.notices.pop(0))
         elif data is not None:
-            conversation.closed()
+            conversation.closed(monotonic())
 
     def _flush(self) -> None:
         if self._transport is None:

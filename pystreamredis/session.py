@@ -20,6 +20,7 @@ from .exceptions import (
 )
 from .ids import ZERO, number_of
 from .merge import are_in_order
+from .outages import WARNING, Outages
 from .protocol import (
     MessageMaker,
     NeedData,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from .cursors import Cursor
     from .options import ConnectionOptions, ReadOptions
+    from .outages import Notice
     from .protocol.messages import Message
     from .protocol.xread import Reply
     from .scripts import Script
@@ -73,7 +75,7 @@ class Conversation:
 
     Attributes:
         cursors: The streams that are read over this connection.
-        notices: What is to be logged as a warning.
+        notices: What is to be logged: levels and texts.
         failure: What went wrong and was not told yet. After a `ConnectionError`
             the conversation is not open any more.
         answered: The read that was answered last, until someone has taken note.
@@ -86,7 +88,8 @@ class Conversation:
         self.cursors = cursors
         self.failure: RedisError | None = None
         self.answered: Request | None = None
-        self.notices: list[str] = []
+        self._outages = Outages(options.address)
+        self.notices: list[Notice] = self._outages.notices
         self._count = reading.count
         self._holds = reading.hold > 0
         self._maker = MessageMaker(
@@ -120,6 +123,8 @@ class Conversation:
         self._script_replies: list[Any] = []
         self._awaited = 0
         self._awaits_hello = False
+        # Whether the server has answered an XREAD over this connection.
+        self._is_answered = False
         self._request: Request | None = None
         # A read that was sent on a guess of where the reply to `_request` will end, and
         # how many replies to wrong guesses are still to come.
@@ -171,6 +176,7 @@ class Conversation:
         """A connection was made: log in, and fix "now" where that is to be done."""
         self._reset()
         self.is_open = True
+        self._outages.opened(now)
         self._heard = now
         for cursor in self.cursors:
             cursor.heard = now
@@ -196,9 +202,9 @@ class Conversation:
                 self._heard = self._arrived
             self._values.buffer.forget()
         except WireError as error:
-            self._fail(ProtocolError(f"{self.options.address} sent {error}"), error)
+            self._fail(ProtocolError(f"{self.options.address} sent {error}"), self._arrived, error)
 
-    def closed(self, cause: Exception | None = None) -> None:
+    def closed(self, now: float, cause: Exception | None = None) -> None:
         """The connection is gone: the peer has closed it, or `cause` happened."""
         if self._awaits_hello:
             # Some proxies close the connection on a command that they do not know.
@@ -211,13 +217,13 @@ class Conversation:
             text = f"{self.options.address} closed the connection{after}"
         else:
             text = f"lost the connection to {self.options.address}: {cause}"
-        self._fail(ConnectionError(text), cause)
+        self._fail(ConnectionError(text), now, cause)
 
-    def not_opened(self, cause: Exception) -> None:
+    def not_opened(self, now: float, cause: Exception) -> None:
         """No connection could be made."""
         text = f"cannot connect to {self.options.address}: {cause}"
         timed_out = isinstance(cause, builtins.TimeoutError)
-        self._fail(TimeoutError(text) if timed_out else ConnectionError(text), cause)
+        self._fail(TimeoutError(text) if timed_out else ConnectionError(text), now, cause)
 
     def fell_silent(self, now: float) -> None:
         """Nothing came until `silent_at`."""
@@ -226,7 +232,8 @@ class Conversation:
             TimeoutError(
                 f"no reply from {self.options.address} for {since:.1f} s, expected one within "
                 f"{self.options.socket_timeout:g} s (socket_timeout) of when it was due"
-            )
+            ),
+            now,
         )
 
     def abandon(self) -> None:
@@ -278,9 +285,10 @@ class Conversation:
 
     # What happens inside.
 
-    def _fail(self, failure: RedisError, cause: Exception | None = None) -> None:
+    def _fail(self, failure: RedisError, now: float, cause: Exception | None = None) -> None:
         """The connection is of no more use."""
         failure.__cause__ = cause
+        self._outages.failed(failure, now)
         self.abandon()
         self.failure = failure
 
@@ -360,6 +368,7 @@ class Conversation:
             positions = {cursor.key: cursor.fetched for cursor in request.asked}
             self._run(self._explain(reply, positions))
             return
+        self._take_note_of_answer()
         for known in self.cursors:
             known.complete = False
         for known in request.asked:
@@ -380,6 +389,11 @@ class Conversation:
         self._expects_more = not all(cursor.complete for cursor in self.cursors)
         self.answered = request
 
+    def _take_note_of_answer(self) -> None:
+        if not self._is_answered:
+            self._is_answered = True
+            self._outages.answered()
+
     def _run(self, script: Script[None]) -> None:
         self._script = script
         self._advance(script, None)
@@ -391,7 +405,7 @@ class Conversation:
         except StopIteration:
             self._script = None
         except RedisError as failure:
-            self._fail(failure)
+            self._fail(failure, self._heard)
         else:
             self._awaited = len(commands)
             self._outgoing.extend(commands)
@@ -412,6 +426,7 @@ class Conversation:
         except Refused as refused:
             failure = yield from self._blame(refused.error, dict.fromkeys(starting, ZERO))
             raise failure from None
+        self._take_note_of_answer()
         for key, cursor in starting.items():
             cursor.start = cursor.fetched = last[key]
 
@@ -424,11 +439,12 @@ class Conversation:
             gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})
         except Refused as refused:
             raise refusal(refused.error, self.options.address, "XREAD") from None
+        self._take_note_of_answer()
         for key, gap in gaps.items():
             cursor = read[key]
             if cursor.told != gap.kind:
                 cursor.told = gap.kind
-                self.notices.append(_describe(cursor, gap, self.options.address))
+                self.notices.append((WARNING, _describe(cursor, gap, self.options.address)))
             if gap.kind == "rewound" and self._restarts_rewound and cursor.has_read:
                 cursor.restart()
 

@@ -419,7 +419,7 @@ class Shell:
         self.attempts.append(self.now)
         failure = self.failures.popleft() if self.failures else None
         if failure is not None:
-            self.follower.conversation.not_opened(failure)
+            self.follower.conversation.not_opened(self.now, failure)
             return
         self.peer = Peer(self.server)
         self.peer.noise = self.noise
@@ -432,14 +432,14 @@ class Shell:
         if self.peer is None or not (self._is_readable(peer) or self._wait(peer)):
             self.follower.woke(self.now)
         elif self._left == 0:
-            conversation.closed(self.ends)
+            conversation.closed(self.now, self.ends)
         elif peer.sent:
             data = self._chunk(peer)
             conversation.received(data, self.now)
             self._flush()
             conversation.process()
         else:
-            conversation.closed()
+            conversation.closed(self.now)
 
     def _is_readable(self, peer: Peer) -> bool:
         return not self.is_deaf and bool(peer.sent or peer.closes or self._left == 0)

@@ -36,6 +36,7 @@ LAYERS = [
     "cursors",
     "merge",
     "hold",
+    "outages",
     "refusals",
     "scripts",
     "session",

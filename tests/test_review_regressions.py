@@ -74,7 +74,7 @@ def test_a_refused_hello_is_not_repeated_at_once() -> None:
     made.received(b"-ERR unknown command 'HELLO'\r\n", 0.0)
     made.process()
     assert made.is_ready
-    made.closed()
+    made.closed(0.5)
     made.opened(1.0)
     assert b"HELLO" not in made.take_outgoing(1.0)
 

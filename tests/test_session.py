@@ -333,7 +333,7 @@ class TestStates:
         made = opened(["a"])
         made.ask(0.0, None)
         tell(made, reply(block(b"a", "1-0"))[:-9])
-        made.closed()
+        made.closed(0.5)
         assert isinstance(made.failure, ConnectionError)
         assert "closed the connection after" in str(made.failure)
         assert not made.is_open

@@ -1,0 +1,193 @@
+"""`pystreamredis.log`: what the logger is told, and what that costs who does not listen."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pystreamredis
+from pystreamredis import ConnectionError, ProtocolError, Streams
+from pystreamredis.log import tell
+from tests.peer import Conversation, Peer, closed_port
+from tests.resp import encode
+from tests.scripted import at, entries, ids_of, next_item, read, serve, take, until
+
+if TYPE_CHECKING:
+    from pystreamredis.outages import Notice
+
+HOUSE = Path(pystreamredis.__file__).parent.parent
+LOGGER = "pystreamredis"
+HISTORY = {"s": [f"{i}-0" for i in range(1, 1001)]}
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, LOGGER)
+    return caplog
+
+
+def told(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Take out levels and texts, without what differs between runs."""
+    found = [
+        (record.levelname, re.sub(r":\d+", ":PORT", record.getMessage()))
+        for record in log.records
+        if record.name == LOGGER
+    ]
+    log.clear()
+    return found
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run some lines in a Python of their own that has nothing but the package."""
+    start = f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n"
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-W", "error", "-c", start + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+def test_notices_are_logged_at_their_levels_and_forgotten(log: pytest.LogCaptureFixture) -> None:
+    notices: list[Notice] = [(10, "one"), (30, "100 %s of two")]
+    tell(notices)
+    assert told(log) == [("DEBUG", "one"), ("WARNING", "100 %s of two")]
+    assert notices == []
+    tell(notices)
+    assert told(log) == []
+
+
+def test_a_connection_that_goes_and_comes_is_told_of(log: pytest.LogCaptureFixture) -> None:
+    """Connected, lost, reconnected with the length of the outage; tries amid it are details."""
+    connections = count(1)
+
+    def handle(conversation: Conversation) -> None:
+        number = next(connections)
+        if number == 4:
+            serve(conversation, {"s": ["1-0", "2-0", "3-0"]})
+        command = conversation.expect("XREAD")
+        if number == 1:
+            conversation.reply(read(command, {"s": ["1-0", "2-0"]}))
+            conversation.expect("XREAD")
+        else:
+            conversation.send(b"-LOADING data is loaded\r\n")
+        conversation.close()
+
+    with (
+        Peer(handle) as peer,
+        Streams(**at(peer), block=50, raise_connection_exceptions=False, s=0) as streams,
+    ):
+        assert told(log) == []  # nothing was asked, and so nothing answered
+        assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
+        assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+        assert isinstance(next(streams), ConnectionError)
+        assert told(log) == [("WARNING", "127.0.0.1:PORT closed the connection")]
+        for _ in range(2):
+            assert isinstance(next(streams), ConnectionError)
+            ((level, text),) = told(log)
+            assert level == "DEBUG"
+            assert re.fullmatch(
+                r"127.0.0.1:PORT refused XREAD: LOADING data is loaded \(for \d\.\d s now\)", text
+            )
+        assert next(streams)[1] == b"3-0"
+        ((level, text),) = told(log)
+        assert level == "INFO"
+        assert re.fullmatch(r"connected to 127.0.0.1:PORT after an outage of \d\.\d s", text)
+
+
+@pytest.mark.parametrize("raising", [True, False])
+def test_a_failure_is_told_of_with_the_call_that_finds_it(
+    raising: bool, log: pytest.LogCaptureFixture
+) -> None:
+    """Also where it had come before, behind what was handed over first."""
+
+    def handle(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(entries("s", "1-0"))
+        conversation.expect("XREAD")
+        conversation.send(encode(entries("s", "2-0")) + b"what is that?\r\n")
+        conversation.expect("XREAD")
+        conversation.stay_silent()
+
+    options = {"raise_connection_exceptions": raising, "block": None, "count": 1}
+    with Peer(handle) as peer, Streams(**at(peer) | options, s=0) as streams:
+        assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
+        assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+        failure = next_item(streams)
+        assert isinstance(failure, ProtocolError)
+        assert told(log) == [("WARNING", re.sub(r":\d+", ":PORT", str(failure)))]
+
+
+def test_a_server_that_is_not_there_is_told_of_by_the_constructor(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConnectionError):
+        Streams("127.0.0.1", closed_port(), s=0)
+    ((level, text),) = told(log)
+    assert level == "WARNING"
+    assert text.startswith("cannot connect to 127.0.0.1:PORT: ")
+
+
+def test_nothing_is_logged_of_messages(log: pytest.LogCaptureFixture) -> None:
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), block=None, s=0, count=10) as streams,
+    ):
+        assert len(list(streams)) == 1000
+    assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+
+
+TROUBLE = """
+from pystreamredis import Streams, ConnectionError
+failures = 0
+with Streams("127.0.0.1", int(sys.argv[1]), raise_connection_exceptions=False, s=0) as streams:
+    assert isinstance(next(streams), ConnectionError)
+"""
+
+
+def test_logging_is_not_imported_for_a_program_that_does_not_use_it() -> None:
+    """Nobody can listen there, and the import takes longer than that of this library."""
+    done = run(f"{TROUBLE}\nprint('logging' in sys.modules)", closed_port())
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_a_program_that_has_not_set_up_logging_prints_nothing() -> None:
+    """Without a NullHandler, warnings would go to its stderr."""
+    done = run(f"import logging\n{TROUBLE}\nlogging.warning('its own')", closed_port())
+    assert done.stderr == "WARNING:root:its own\n"
+
+
+def test_a_handler_of_the_programs_own_is_left_as_it_is() -> None:
+    logger = logging.getLogger(LOGGER)
+    before, mine = list(logger.handlers), logging.NullHandler()
+    logger.handlers[:] = [mine]
+    try:
+        tell([(20, "something")])
+        assert logger.handlers == [mine]
+        logger.handlers.clear()
+        tell([(20, "something")])
+        assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
+    finally:
+        logger.handlers[:] = before
+
+
+def test_it_is_told_while_a_call_goes_on(log: pytest.LogCaptureFixture) -> None:
+    """A wait may be without end, and who runs the program is to know meanwhile."""
+
+    def handle(conversation: Conversation) -> None:
+        conversation.reply(read(conversation.expect("XREAD"), {}))
+        conversation.expect("XREAD")
+        until(lambda: bool(log.records))
+        conversation.reply(entries("s", "1-0"))
+
+    with Peer(handle) as peer, Streams(**at(peer), block=0, s=0) as streams:
+        assert next(streams)[1] == b"1-0"
+    assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
