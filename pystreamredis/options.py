@@ -118,7 +118,8 @@ class ConnectionOptions:
             raise TypeError(
                 f"password is {type(password).__name__}, expected str, bytes or a callable"
             )
-        self._password = password
+        # Within a function no look into this object finds it.
+        self._password: Callable[[], object] = password if callable(password) else lambda: password
         self.db = _integer("db", db, 0, 2**31 - 1)
         self.protocol = _integer("protocol", protocol, 2, 3)
         self.client_name = _optional_text("client_name", client_name)
@@ -157,7 +158,7 @@ class ConnectionOptions:
 
     def password(self) -> str | bytes | None:
         """The password as it is now: a callable is asked each time."""
-        password = self._password() if callable(self._password) else self._password
+        password = self._password()
         if password is not None and not isinstance(password, (str, bytes)):
             raise TypeError(f"password() returned {type(password).__name__}, expected str or bytes")
         return password

@@ -125,6 +125,7 @@ class Conversation:
         self._awaits_hello = False
         # Whether the server has answered an XREAD over this connection.
         self._is_answered = False
+        self._is_logging_in = False
         self._request: Request | None = None
         # A read that was sent on a guess of where the reply to `_request` will end, and
         # how many replies to wrong guesses are still to come.
@@ -183,6 +184,7 @@ class Conversation:
             self._by_name[cursor.name] = cursor
             self._names[cursor.key] = cursor.name
         self._awaits_hello = self._says_hello
+        self._is_logging_in = True
         self._run(self._establish(hello=self._says_hello))
 
     def received(self, data: bytes, now: float) -> None:
@@ -202,7 +204,10 @@ class Conversation:
                 self._heard = self._arrived
             self._values.buffer.forget()
         except WireError as error:
-            self._fail(ProtocolError(f"{self.options.address} sent {error}"), self._arrived, error)
+            # Some peers repeat what they were sent, and that may be a password.
+            hidden = WireError("what is no RESP, in reply to the login")
+            cause = hidden if self._is_logging_in else error
+            self._fail(ProtocolError(f"{self.options.address} sent {cause}"), self._arrived, cause)
 
     def closed(self, now: float, cause: Exception | None = None) -> None:
         """The connection is gone: the peer has closed it, or `cause` happened."""
@@ -287,7 +292,8 @@ class Conversation:
 
     def _fail(self, failure: RedisError, now: float, cause: Exception | None = None) -> None:
         """The connection is of no more use."""
-        failure.__cause__ = cause
+        # Where it was made does not matter to anyone, and a login's frame has the password.
+        failure.with_traceback(None).__cause__ = cause
         self._outages.failed(failure, now)
         self.abandon()
         self.failure = failure
@@ -414,6 +420,7 @@ class Conversation:
         """Log in, look what was missed meanwhile, and fix "now" where streams start there."""
         # Once it goes without HELLO, the next connection may be to a server that knows it.
         is_refused = yield from greet(self.options, hello=hello)
+        self._is_logging_in = False
         self._says_hello = wants_hello(self.options) and not is_refused
         if self._was_open:
             yield from self._look_after(self.cursors)
