@@ -11,7 +11,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test soak fuzz lint bench clean
+.PHONY: help demo server test soak fuzz lint docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -36,6 +36,9 @@ lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
+	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
+
 bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
 	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)
 
@@ -55,6 +58,10 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.made:

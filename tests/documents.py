@@ -1,0 +1,310 @@
+"""Documents that are followed as a reader follows them: block by block, at a real server.
+
+Of the code blocks of a page in reStructuredText,
+
+- `pycon` is typed in, and must print what is shown; a page is one session;
+- `python` is a program. It is run at once, and must end without an error. With a caption it
+  is a file of that name instead, for a command below it to run;
+- `console` has commands. `redis-cli` speaks to the server, `make` must know the target, and
+  the others are run, and must print what is shown: `...` stands for anything, `^C` is typed
+  when all that is above it was printed. What has a caption is run in a terminal of its own,
+  and ends with the page;
+- all others are only to be looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import inspect
+import os
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from select import select
+from typing import Any
+
+from sensors import Client
+
+from pystreamredis import Streams
+from tests.certificates import Authority
+
+ROOT = Path(__file__).parent.parent
+LONG = 60.0
+PORT = "6379"  # where documents have their server
+TLS_PORT = "6390"  # and the one with TLS
+# What needs an engine for containers, or changes the machine.
+NOT_RUN = ("docker compose up", "docker compose down", "pip install", "sudo apt install")
+
+
+class Block:
+    """A code block: its language, its caption or "", its text, and the line where it begins."""
+
+    def __init__(self, language: str, caption: str, text: str, line: int) -> None:
+        self.language = language
+        self.caption = caption
+        self.text = text
+        self.line = line
+
+
+class Command:
+    """A line of a console, and what is shown below it."""
+
+    def __init__(self, line: str, shown: str) -> None:
+        self.line = line
+        self.shown, self.interrupt, self.shown_then = shown.partition("^C\n")
+
+
+def blocks_of(document: str) -> list[Block]:
+    """Find the code blocks of a page; their options but the caption are passed over."""
+    found = re.finditer(
+        r"^\.\. code-block:: (\w+)\n((?: {3,4}:.*\n)*)\n((?:(?: {4}.*)?\n)+)",
+        document,
+        flags=re.MULTILINE,
+    )
+    return [
+        Block(
+            match[1],
+            "".join(re.findall(":caption: (.*)", match[2])),
+            re.sub("^ {4}", "", match[3], flags=re.MULTILINE).strip("\n") + "\n",
+            document.count("\n", 0, match.start(3)),
+        )
+        for match in found
+    ]
+
+
+def commands_of(block: Block) -> list[Command]:
+    found = re.finditer(
+        r"^\$ (.*(?:\\\n.*|\n> .*)*)\n((?:(?!\$ ).*\n)*)", block.text, flags=re.MULTILINE
+    )
+    return [Command(re.sub(r"\\?\n(> )?", " ", match[1]), match[2]) for match in found]
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def table_rows(document: str) -> dict[str, str]:
+    """The options in the tables, and their defaults."""
+    rows = re.findall(r"^   \* - ``(\w+)``\n     - ``(.*)``$", document, flags=re.MULTILINE)
+    assert len(dict(rows)) == len(rows), "an option is in the tables twice"
+    return dict(rows)
+
+
+def defaults() -> dict[str, str]:
+    """The options, and what they are by default, as tables show it (contract 1.2)."""
+    return {
+        name: parameter.default.__name__
+        if isinstance(parameter.default, type)
+        else repr(parameter.default).replace("'", '"')
+        for name, parameter in inspect.signature(Streams).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+
+
+def make_targets_named(document: str) -> set[str]:
+    return set(re.findall(r"(?:\$ |``)make ([a-z]+)", document))
+
+
+def files_named(document: str) -> set[str]:
+    """The files and folders of the repository that are named, without those linked to."""
+    folders = "benchmarks|docs|examples|fuzz|protocol|tests"
+    return set(re.findall(rf"(?<![\w/.])(?:{folders})/[\w/.-]*\w", document))
+
+
+class Reader:
+    """Somebody who has a clone, and a server, and does what a page says.
+
+    Args:
+        page: Its name, for reports.
+        port: Where the server is.
+        folder: An empty folder; it gets the files, and is where programs are run.
+        tls_port: Where the same server is with TLS, if the page has such a one.
+    """
+
+    def __init__(self, page: str, port: int, folder: Path, tls_port: int = 0) -> None:
+        self._page = page
+        self._ports = {PORT: str(port), TLS_PORT: str(tls_port)}
+        self._folder = folder
+        self._variables: dict[str, Any] = {"__name__": "__main__"}
+        # One for all, since what is printed goes where the first one had it go.
+        self._runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        self._client = Client(f"redis://127.0.0.1:{port}")
+        self._others: list[subprocess.Popen[str]] = []
+        (folder / "examples").symlink_to(ROOT / "examples")
+
+    def close(self) -> None:
+        """End what still runs in other terminals."""
+        self._client.close()
+        for process in self._others:
+            with process:
+                os.killpg(process.pid, signal.SIGINT)
+
+    def follow(self, block: Block) -> str:
+        """Do what a block says; return what was different from what it shows."""
+        if block.language == "pycon":
+            return self.type_in(block)
+        if block.language == "console":
+            return "".join(self._run_command(command, block) for command in commands_of(block))
+        if block.language != "python":
+            return ""
+        if not block.caption:
+            return self.run_program(block)[0]
+        (self._folder / block.caption).write_text(self._here(block.text), "utf-8")
+        return ""
+
+    def type_in(self, block: Block) -> str:
+        """Run what a session shows; return what was different."""
+        session = doctest.DocTestParser().get_doctest(
+            self._here(block.text), self._variables, self._page, self._page, block.line
+        )
+        report: list[str] = []
+        where = os.getcwd()
+        os.chdir(self._folder)
+        try:
+            self._runner.run(session, out=report.append, clear_globs=False)
+        finally:
+            os.chdir(where)
+        self._variables.update(session.globs)
+        return "".join(report)
+
+    def run_program(self, block: Block) -> tuple[str, str]:
+        """Run a program to its end; return what went wrong, and what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", self._here(block.text)],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+        )
+        ended_well = (done.returncode, done.stderr) == (0, "")
+        wrong = "" if ended_well else f"{self._page}, line {block.line}: {done.stderr or done}"
+        return wrong, done.stdout
+
+    def do_at_the_server(self, block: Block) -> None:
+        """Do what a block does by redis-cli alone."""
+        for command in commands_of(block):
+            if command.line.startswith("redis-cli "):
+                self._client.call(*shlex.split(command.line)[1:])
+
+    def _here(self, text: str) -> str:
+        """What is said of the servers that documents have on ports of their own."""
+        for port, here in self._ports.items():
+            text = text.replace(port, here)
+        return text
+
+    def _run_command(self, command: Command, block: Block) -> str:
+        line = self._here(command.line)
+        if line.startswith(NOT_RUN):
+            return ""
+        if line.startswith("redis-cli "):
+            self._client.call(*shlex.split(line)[1:])
+            return ""
+        if " make " in f" {line}":
+            line = f"{line} --dry-run > /dev/null"
+        process = self._start(line)
+        if block.caption:
+            self._others.append(process)
+            return ""
+        with process:
+            wrong = self._watch(process, command)
+        return wrong and f"{self._page}, line {block.line}: {command.line}\n{wrong}\n"
+
+    def _start(self, line: str) -> subprocess.Popen[str]:
+        bin_folder = os.path.dirname(sys.executable)
+        line = line.replace(".venv/bin/", "")
+        return subprocess.Popen(
+            ["bash", "-c", line],
+            cwd=ROOT if "--dry-run" in line else self._folder,
+            env=os.environ
+            | {
+                "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONUNBUFFERED": "1",
+                "TZ": "UTC",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _watch(self, process: subprocess.Popen[str], command: Command) -> str:
+        """Compare what a command prints; type ^C where it is shown."""
+        timer = threading.Timer(LONG, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
+        try:
+            assert process.stdout
+            printed = ""
+            if command.interrupt:
+                shown = self._here(command.shown)
+                while not _is_as_shown(printed, shown) and (line := process.stdout.readline()):
+                    printed += line
+                os.killpg(process.pid, signal.SIGINT)
+                rest = process.stdout.read()
+                is_right = _is_as_shown(printed, shown) and (
+                    not command.shown_then or _is_as_shown(rest, self._here(command.shown_then))
+                )
+                return "" if is_right else f"printed:\n{printed}^C\n{rest}"
+            printed, _ = process.communicate()
+            is_right = process.wait() == 0 and _is_as_shown(printed, self._here(command.shown))
+            return "" if is_right else f"ended with {process.returncode}, printed:\n{printed}"
+        finally:
+            timer.cancel()
+
+
+def _is_as_shown(printed: str, shown: str) -> bool:
+    return doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS)
+
+
+@contextlib.contextmanager
+def tls_in_front_of(port: int, authority: Authority) -> Iterator[int]:
+    """A TLS server that passes connections on to a server without; give its port."""
+    context = authority.sign("server", "DNS:localhost").server_context()
+
+    def serve(accepted: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),
+            accepted,
+            context.wrap_socket(accepted, server_side=True) as front,
+            socket.create_connection(("127.0.0.1", port)) as back,
+        ):
+            _pass_on(front, back)
+
+    def listen(listener: socket.socket) -> None:
+        while not is_over.is_set():
+            accepted, _ = listener.accept()
+            threading.Thread(target=serve, args=(accepted,), daemon=True).start()
+
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=listen, args=(listener,))
+        thread.start()
+        at: int = listener.getsockname()[1]
+        yield at
+        is_over.set()
+        socket.create_connection(("127.0.0.1", at)).close()
+        thread.join(LONG)
+
+
+def _pass_on(front: ssl.SSLSocket, back: socket.socket) -> None:
+    """Pass bytes on in both directions until either end closes."""
+    while ready := [front] if front.pending() else select([front, back], [], [], LONG)[0]:
+        for source in ready:
+            data = source.recv(65536)
+            if not data:
+                return
+            (back if source is front else front).sendall(data)

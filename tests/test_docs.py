@@ -1,0 +1,91 @@
+"""docs/: each page is followed from top to bottom, on a server of its own."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import pytest
+from embedded_server import embedded_server
+
+from tests.certificates import Authority
+from tests.documents import (
+    ROOT,
+    TLS_PORT,
+    Reader,
+    blocks_of,
+    defaults,
+    files_named,
+    make_targets,
+    make_targets_named,
+    port_of,
+    table_rows,
+    tls_in_front_of,
+)
+
+DOCS = ROOT / "docs"
+PAGES = {str(path.relative_to(DOCS)): path for path in sorted(DOCS.rglob("*.rst"))}
+TEXTS = {name: path.read_text("utf-8") for name, path in PAGES.items()}
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@pytest.fixture
+def reader(page: str, tmp_path: Path) -> Iterator[Reader]:
+    with embedded_server() as url:
+        port = port_of(url)
+        has_tls = TLS_PORT in TEXTS[page]
+        with (
+            tls_in_front_of(port, Authority(tmp_path)) if has_tls else nullcontext(0) as tls_port,
+            closing(Reader(page, port, tmp_path, tls_port)) as reader,
+        ):
+            yield reader
+
+
+@pytest.fixture(autouse=True)
+def unchanged_logger() -> Iterator[None]:
+    logger = logging.getLogger("pystreamredis")
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "code-block::" in TEXTS[page]])
+def test_what_a_page_shows_is_so(page: str, reader: Reader) -> None:
+    for block in blocks_of(TEXTS[page]):
+        if wrong := reader.follow(block):
+            pytest.fail(wrong, pytrace=False)
+
+
+@each_page
+def test_no_code_block_escapes_the_expression_that_finds_them(page: str) -> None:
+    text = TEXTS[page]
+    assert text.count("code-block::") == len(blocks_of(text))
+    assert "::\n\n    " not in re.sub(r"^\.\. .*::.*\n", "", text, flags=re.MULTILINE)
+
+
+@each_page
+def test_commands_of_make_and_files_that_are_named_exist(page: str) -> None:
+    assert make_targets_named(TEXTS[page]) <= make_targets()
+    assert [name for name in files_named(TEXTS[page]) if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_listed() -> None:
+    listed = set(re.findall(r"^   ([\w/-]+)$", TEXTS["index.rst"], flags=re.MULTILINE))
+    assert listed == {name.removesuffix(".rst") for name in PAGES} - {"index"}
+
+
+def test_the_tables_have_every_option_with_its_default() -> None:
+    """Contract 1.2: the options, and what they are by default."""
+    assert table_rows(TEXTS["reference/options.rst"]) == defaults()
+
+
+def test_ports_of_the_compose_file_are_the_ones_named() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text("utf-8")
+    ports = re.findall(r"127\.0\.0\.1:(?:\$\{\w+:-)?(\d+)", compose)
+    assert ports
+    page = TEXTS["howto/docker-compose.rst"]
+    assert [port for port in ports if f"make demo URL=redis://localhost:{port}" not in page] == []
