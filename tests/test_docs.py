@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from embedded_server import embedded_server
 
+from pystreamredis.cursors import Cursor
+from pystreamredis.merge import release
 from tests.certificates import Authority
 from tests.documents import (
     ROOT,
@@ -89,3 +92,36 @@ def test_ports_of_the_compose_file_are_the_ones_named() -> None:
     assert ports
     page = TEXTS["howto/docker-compose.rst"]
     assert [port for port in ports if f"make demo URL=redis://localhost:{port}" not in page] == []
+
+
+def test_the_figure_of_the_watermark_shows_what_the_library_does() -> None:
+    """Contract 3.2: what is handed over, in which order, and what waits."""
+    figure = ElementTree.parse(DOCS / "explanation" / "watermark.svg")
+    cursors, numbered, waits = [], {}, []
+    for group in figure.iterfind(".//{*}g[@data-stream]"):
+        name = group.attrib["data-stream"]
+        drawn = {
+            kind: [
+                b"%s-0" % circle.attrib["cx"].encode()
+                for circle in group.findall(f"{{*}}circle[@class='{kind}']")
+            ]
+            for kind in ("handed", "waits", "unread")
+        }
+        for entry_id, number in zip(drawn["handed"], group.findall("{*}text"), strict=True):
+            assert entry_id == b"%s-0" % number.attrib["x"].encode()
+            numbered[int(number.text or "")] = name, entry_id
+        waits += [(name, entry_id) for entry_id in drawn["waits"]]
+        cursors.append(cursor_at(name, drawn["handed"] + drawn["waits"]))
+        assert cursors[-1].complete == (not drawn["unread"])
+    released = [message[:2] for message in release(cursors).iterator]
+    assert [numbered[number + 1] for number in range(len(numbered))] == released
+    assert [message[:2] for cursor in cursors for message in cursor.waiting] == waits
+
+
+def cursor_at(name: str, entry_ids: list[bytes]) -> Cursor:
+    """A stream of which these entries have come, where three were asked for."""
+    cursor = Cursor(name, name.encode(), b"0-0")
+    cursor.waiting = [(name, entry_id, {}) for entry_id in entry_ids]
+    cursor.fetched = entry_ids[-1]
+    cursor.complete = len(entry_ids) < 3
+    return cursor
