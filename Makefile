@@ -11,7 +11,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test soak fuzz lint docs bench clean
+.PHONY: help demo server test soak fuzz lint docs dist bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -39,11 +39,17 @@ lint: $(VENV)/.lint ## check style and types
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 
+dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets them
+	rm -rf dist
+	$(RUN) -m build
+	$(RUN) -m twine check --strict dist/*
+	$(RUN) -m pytest tests/check_dist.py -q
+
 bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
 	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-fuzz fuzz/found build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-fuzz .nox fuzz/found build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps: each says that its extra is installed as pyproject.toml has it.
@@ -62,6 +68,10 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 
 $(VENV)/.docs: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[test,lint,dist]'
 	@touch $@
 
 $(VENV)/.made:
