@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_BULK = 512 * 1024 * 1024
 # An XREAD reply nests four deep, the deepest reply of any command about ten.
 MAX_DEPTH = 64
+# The most bytes of a push or an attribute: nobody has asked for them, and they are kept
+# until they are whole. Servers send some hundred.
+MAX_ASIDE = 1024 * 1024
 # What CPython converts by default (sys.int_info.default_max_str_digits).
 MAX_DIGITS = 4300
 
@@ -48,16 +51,23 @@ _OPENED = NeedData()
 
 
 class _Aggregate:
-    """An aggregate whose items are still coming in."""
+    """An aggregate whose items are still coming in.
 
-    __slots__ = ("items", "kind", "missing", "size")
+    Attributes:
+        aside: The push or the attribute that it is or is within, if any.
+        size: The bytes so far of a push or an attribute, or of a streamed string.
+    """
 
-    def __init__(self, kind: bytes, missing: int) -> None:
+    __slots__ = ("aside", "items", "kind", "missing", "size")
+
+    def __init__(self, kind: bytes, missing: int, outer: _Aggregate | None) -> None:
         self.kind = kind
         self.missing = missing
         self.items: list[Value] = []
-        # The bytes announced so far, where the items are parts of a string.
         self.size = 0
+        self.aside: _Aggregate | None = self if kind in b">|" else None
+        if outer is not None and outer.aside is not None:
+            self.aside = outer.aside
 
     def close(self) -> Value:
         """Make the value, now that all items are there."""
@@ -118,6 +128,11 @@ class Parser:
         """Whether some of a value was read, but not all."""
         return bool(self._open) or self._body is not None
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether that is a push, or an attribute before a value, so no part of a reply."""
+        return bool(self._open) and self._open[0].kind in b">|"
+
     def feed(self, data: bytes) -> None:
         """Take in received bytes, any number of them."""
         self.buffer.feed(data)
@@ -171,6 +186,8 @@ class Parser:
             line = self.buffer.line()
             if line is None:
                 return NEED_DATA
+            if self._open and self._open[-1].aside is not None:
+                self._count_aside(len(line))
             if self._open and self._open[-1].kind == b"$" and line[:1] != b";":
                 raise ProtocolError(f"{excerpt(line)} within a streamed string, expected ';'")
             kind, rest = line[:1], line[1:]
@@ -187,6 +204,15 @@ class Parser:
             return NEED_DATA
         self._body = None
         return _STRING[kind](block)
+
+    def _count_aside(self, size: int) -> None:
+        """Count bytes, if they are of a push or an attribute."""
+        if self._open and (aside := self._open[-1].aside) is not None:
+            aside.size += size
+            if aside.size > MAX_ASIDE:
+                raise ProtocolError(
+                    f"push or attribute of {aside.size} bytes, expected at most {MAX_ASIDE}"
+                )
 
     def _put(self, value: Value) -> Value | NeedData:
         """Put a whole value where it belongs; return it if that is the top level."""
@@ -221,6 +247,7 @@ class Parser:
         size = _length(kind, rest)
         if size > self._max_bulk:
             raise ProtocolError(f"string of {size} bytes, expected at most {self._max_bulk}")
+        self._count_aside(size)
         self._body = kind, size
         return _OPENED
 
@@ -260,7 +287,7 @@ class Parser:
             )
         if kind == b">" and self._open:
             raise ProtocolError("push within a value, expected it between two")
-        self._open.append(_Aggregate(kind, missing))
+        self._open.append(_Aggregate(kind, missing, self._open[-1] if self._open else None))
         return _OPENED if missing else self._close()
 
 

@@ -115,8 +115,10 @@ class XreadParser:
 
     @property
     def is_within_reply(self) -> bool:
-        """Whether some of a reply has come, but not all."""
-        return self._blocks is not None or self._values.is_within_value or not self._buffer.is_empty
+        """Whether some of a reply has come, but not all. Pushes and attributes are none."""
+        if self._blocks is not None or self._values.is_within_value:
+            return not self._values.is_aside
+        return self._buffer.peek() not in (b"", b">", b"|")
 
     def expecting(self) -> str | None:
         """What is missing of a reply that has begun; None between two replies."""
@@ -192,8 +194,14 @@ class XreadParser:
         header = yield from self._read_line()
         if header == b"*-1":
             return None
+        length = _length(header, b"*%")
+        if self._max_entries is not None and length > len(self._names):
+            raise ProtocolError(
+                f"{length} streams in an XREAD reply, "
+                f"expected at most {len(self._names)}, which were asked for"
+            )
         blocks = self._blocks = []
-        for _ in range(_length(header, b"*%")):
+        for _ in range(length):
             key, count = self._slice_head(header[:1]) or (yield from self._read_head(header[:1]))
             name = _name_of(key, self._names)
             if self._max_entries is not None and count > self._max_entries:

@@ -10,6 +10,7 @@ since every XREAD names the IDs to read after, nothing is lost or repeated by th
 from __future__ import annotations
 
 import builtins
+from math import inf
 
 from .exceptions import (
     AuthenticationError,
@@ -199,9 +200,11 @@ class Conversation:
         try:
             while self.is_open and not self._values.buffer.is_empty and self._read_one():
                 pass
-            # Pushes are no answer, however many come.
+            # Pushes are no answer, however many come, and however fast.
             if self._replies.is_within_reply:
                 self._heard = self._arrived
+            elif self._heard < self._arrived >= (self.silent_at or inf):
+                self.fell_silent(self._arrived)
             self._values.buffer.forget()
         except WireError as error:
             # Some peers repeat what they were sent, and that may be a password.

@@ -29,7 +29,7 @@ from pystreamredis.protocol import (
     VerbatimString,
 )
 from pystreamredis.protocol.buffer import Buffer
-from pystreamredis.protocol.parser import MAX_BULK, MAX_DEPTH
+from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH
 
 from .wire import Outcome, aggregate, array, bulk, bytewise, chunkings, drain, random_pieces, typed
 
@@ -568,6 +568,53 @@ def test_a_string_takes_memory_for_what_has_come() -> None:
     finally:
         tracemalloc.stop()
     assert peak < size + 100_000
+
+
+ITEMS = b":1\r\n" * (MAX_ASIDE // 2 + 1)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b">9999999\r\n" + ITEMS,
+        b">1\r\n*9999999\r\n" + ITEMS,
+        b"|9999999\r\n" + ITEMS,
+        b"*1\r\n|1\r\n*?\r\n" + ITEMS,
+        b">1\r\n$%d\r\n" % (MAX_ASIDE + 1),
+        b"|1\r\n$?\r\n;%d\r\n" % (MAX_ASIDE + 1),
+    ],
+    ids=lambda begun: repr(begun[:20]),
+)
+def test_pushes_and_attributes_are_bounded(begun: bytes) -> None:
+    """Nobody has asked for them, and they take memory until they are whole."""
+    outcome = _parsed([begun])
+    assert outcome.values == []
+    assert "push or attribute" in str(outcome.error)
+
+
+def test_what_was_asked_for_is_not_bounded_by_what_was_not() -> None:
+    """Neither after a push or an attribute nor around one, nor are many of these."""
+    size = MAX_ASIDE // 2
+    aside = b">1\r\n$%d\r\n%b\r\n" % (size, b"x" * size)
+    assert len(_parsed([aside * 5]).values) == 5
+    large = b"*3\r\n%b|1\r\n+k\r\n+v\r\n%b:1\r\n"
+    asked = b"$%d\r\n%b\r\n" % (2 * MAX_ASIDE, b"y" * 2 * MAX_ASIDE)
+    assert _parsed([large % (asked, asked)]) == Outcome([[b"y" * 2 * MAX_ASIDE] * 2 + [1]])
+
+
+def test_it_is_known_whether_a_push_or_a_reply_is_coming_in() -> None:
+    for data, is_aside in [
+        (b">2\r\n:1\r\n", True),
+        (b"|1\r\n*1\r\n", True),
+        (b"*1\r\n|1\r\n", False),
+        (b"$9\r\n>", False),
+        (b">0\r\n", False),
+    ]:
+        parser = Parser()
+        parser.feed(data)
+        while parser.next_value() is not NEED_DATA:
+            pass
+        assert parser.is_aside is is_aside
 
 
 def test_expecting_says_what_is_missing() -> None:

@@ -434,6 +434,35 @@ def test_what_is_only_announced_takes_no_memory(announced: bytes) -> None:
         assert peak < 100_000
 
 
+@pytest.mark.parametrize("form", [b"*%d\r\n", b"%%%d\r\n"])
+def test_more_streams_than_asked_for_are_refused(form: bytes) -> None:
+    """At once: each might be there with nothing in it, without end."""
+    limited = XreadParser({b"a": "a", b"b": "b"}, max_entries=10)
+    limited.feed(form % 3)
+    with pytest.raises(ProtocolError, match=r"3 streams .* at most 2"):
+        limited.next_reply()
+    for parser, size in ((XreadParser({b"a": "a"}, max_entries=10), 1), (XreadParser({}), 3)):
+        parser.feed(form % size)
+        assert parser.next_reply() is NEED_DATA
+
+
+def test_a_push_that_is_coming_in_is_no_part_of_a_reply() -> None:
+    """Nor is an attribute before it; whoever waits for a reply still waits."""
+    for data, is_within in [
+        (b"", False),
+        (b">2\r\n:1\r\n", False),
+        (b">", False),
+        (b"|1\r\n+k", False),
+        (b"*", True),
+        (b"*1\r\n*2\r\n$1", True),
+        (b"-ERR", True),
+    ]:
+        parser = XreadParser({b"a": "a"})
+        parser.feed(data)
+        assert parser.next_reply() is NEED_DATA
+        assert parser.is_within_reply is is_within
+
+
 @pytest.mark.parametrize(
     "nested", [b"*1\r\n" * 1000, b"*1\r\n*2\r\n$1\r\ns\r\n" + b"*1\r\n" * 1000]
 )

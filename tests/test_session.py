@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.cursors import Cursor
-from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseError
+from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseError, TimeoutError
 from pystreamredis.merge import release
 from pystreamredis.options import ConnectionOptions
 from pystreamredis.session import Conversation
@@ -147,6 +147,27 @@ class TestAnswers:
         assert made.is_idle
         made.ask(0.0, None)
         tell(made, noise + reply(block(b"a", "1-0"), resp=3))
+        assert made.failure is None
+        assert handed_over(made) == [("a", b"1-0")]
+
+    @pytest.mark.parametrize("flood", [b">1\r\n+a\r\n>1\r\n", b"|1\r\n+k\r\n+v\r\n|1\r\n+k"])
+    def test_a_flood_of_pushes_or_attributes_is_silence(self, flood: bytes) -> None:
+        """Contract 5.5: even if it never stops, so that there is no pause to notice it in."""
+        made = opened(socket_timeout=5.0)
+        made.ask(0.0, 1000)
+        made.take_outgoing(0.0)
+        tell(made, flood, 5.9)
+        assert made.failure is None
+        tell(made, b"+b\r\n", 6.1)
+        assert isinstance(made.failure, TimeoutError)
+        assert not made.is_open
+
+    def test_a_reply_that_comes_late_all_at_once_is_taken(self) -> None:
+        """Contract 5.5: after the machine has slept, say: it is there."""
+        made = opened(socket_timeout=5.0)
+        made.ask(0.0, 1000)
+        made.take_outgoing(0.0)
+        tell(made, reply(block(b"a", "1-0")), 600.0)
         assert made.failure is None
         assert handed_over(made) == [("a", b"1-0")]
 
