@@ -16,6 +16,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -151,10 +152,10 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs=len(SENSORS), default=[0] * len(SENSORS))
     arguments = parser.parse_args()
     try:
-        client = Client(arguments.url)
-        print("writing to", ", ".join(arguments.prefix + name for name in SENSORS), flush=True)
-        counts = dict(zip(SENSORS, arguments.counts, strict=True))
-        write_until_told(client, arguments.prefix, counts)
+        with closing(Client(arguments.url)) as client:
+            print("writing to", ", ".join(arguments.prefix + name for name in SENSORS), flush=True)
+            counts = dict(zip(SENSORS, arguments.counts, strict=True))
+            write_until_told(client, arguments.prefix, counts)
     except KeyboardInterrupt:
         sys.exit(0)
     except OSError as error:

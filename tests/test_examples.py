@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from demo import Check
@@ -31,7 +33,7 @@ def running(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
     """Run an example; end it if that has not happened by itself."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", EXAMPLES / program, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,6 +206,19 @@ def test_the_check_of_the_demo_tells_order_from_disorder(
     assert (check.in_order, check.complete) == (in_order, complete)
 
 
+def test_every_example_is_run_here() -> None:
+    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    run = {
+        call.args[0].value
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        and call.func.id == "running"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert run == {path.name for path in EXAMPLES.glob("*.py")}
+
+
 def test_the_embedded_server_runs_by_itself_until_it_is_interrupted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -314,3 +329,87 @@ def test_resume_keeps_bytes_that_are_no_text(url: str, client: Client, tmp_path:
         assert finish(program) == (0, [], "")
     fields = {b"\xff".decode("utf-8", "surrogateescape"): "\x00\udcfe"}
     assert rows_in(db) == [("s", "1-0", json.dumps(fields))]
+
+
+def test_the_sensors_write_until_their_input_ends(url: str, client: Client) -> None:
+    with running("sensors.py", url, "--prefix", "lab:") as sensors:
+        wait_until(lambda: client.call("EXISTS", "lab:Stream0", "lab:Stream2") == 2)
+        status, lines, errors = finish(sensors)  # which ends it
+    assert (status, errors) == (0, "")
+    assert lines == ["writing to lab:Stream0, lab:Stream1, lab:Stream2, lab:Stream3"]
+    written = client.call("XRANGE", "lab:Stream2", "-", "+")
+    assert [fields[:2] for _, fields in written] == [
+        [b"index", b"%d" % index] for index in range(len(written))
+    ]
+
+
+# latest.py
+
+
+def answer_of(address: str) -> Any:
+    with urlopen(address, timeout=LONG) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_last_messages_are_served_until_a_signal(
+    url: str, client: Client, number: signal.Signals
+) -> None:
+    client.call("XADD", "a", "5-0", "too", "old")
+    last = client.call("XADD", "a", "*", "celsius", "20.4").decode()
+    with running("latest.py", url, "a", "b", "--port", 0) as program:
+        assert program.stdout is not None
+        address = program.stdout.readline().strip()
+        wait_until(lambda: bool(answer_of(address)))
+        assert answer_of(address) == {"a": {"id": last, "data": {"celsius": "20.4"}}}
+        last = client.call("XADD", "b", "*", "state", "open").decode()
+        wait_until(lambda: len(answer_of(address)) == 2)
+        assert answer_of(address)["b"] == {"id": last, "data": {"state": "open"}}
+        program.send_signal(number)
+        status, _, errors = finish(program)
+    assert status == 0
+    # Its log: one line.
+    assert "INFO connected to 127.0.0.1:" in errors
+    assert errors.count("\n") == 1
+
+
+def test_the_server_of_last_messages_ends_when_they_are_refused_for_good(
+    url: str, client: Client
+) -> None:
+    client.call("SET", "text", "is no stream")
+    with running("latest.py", url, "text", "--port", 0) as program:
+        status, _, errors = finish(program)
+    assert status == 1
+    assert "of stream 'text': WRONGTYPE" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+# export.py
+
+
+def test_a_span_of_time_is_exported_in_order(url: str, client: Client) -> None:
+    for name, ms in (("a", 999), ("a", 1000), ("b", 1500), ("a", 1999), ("b", 2000), ("a", 2001)):
+        client.call("XADD", name, f"{ms}-0", "ms", ms)
+    span = "1970-01-01T00:00:01+00:00", "1970-01-01T00:00:02+00:00"
+    with running("export.py", url, *span, "a", "b") as program:
+        status, lines, errors = finish(program)
+    assert (status, errors) == (0, "")
+    assert [json.loads(line) for line in lines] == [
+        {"time": f"1970-01-01T00:00:01{fraction}+00:00", "stream": name, "data": {"ms": ms}}
+        for fraction, name, ms in (
+            ("", "a", "1000"),
+            (".500000", "b", "1500"),
+            (".999000", "a", "1999"),
+        )
+    ]
+
+
+def test_an_export_without_a_server_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    span = "1970-01-01T00:00:01+00:00", "1970-01-01T00:00:02+00:00"
+    with running("export.py", f"redis://127.0.0.1:{port}", *span, "a") as program:
+        status, _, errors = finish(program)
+    assert status == 1
+    assert errors.startswith("export: cannot connect to 127.0.0.1:")
+    assert errors.count("\n") == 1

@@ -23,6 +23,7 @@ from tests.documents import (
 )
 
 README = (ROOT / "README.rst").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.rst").read_text("utf-8")
 BLOCKS = blocks_of(README)
 PROGRAMS = [block for block in BLOCKS if block.language == "python"]
 # What is typed in one after the other, with what is done at the server in between.
@@ -92,9 +93,10 @@ def test_every_option_is_named() -> None:
 
 def test_commands_of_make_exist() -> None:
     assert {"demo", "test", "docs"} <= make_targets_named(README) <= make_targets()
+    assert {"soak", "fuzz", "bench", "dist"} <= make_targets_named(CONTRIBUTING) <= make_targets()
 
 
 def test_files_that_are_named_exist() -> None:
-    named = files_named(README)
-    assert "examples/resume.py" in named
+    named = files_named(README) | files_named(CONTRIBUTING) - {"fuzz/found"}
+    assert {"examples/resume.py", "tests/soak/faults.py"} <= named
     assert [name for name in named if not (ROOT / name).exists()] == []
