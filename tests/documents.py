@@ -218,6 +218,9 @@ class Reader:
         process = self._start(line)
         if block.caption:
             self._others.append(process)
+            assert process.stdout
+            while command.shown and process.stdout.readline() not in command.shown:
+                pass
             return ""
         with process:
             wrong = self._watch(process, command)
