@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 from embedded_server import embedded_server
 
+import pystreamredis
+from pystreamredis import exceptions, protocol
 from pystreamredis.cursors import Cursor
 from pystreamredis.merge import release
 from tests.certificates import Authority
@@ -84,6 +87,19 @@ def test_every_page_is_listed() -> None:
 def test_the_tables_have_every_option_with_its_default() -> None:
     """Contract 1.2: the options, and what they are by default."""
     assert table_rows(TEXTS["reference/options.rst"]) == defaults()
+
+
+@pytest.mark.parametrize(
+    ("module", "page"),
+    [(pystreamredis, "reference/api.rst"), (protocol, "reference/protocol.rst")],
+    ids=["pystreamredis", "protocol"],
+)
+def test_the_reference_has_every_public_name(module: ModuleType, page: str) -> None:
+    text = TEXTS[page]
+    documented = set(re.findall(r"^\.\. (?:auto)?[a-z]+:: (\w+)$", text, flags=re.MULTILINE))
+    if "automodule:: pystreamredis.exceptions" in text:
+        documented |= {name for name in vars(exceptions) if name.endswith("Error")}
+    assert set(module.__all__) <= documented
 
 
 def test_ports_of_the_compose_file_are_the_ones_named() -> None:
