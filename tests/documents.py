@@ -143,7 +143,8 @@ class Reader:
         self._runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
         self._client = Client(f"redis://127.0.0.1:{port}")
         self._others: list[subprocess.Popen[str]] = []
-        (folder / "examples").symlink_to(ROOT / "examples")
+        for name in ("examples", "pystreamredis", "LICENSE"):
+            (folder / name).symlink_to(ROOT / name)
 
     def close(self) -> None:
         """End what still runs in other terminals."""
