@@ -4,6 +4,7 @@ PYTHON ?= python3
 URL ?=
 DURATION ?= 300
 SEED ?=
+WRITE ?=
 ARGS ?=
 
 VENV = .venv
@@ -26,7 +27,8 @@ test: $(VENV)/.test ## run the tests; ARGS=... goes to pytest
 	$(RUN) -m pytest $(ARGS)
 
 soak: $(VENV)/.test ## readers and writers under random faults; DURATION=<seconds> SEED=<text>
-	$(RUN) -m tests.soak --duration $(DURATION) --seed '$(SEED)'
+	@# WRITE="README.rst docs/explanation/testing.rst" puts the figures there.
+	$(RUN) -m tests.soak --duration $(DURATION) --seed '$(SEED)' --write $(WRITE)
 
 fuzz: $(VENV)-fuzz/.fuzz ## fuzz what reads foreign bytes; DURATION=<seconds>
 	$(VENV)-fuzz/bin/python -m fuzz --duration $(DURATION)

@@ -105,9 +105,14 @@ class Proxy:
         """
         self.faults[direction] = _Fault(size, "reset" if reset else "close", once)
 
-    def corrupt(self, offset: int, direction: Direction, byte: bytes = b"\0") -> None:
-        """Put another byte in the place of one, counted from now on."""
-        self.faults[direction] = _Fault(offset, byte)
+    def corrupt(
+        self, offset: int, direction: Direction, byte: bytes = b"\0", *, once: bool = False
+    ) -> None:
+        """Put another byte in the place of one, counted from now on; if empty, flip a bit of it.
+
+        `once`: only in the first connection that gets that far.
+        """
+        self.faults[direction] = _Fault(offset, byte, once)
 
     def spoil(self, pattern: bytes, offset: int, byte: bytes) -> None:
         """Put another byte in the place of one within the next `pattern` that a server sends.
@@ -207,7 +212,7 @@ class _Link:
         if fault := self._proxy.faults.get(direction):
             whole = data
             data, ending = self._apply(fault, data)
-            if fault.pattern and data is not whole:
+            if fault.once and data is not whole and not ending:
                 self._proxy.faults.pop(direction, None)
         size = 1 if self._proxy.splits else 65536
         for start in range(0, len(data), size):
@@ -224,7 +229,8 @@ class _Link:
         fault.passed[self] += len(data)
         if isinstance(fault.action, bytes):
             if 0 <= at < len(data):
-                data = data[:at] + fault.action + data[at + 1 :]
+                byte = fault.action or bytes([data[at] ^ 1])
+                data = data[:at] + byte + data[at + 1 :]
             return data, ""
         return (data, "") if at > len(data) else (data[:at], fault.action)
 

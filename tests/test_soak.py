@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from tests.soak.campaign import Setup, run
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.soak.campaign import Report, Setup, run
+from tests.soak.stopwatch import Figure
+from tests.soak.tables import put_into, sections
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What has to be among what readers did, for the rest to count.
+WAYS = {
+    "failures raised",
+    "failures handed over",
+    "a server without '+'",
+    "a stream from now, empty",
+    "TLS",
+    "TCP",
+    "RESP2",
+    "RESP3",
+}
 
 
 def test_nothing_is_lost_repeated_or_out_of_order_whatever_happens() -> None:
@@ -11,3 +32,37 @@ def test_nothing_is_lost_repeated_or_out_of_order_whatever_happens() -> None:
     assert report.is_good, str(report)
     assert report.faults.total() >= 60, str(report)
     assert report.handed > 10_000, str(report)
+    assert set(report.ways) >= WAYS, str(report)
+
+
+TEXT = """\
+before
+
+.. soak: {name}
+
+old
+.. soak: end
+
+after
+"""
+
+
+@pytest.mark.parametrize("name", ["summary", "tables"])
+def test_the_figures_go_into_the_documentation(name: str, tmp_path: Path) -> None:
+    """Between the comments, in the place of those from before, as often as one likes."""
+    report = Report("a seed", 5.0, written=1234567)
+    report.faults["server: kill -9"] = 42
+    texts = sections(report, [Figure("a wait", "7 ms", "9 ms", True)])
+    path = tmp_path / "README.rst"
+    path.write_text(TEXT.format(name=name), "utf-8")
+    put_into(path, texts)
+    written = path.read_text("utf-8")
+    assert written.startswith(f"before\n\n.. soak: {name}\n\n")
+    assert written.endswith("\n.. soak: end\n\nafter\n")
+    assert "\nold\n" not in written
+    assert all(text in written for text in ("1,234,567", "42", "kill -9"))
+    put_into(path, texts)
+    assert path.read_text("utf-8") == written
+    path.write_text("nothing", "utf-8")
+    with pytest.raises(ValueError, match="no section"):
+        put_into(path, texts)

@@ -10,5 +10,7 @@
 - `faults`: what is done to the proxies and to the servers meanwhile.
 - `campaign`: starts all that, and at the end compares what the readers got with the
   truth: what XRANGE finds on the servers.
+- `stopwatch`: what is bounded in time, measured before and meanwhile.
+- `tables`: what came of it, for the documentation.
 - `messages`: what is written, and how to tell that it came unchanged.
 """

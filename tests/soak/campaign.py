@@ -14,16 +14,16 @@ from queue import Empty, Queue
 from random import Random
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from time import monotonic, thread_time
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from pystreamredis import Streams
-from tests.peer import closed_port
+from tests.certificates import Authority
 from tests.proxy import Proxy
 from tests.servers import Server, binaries
 from tests.soak.faults import RIGHTS, USER, Faults, ProxyFaults, ServerFaults
-from tests.soak.messages import ids_on, number_of, payload
+from tests.soak.messages import FRAGILE, ids_on, number_of, payload
 from tests.soak.reader import ARCHIVE_SIZE, Plan
+from tests.soak.stopwatch import Waiting
 from tests.soak.writer import Writer
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Report:
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
+    unmade: list[str] = field(default_factory=list)
     sessions: int = 0
     written: int = 0
     handed: int = 0
@@ -61,26 +63,36 @@ class Report:
     astray: int = 0
     crashes: int = 0
     warnings: int = 0
+    gaps: int = 0
+    waits: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
         """Whether the library has kept its promises."""
-        return not (self.notes or any(getattr(self, name) for name in _PROMISES))
+        return not (self.notes or any(getattr(self, name) for name in PROMISES))
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}, {self.seconds:.0f} s", "", "faults made:"]
-        lines += [f"{count:10,}  {kind}" for kind, count in sorted(self.faults.items())]
-        lines += [f"{self.faults.total():10,}  in all", "", "failures that readers were told:"]
-        lines += [f"{count:10,}  {kind}" for kind, count in self.failures.most_common()]
-        lines += [f"{self.failures.total():10,}  in all", ""]
-        lines += [f"{self.written:10,}  messages written"]
-        lines += [f"{self.handed:10,}  handed over, in {self.sessions:,} sessions"]
-        lines += [f"{getattr(self, name):10,}  {text}" for name, text in _PROMISES.items()]
+        lines = [f"seed {self.seed}, {self.seconds:.0f} s"]
+        lines += _table("faults made", self.faults)
+        lines += _table("failures that readers were told", self.failures)
+        lines += ["", f"{self.sessions:10,}  sessions of readers, among them:"]
+        lines += [f"{count:10,}  {way}" for way, count in sorted(self.ways.items())]
+        lines += ["", f"{self.written:10,}  messages written"]
+        lines += [f"{self.handed:10,}  handed over"]
+        lines += [f"{self.gaps:10,}  warnings of a stream that was deleted"]
+        lines += [f"{getattr(self, name):10,}  {text}" for name, text in PROMISES.items()]
+        if self.unmade:
+            lines += ["", f"{len(self.unmade)} faults could not be made, as {self.unmade[0]}"]
         return "\n".join([*lines, "", *self.notes[:50]])
 
 
-_PROMISES = {
+def _table(title: str, counts: Counter[str]) -> list[str]:
+    lines = [f"{count:10,}  {kind}" for kind, count in sorted(counts.items())]
+    return ["", f"{title}:", *lines, f"{counts.total():10,}  in all"]
+
+
+PROMISES = {
     "lost": "lost",
     "repeated": "repeated",
     "disordered": "out of order within a stream",
@@ -159,28 +171,25 @@ class Stage:
     """A server with its writer, its readers and its faults."""
 
     def __init__(
-        self, server: Server, seed: str, stack: ExitStack, folder: Path, setup: Setup
+        self,
+        server: Server,
+        authority: Authority,
+        stack: ExitStack,
+        folder: Path,
+        setup: Setup,
     ) -> None:
         self.server = server
-        self._seed = f"{seed}-{server.kind}"
+        self._seed = f"{setup.seed}-{server.kind}"
         self._password = folder / f"{server.kind}.password"
+        self._authority = authority
         self._write_archive()
         self.writer = Writer(server, _STREAMS, setup.rate, self._random("writer"))
-        self.proxies = [
-            stack.enter_context(Proxy(server.host, server.port)) for _ in range(setup.readers)
-        ]
-        self.readers = [
-            stack.enter_context(closing(self._reader(at, proxy, folder)))
-            for at, proxy in enumerate(self.proxies)
-        ]
-        self.faults: list[Faults] = [
-            ProxyFaults(proxy, self._random(f"proxy {at}"), setup.pauses)
-            for at, proxy in enumerate(self.proxies)
-        ]
-        self.faults.append(
-            ServerFaults(server, self._password, self._random("server"), setup.pauses)
+        self.server_faults = ServerFaults(
+            server, self._password, self._random("server"), setup.pauses
         )
-        self.ids: dict[str, list[str]] = {}
+        self.faults: list[Faults] = [self.server_faults]
+        self.readers = [self._reader(at, stack, folder, setup) for at in range(setup.readers)]
+        self.ids: dict[str, dict[int, str]] = {}
 
     def _random(self, name: str) -> Random:
         return Random(f"{self._seed}-{name}")
@@ -195,20 +204,38 @@ class Stage:
                 for n, at in enumerate(ids)
             )
 
-    def _reader(self, at: int, proxy: Proxy, folder: Path) -> ReaderProcess:
+    def _reader(self, at: int, stack: ExitStack, folder: Path, setup: Setup) -> ReaderProcess:
+        """Start a reader with a proxy of its own. The last one of them reads over TLS."""
+        server, is_secure = self.server, at == setup.readers - 1
+        host, port = server.host, server.port
+        if is_secure:
+            context = self._authority.sign(f"{server.kind}", "IP:127.0.0.1").server_context()
+            inner = stack.enter_context(Proxy(host, port, ssl_context=context))
+            host, port = inner.host, inner.port
+        proxy = stack.enter_context(Proxy(host, port))
+        random = self._random(f"proxy {at}")
+        self.faults.append(ProxyFaults(proxy, random, setup.pauses, is_secure=is_secure))
         plan = Plan(
-            name=f"{self.server.kind}-{at}",
+            name=f"{server.kind}-{at}",
             seed=f"{self._seed}-{at}",
-            host=proxy.host,
-            ports=[self.server.port, proxy.port],
-            unix_socket=self.server.unix_socket,
+            host=host,
+            ports=[port, proxy.port],
+            unix_socket=server.unix_socket,
             user=USER,
             password=str(self._password),
             streams=_STREAMS,
             archive=_ARCHIVE,
+            authority=self._authority.certfile if is_secure else None,
+            knows_plus=server.supports_last_id,
             starts_now=at % 2 == 1,
         )
-        return ReaderProcess(plan, self.writer.open, folder)
+        return stack.enter_context(closing(ReaderProcess(plan, self.writer.open, folder)))
+
+    def waiting(self, stack: ExitStack, setup: Setup) -> Waiting:
+        """Start a reader that does nothing but wait, through a proxy as broken as others."""
+        proxy = stack.enter_context(Proxy(self.server.host, self.server.port))
+        self.faults.append(ProxyFaults(proxy, self._random("waiting"), setup.pauses))
+        return stack.enter_context(closing(Waiting(proxy.host, proxy.port, self._seed)))
 
     def start(self) -> None:
         self.writer.start()
@@ -220,9 +247,10 @@ class Stage:
         for faults in self.faults:
             faults.finish()
         self.writer.finish()
-        for stream in [*self.writer.streams, *_ARCHIVE]:
+        self.server_faults.write()
+        for stream in [*self.writer.streams, *_ARCHIVE, FRAGILE]:
             self.ids[stream] = ids_on(self.server, stream)
-        last = {stream: len(ids) - 1 for stream, ids in self.ids.items()}
+        last = {stream: max(ids, default=-1) for stream, ids in self.ids.items()}
         for reader in self.readers:
             reader.finish(last)
 
@@ -237,6 +265,7 @@ class Setup:
         readers: How many processes read from each server.
         rate: How many messages are written to each server in a second, at most.
         pauses: How long it is quiet between two faults to a proxy or a server.
+        times_waits: Whether to measure how long it takes to end a wait meanwhile.
     """
 
     seconds: float
@@ -244,6 +273,7 @@ class Setup:
     readers: int = 4
     rate: float = 3000.0
     pauses: tuple[float, float] = (0.1, 0.7)
+    times_waits: bool = False
 
 
 def run(setup: Setup) -> Report:
@@ -251,16 +281,20 @@ def run(setup: Setup) -> Report:
     report = Report(setup.seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
+        authority = Authority(Path(stack.enter_context(TemporaryDirectory())))
         stages = []
         for kind, binary in binaries().items():
             server = Server(binary, *_CONFIG, "--aclfile", str(_accounts(folder, kind)), kind=kind)
             stack.enter_context(server)
-            stages.append(Stage(server, setup.seed, stack, folder, setup))
+            stages.append(Stage(server, authority, stack, folder, setup))
+        waiting = stages[0].waiting(stack, setup) if setup.times_waits else None
         began = monotonic()
         for stage in stages:
             stage.start()
         Event().wait(setup.seconds)
         report.seconds = monotonic() - began
+        if waiting is not None:
+            report.waits = waiting.finish()
         for stage in stages:
             stage.finish()
         deadline = monotonic() + _END_WITHIN
@@ -278,21 +312,11 @@ def _accounts(folder: Path, kind: str) -> Path:
     return path
 
 
-def cpu_while_away(seconds: float) -> float:
-    """Measure which part of a core a reader takes while it tries to connect, with block=1000."""
-    options = {"block": 1000, "raise_connection_exceptions": False}
-    with Streams("127.0.0.1", closed_port(), "s", **options) as streams:  # type: ignore[arg-type]
-        next(streams)
-        began, used = monotonic(), thread_time()
-        while monotonic() - began < seconds:
-            next(streams)
-        return (thread_time() - used) / (monotonic() - began)
-
-
 def _add_up(report: Report, stage: Stage, deadline: float) -> None:
     report.written += sum(len(ids) for stream, ids in stage.ids.items() if stream not in _ARCHIVE)
     for faults in stage.faults:
         report.faults += faults.made
+        report.unmade += faults.notes
     for reader in stage.readers:
         found = reader.report(deadline)
         if isinstance(found, str):
@@ -301,29 +325,51 @@ def _add_up(report: Report, stage: Stage, deadline: float) -> None:
         tally = found["tally"]
         report.faults += Counter(tally["faults"])
         report.failures += Counter(tally["failures"])
+        report.ways += Counter(tally["ways"])
         report.notes += [f"{found['name']}: {note}" for note in tally["notes"]]
-        for name in ("sessions", "handed", *_PROMISES):
+        for name in ("sessions", "handed", "gaps", *PROMISES):
             if name != "lost":
                 setattr(report, name, getattr(report, name) + tally[name])
         for chain in found["chains"]:
-            _compare(report, chain, stage.ids.get(chain["stream"], []))
+            ids = stage.ids.get(chain["stream"], {})
+            _compare_position(report, chain, ids)
+            if chain["stream"] == FRAGILE:
+                _compare_fragile(report, chain, ids)
+            else:
+                _compare(report, chain, list(ids.values()))
+
+
+def _compare_position(report: Report, chain: dict[str, Any], ids: dict[int, str]) -> None:
+    """Compare the ID of the last message that came with the one that is there."""
+    last = chain["next"] - 1
+    if chain["first"] is not None and ids.get(last, chain["position"]) != chain["position"]:
+        report.astray += 1
+        report.notes.append(f"{chain['stream']}: {last} is {ids[last]}, not {chain['position']}")
 
 
 def _compare(report: Report, chain: dict[str, Any], ids: list[str]) -> None:
     """Compare what a reader got of a stream with what is there."""
     name, first, end = chain["stream"], chain["first"], chain["next"]
-    lost = chain["missing"]
+    lost = len(chain["missing"])
     if chain["after"] is not None:
         begin = bisect_right(ids, number_of(chain["after"]), key=number_of)
         if first is None:
             first = end = begin
         lost += max(0, first - begin)
         report.repeated += max(0, begin - first)
-    if first is not None and end > first and chain["position"] != ids[end - 1]:
-        report.astray += 1
-        report.notes.append(f"{name}: {end - 1} is {ids[end - 1]}, read as {chain['position']}")
     if chain["is_followed"]:
         lost += len(ids) - end
     report.lost += lost
     if lost:
         report.notes.append(f"{name}: lost {lost} of {len(ids)} up to {end}, begun at {first}")
+
+
+def _compare_fragile(report: Report, chain: dict[str, Any], ids: dict[int, str]) -> None:
+    """Compare it with what is there since the stream was last deleted: all that has to come."""
+    missing = [number for number in chain["missing"] if number in ids]
+    missing += [
+        number for number in ids if number >= chain["next"] or number < (chain["first"] or 0)
+    ]
+    report.lost += len(missing)
+    if missing:
+        report.notes.append(f"{chain['stream']}: lost {missing} of {list(ids)}")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 from typing import TYPE_CHECKING
 
 from tests.peer import closed_port
 from tests.resp import CommandError
 from tests.servers import ServerFailed
-from tests.soak.messages import HEAD
+from tests.soak.messages import FRAGILE, HEAD, add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from tests.proxy import Proxy
+    from tests.proxy import Direction, Proxy
     from tests.servers import Server
 
     # Does it; returns whether there was anything to do it to.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 USER = "reader"
 RIGHTS = ("on", "~*", "+xread")  # what the README asks for
+_ALL_BUT_FRAGILE = "~[^f]*"
 
 # A byte of an entry's head, and what is put in its place. Any of these has to be noticed
 # before the entry is handed over. A byte within a value could be noticed by nobody, since
@@ -80,14 +82,27 @@ class Faults(Thread):
 
 
 class ProxyFaults(Faults):
-    """What happens to the connections of one reader."""
+    """What happens to the connections of one reader.
 
-    def __init__(self, proxy: Proxy, random: Random, pauses: tuple[float, float]) -> None:
+    Args:
+        is_secure: Whether what the proxy passes on is TLS, so that any byte may be spoilt.
+    """
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        random: Random,
+        pauses: tuple[float, float],
+        *,
+        is_secure: bool = False,
+    ) -> None:
         super().__init__(random, pauses)
         self._proxy = proxy
+        self._is_secure = is_secure
 
     def _faults(self) -> dict[str, Fault]:
-        return {
+        faults = self._spoiling()
+        return faults | {
             "network: refused": self._refuse,
             "network: closed": lambda: self._drop(reset=False),
             "network: reset": lambda: self._drop(reset=True),
@@ -98,8 +113,12 @@ class ProxyFaults(Faults):
             "network: delayed": self._delay,
             "network: stalled": self._stall,
             "network: silent, half-open": self._silence,
-            "network: a byte of structure spoilt": self._spoil,
         }
+
+    def _spoiling(self) -> dict[str, Fault]:
+        if self._is_secure:
+            return {"network: any byte spoilt, under TLS": self._spoil_any}
+        return {"network: a byte of structure spoilt": self._spoil}
 
     def _heal(self) -> None:
         self._proxy.heal()
@@ -155,6 +174,11 @@ class ProxyFaults(Faults):
         self._proxy.spoil(HEAD, offset, byte)
         return self._wait_until_done()
 
+    def _spoil_any(self) -> bool:
+        direction: Direction = self._random.choice(["up", "down", "down"])
+        self._proxy.corrupt(self._random.randrange(1500), direction, b"", once=True)
+        return self._wait_until_done()
+
 
 class ServerFaults(Faults):
     """What happens to one server, and so to all its readers and its writer."""
@@ -166,6 +190,8 @@ class ServerFaults(Faults):
         self._server = server
         self._password = password
         self._changes = 0
+        # The number of the next message to `FRAGILE`, which nobody else writes to.
+        self._next = 0
 
     def _faults(self) -> dict[str, Fault]:
         return {
@@ -178,6 +204,9 @@ class ServerFaults(Faults):
             "server: REPLICAOF and back": self._turn_replica,
             "server: user deleted, back with another password": self._change_password,
             "server: maxclients reached": self._fill_up,
+            "stream: deleted and created again": self._delete,
+            "stream: SET over it, then mended": self._overwrite,
+            "stream: right to read it taken and given back": self._forbid,
         }
 
     def _heal(self) -> None:
@@ -248,6 +277,41 @@ class ServerFaults(Faults):
             self._server.command("ACL", "SETUSER", USER, ">" + password, *RIGHTS)
             self._server.command("ACL", "SAVE")
             self._password.write_text(password)
+        return True
+
+    def write(self) -> None:
+        """Write some messages to the stream that is `FRAGILE`."""
+        for _ in range(self._random.randrange(1, 6)):
+            self._server.command(*add(FRAGILE, self._next))
+            self._next += 1
+
+    def _delete(self) -> bool:
+        """Delete it; the clock goes on, so that what comes next has greater IDs."""
+        self.write()
+        self._last(0, 0.1)
+        self._server.command("DEL", FRAGILE)
+        sleep(0.01)
+        self.write()
+        return True
+
+    def _overwrite(self) -> bool:
+        self.write()
+        try:
+            self._server.command("SET", FRAGILE, "is no stream")
+            self._last(0.02, 0.3)
+        finally:
+            self._server.command("DEL", FRAGILE)
+        sleep(0.01)
+        self.write()
+        return True
+
+    def _forbid(self) -> bool:
+        self._server.command("ACL", "SETUSER", USER, "resetkeys", _ALL_BUT_FRAGILE)
+        try:
+            self.write()
+            self._last(0.02, 0.3)
+        finally:
+            self._server.command("ACL", "SETUSER", USER, "resetkeys", *RIGHTS)
         return True
 
     def _fill_up(self) -> bool:

@@ -21,9 +21,16 @@ from threading import Thread, Timer
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from pystreamredis import ConnectionError, ProtocolError, RedisError, Streams
+from pystreamredis import (
+    AuthenticationError,
+    ConnectionError,
+    ProtocolError,
+    RedisError,
+    ResponseError,
+    Streams,
+)
 from tests.resp import Client, CommandError
-from tests.soak.messages import PAYLOADS, last_on, number_of
+from tests.soak.messages import FRAGILE, PAYLOADS, last_on, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +51,8 @@ class Plan:
         password: A file with the password of `user`, which changes.
         streams: What it follows all the time.
         archive: Streams that nobody writes to.
+        authority: The file to trust, where the ports are of TLS.
+        knows_plus: Whether the server can be asked for its last entries.
         starts_now: Whether it follows the former from now, or all from the beginning.
     """
 
@@ -56,6 +65,8 @@ class Plan:
     password: str
     streams: list[str]
     archive: list[str]
+    authority: str | None
+    knows_plus: bool
     starts_now: bool
 
 
@@ -91,8 +102,10 @@ class Tally:
     spoilt: int = 0  # other data than was written
     astray: int = 0  # `positions` that are not those of the last messages
     crashes: int = 0  # exceptions that are no RedisError
-    warnings: int = 0  # of gaps: there are none
+    warnings: int = 0  # of gaps: there are none but those of `FRAGILE`
+    gaps: int = 0  # of which a warning told
     sessions: int = 0
+    ways: Counter[str] = field(default_factory=Counter)  # in which there were sessions
     failures: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -123,6 +136,7 @@ class Reader:
             self.chains[stream] = Chain(stream, "0-0", position="0-0")
         if self.plan.starts_now:
             self.chains.clear()
+        self.chains[FRAGILE] = Chain(FRAGILE, "0-0", position="0-0")
         while not self.is_done():
             if self.last is not None and monotonic() - self.heard > _PATIENCE:
                 break
@@ -144,7 +158,7 @@ class Reader:
                 if stream in self.chains and self.chains[stream].next < 20_000:
                     self.end(stream)
                     self.chains[stream] = Chain(stream, "0-0", position="0-0")
-            for stream in [name for name in self.chains if name not in streams][:-3]:
+            for stream in self.opened()[:-3]:
                 self.end(stream)
         starts = {stream: chain.position for stream, chain in self.chains.items()}
         if self.last is None:
@@ -157,6 +171,10 @@ class Reader:
         """Name a stream that does not exist yet."""
         self._opened += 1
         return f"{self.plan.name}-{self._opened}"
+
+    def opened(self) -> list[str]:
+        """The streams that it has named and still follows."""
+        return [name for name in self.chains if name.startswith(self.plan.name)]
 
     def end(self, stream: str) -> None:
         """Follow a stream no more."""
@@ -187,7 +205,7 @@ class Reader:
             "tally": vars(self.tally),
             "chains": [
                 vars(chain)
-                | {"missing": len(chain.missing), "position": _as_text(chain.position)}
+                | {"missing": sorted(chain.missing), "position": _as_text(chain.position)}
                 | {"is_followed": is_followed}
                 for chain, is_followed in chains
             ],
@@ -216,6 +234,8 @@ class Session:
         self.chains = reader.chains
         # Chains of which it is not known yet where "now" was, and what came last before.
         self.unknown: dict[str, str] = {}
+        # When to follow a stream again that was refused, and dropped therefore.
+        self.take_back_at: float | None = None
         self.interrupts = not self.is_calm and random.random() < 0.3
         self.is_iterating = False
         self.is_over = False
@@ -227,6 +247,8 @@ class Session:
         else:
             port = plan.ports[random.random() < 0.8]
             where = {"host": plan.host, "port": port}
+            if plan.authority is not None:
+                where |= {"ssl": True, "ssl_ca_certs": plan.authority}
         options = {
             "count": random.choice([1, 10, 100, 100, 1000]),
             "block": random.choice([None, 0, 1, 20, 100, 1000]),
@@ -249,6 +271,7 @@ class Session:
     def run(self) -> None:
         """Make the `Streams`, read for some seconds, close it, and look whether all is well."""
         self.tally.sessions += 1
+        self.tally.ways.update(self._ways())
         before = {
             stream: self.reader.last_on_server(stream)[1]
             for stream, start in self.starts.items()
@@ -276,6 +299,18 @@ class Session:
         self.is_over = True
         streams.close()
 
+    def _ways(self) -> list[str]:
+        """In which ways it reads, of those that the guarantees must not depend on."""
+        options = self.options
+        connection = "unix socket" if "unix_socket_path" in options else "TCP"
+        return [
+            f"failures {'raised' if options['raise_connection_exceptions'] else 'handed over'}",
+            f"a server {'with' if self.reader.plan.knows_plus else 'without'} '+'",
+            f"RESP{options['protocol']}",
+            "TLS" if "ssl" in options else connection,
+            "hold" if options["hold"] else "no hold",
+        ]
+
     def _make(self) -> Streams:
         """Try until the constructor does not raise."""
         starts: dict[str, Any] = dict(self.starts)
@@ -288,6 +323,7 @@ class Session:
                 self.failed(error)
 
     def _begin(self, stream: str, last: str) -> None:
+        self.tally.ways["a stream from now, " + ("empty" if last == "0-0" else "with entries")] += 1
         self.unknown[stream] = last
         self.chains[stream] = Chain(stream)
 
@@ -307,6 +343,7 @@ class Session:
                 self._arm()
             except RedisError as error:
                 self.failed(error)
+                self._drop(streams, error)
             except Exception as error:  # noqa: BLE001  # a fault of the library, to be told
                 self.tally.crashes += 1
                 frames = traceback.extract_tb(error.__traceback__)[-8:]
@@ -316,6 +353,7 @@ class Session:
             self.is_iterating = False
             self._look_where_now_is(streams)
             self.check_positions(streams)
+            self._take_back(streams)
             if self.options["block"] is None:
                 sleep(0.005)
             if self.is_calm:
@@ -375,6 +413,11 @@ class Session:
         self.reader.heard = monotonic()
 
     def _take_other(self, chain: Chain, number: int, index: Any) -> None:
+        if chain.stream == FRAGILE and number > chain.next:
+            # Those between may have been deleted; how many were not is known in the end.
+            chain.missing.update(range(chain.next, number))
+            chain.next = number + 1
+            return
         self.tally.note(f"{chain.stream} {index!r}: number {number}, expected {chain.next}")
         if number > chain.next:
             chain.missing.update(range(chain.next, number))
@@ -414,7 +457,7 @@ class Session:
 
     def _add(self, streams: Streams) -> None:
         """Follow one more stream, which does not exist yet, and drop another one."""
-        others = [name for name in self.chains if name not in self.reader.plan.streams]
+        others = self.reader.opened()
         if len(others) > 2 and others[0] not in self.unknown:
             streams.discard(others[0])
             self.reader.end(others[0])
@@ -426,9 +469,31 @@ class Session:
         else:
             self._begin(stream, "0-0")
 
+    def _drop(self, streams: Streams, error: RedisError) -> None:
+        """Go on without a stream that was refused, or wait until it is mended."""
+        if isinstance(error, ResponseError) and error.stream and self.random.random() < 0.5:
+            streams.discard(error.stream)
+            self.take_back_at = monotonic() + self.random.uniform(0.02, 0.5)
+
+    def _take_back(self, streams: Streams) -> None:
+        """Follow a stream again from where it was when it was dropped."""
+        if self.take_back_at is None or monotonic() < self.take_back_at:
+            return
+        try:
+            streams.add({FRAGILE: self.chains[FRAGILE].position})
+        except RedisError as error:
+            self.failed(error)
+        else:
+            self.take_back_at = None
+
     def failed(self, error: RedisError) -> None:
         """Count a failure, and do not try again at once."""
         self.tally.failures[_kind(error)] += 1
+        is_refused = isinstance(error, ResponseError) and not isinstance(error, AuthenticationError)
+        # None where it was mended before the reader could find out which one it is.
+        if is_refused and getattr(error, "stream", None) not in (FRAGILE, None):
+            self.tally.crashes += 1
+            self.tally.note(f"{error!r}, expected it of {FRAGILE}")
         sleep(0.01)
 
     def _arm(self) -> None:
@@ -497,6 +562,9 @@ _KINDS = {
     "UNBLOCKED": "UNBLOCKED",
     "too many clients": "max number of clients",
     "login refused": "WRONGPASS",
+    "a stream that holds something else": "WRONGTYPE",
+    "no right to a stream": "NOPERM",
+    "TLS": "SSL",
 }
 
 
@@ -527,6 +595,11 @@ def _count_warnings(tally: Tally) -> None:
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if "messages may" not in record.getMessage():  # of connections
+                return
+            if repr(FRAGILE) in record.getMessage():
+                tally.gaps += 1
+                return
             tally.warnings += 1
             tally.note(record.getMessage())
 

@@ -1,0 +1,100 @@
+"""What came of a campaign, in reStructuredText for the documentation.
+
+It goes between ``.. soak: summary`` or ``.. soak: tables`` and ``.. soak: end``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections import defaultdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from tests.soak.campaign import PROMISES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from tests.soak.campaign import Report
+    from tests.soak.stopwatch import Figure
+
+_section = re.compile(r"(?<=^\.\. soak: )(\w+)\n.*?(?=^\.\. soak: end$)", re.DOTALL | re.MULTILINE)
+
+
+def sections(report: Report, figures: Iterable[Figure]) -> dict[str, str]:
+    """Make the sections of the documentation that are about the campaign."""
+    return {
+        "summary": "\n".join(_summary(report)),
+        "tables": "\n".join(_tables(report, figures)),
+    }
+
+
+def put_into(path: Path, texts: Mapping[str, str]) -> None:
+    """Put sections in the place of those of a file that are marked so.
+
+    Raises:
+        ValueError: It has none.
+    """
+    text, count = _section.subn(
+        lambda found: f"{found[1]}\n\n{texts[found[1]]}\n", path.read_text("utf-8")
+    )
+    if not count:
+        raise ValueError(f"{path}: found no section between '.. soak: tables' and '.. soak: end'")
+    path.write_text(text, "utf-8")
+
+
+def _summary(report: Report) -> list[str]:
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for kind, count in sorted(report.faults.items()):
+        where, _, what = kind.partition(": ")
+        kinds[where].append(f"{what} ({count:,})")
+    promises = ", ".join(f"{getattr(report, name):,} {text}" for name, text in PROMISES.items())
+    return [
+        f"{report.faults.total():,} faults in {report.seconds:.0f} s on {_when_and_where()};",
+        f"{report.written:,} messages written, {report.handed:,} handed over in "
+        f"{report.sessions:,} sessions:",
+        f"{promises}.",
+        "",
+        *_list_table(["where", "what was done (how often)"], _rows(kinds)),
+    ]
+
+
+def _rows(kinds: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    return [(where, ", ".join(what)) for where, what in kinds.items()]
+
+
+def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
+    counts = [
+        ("messages written", report.written),
+        ("messages handed over", report.handed),
+        *((text, getattr(report, name)) for name, text in PROMISES.items()),
+    ]
+    times = [(figure.what, figure.seen, figure.limit or "none") for figure in figures]
+    return [
+        f"``make soak DURATION={report.seconds:.0f} SEED={report.seed}`` on {_when_and_where()}:",
+        "",
+        *_list_table(["what was counted", "number"], _numbers(counts)),
+        *_list_table(["what was done", "times"], _numbers(sorted(report.faults.items()))),
+        *_list_table(["what readers were told", "times"], _numbers(report.failures.most_common())),
+        *_list_table(["sessions of readers", "number"], _numbers(sorted(report.ways.items()))),
+        *_list_table(["what was measured", "result", "limit"], times),
+    ]
+
+
+def _when_and_where() -> str:
+    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    return f"{day} ({os.cpu_count()} cores, Python {platform.python_version()})"
+
+
+def _numbers(counts: Iterable[tuple[str, int]]) -> list[tuple[str, str]]:
+    return [(what, f"{count:,}") for what, count in counts]
+
+
+def _list_table(head: list[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for first, *others in [tuple(head), *rows]:
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return [*lines, ""]
