@@ -81,10 +81,8 @@ def blocks_of(document: str) -> list[Block]:
 
 
 def commands_of(block: Block) -> list[Command]:
-    found = re.finditer(
-        r"^\$ (.*(?:\\\n.*|\n> .*)*)\n((?:(?!\$ ).*\n)*)", block.text, flags=re.MULTILINE
-    )
-    return [Command(re.sub(r"\\?\n(> )?", " ", match[1]), match[2]) for match in found]
+    found = re.finditer(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block.text, flags=re.MULTILINE)
+    return [Command(match[1].replace("\\\n", ""), match[2]) for match in found]
 
 
 def port_of(url: str) -> int:

@@ -69,7 +69,10 @@ def test_what_a_page_shows_is_so(page: str, reader: Reader) -> None:
 @each_page
 def test_no_code_block_escapes_the_expression_that_finds_them(page: str) -> None:
     text = TEXTS[page]
-    assert text.count("code-block::") == len(blocks_of(text))
+    blocks = blocks_of(text)
+    assert text.count("code-block::") == len(blocks)
+    consoles = [block.text for block in blocks if block.language == "console"]
+    assert [console for console in consoles if not console.startswith("$ ")] == []
     assert "::\n\n    " not in re.sub(r"^\.\. .*::.*\n", "", text, flags=re.MULTILINE)
 
 
