@@ -77,6 +77,15 @@ def test_no_code_block_escapes_the_expression_that_finds_them(page: str) -> None
 
 
 @each_page
+def test_every_file_that_a_page_writes_is_run(page: str) -> None:
+    blocks = blocks_of(TEXTS[page])
+    commands = "".join(block.text for block in blocks if block.language == "console")
+    files = [block.caption for block in blocks if block.language == "python" and block.caption]
+    runs = [file.removesuffix("/__main__.py") for file in files]
+    assert [run for run in runs if f"python {run}" not in commands.replace("-S -m ", "")] == []
+
+
+@each_page
 def test_commands_of_make_and_files_that_are_named_exist(page: str) -> None:
     assert make_targets_named(TEXTS[page]) <= make_targets()
     assert [name for name in files_named(TEXTS[page]) if not (ROOT / name).exists()] == []
