@@ -92,6 +92,7 @@ def port_of(url: str) -> int:
 def table_rows(document: str) -> dict[str, str]:
     """The options in the tables, and their defaults."""
     rows = re.findall(r"^   \* - ``(\w+)``\n     - ``(.*)``$", document, flags=re.MULTILINE)
+    rows += re.findall(r"^``(\w+)`` +``(\S+)``  ", document, flags=re.MULTILINE)
     assert len(dict(rows)) == len(rows), "an option is in the tables twice"
     return dict(rows)
 
