@@ -6,6 +6,7 @@ They take any bytes and need no fuzzer: what is to be shaped is shaped by `Shape
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pystreamredis import RedisError
@@ -23,13 +24,14 @@ from pystreamredis.protocol import (
     blocks_of,
 )
 from pystreamredis.url import parse_url
-from tests import resp
+from tests import resp, simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Target = Callable[[bytes], None]
 
+PASSWORD = "hunter2"  # noqa: S105
 NAMES = {b"a": "a", b"b": "b", b"": ""}
 
 
@@ -236,11 +238,11 @@ def _maker(kind: int) -> MessageMaker:
 
 
 def _reply(shaper: Shaper) -> bytes:
-    """A reply with some hundred entries, which differ from each other now and then."""
+    """A reply with up to 150 entries, which differ from each other now and then."""
     shapes = [[shaper.string() for _ in range(2 * shaper.number(4))] for _ in range(3)]
-    varies, forges = shaper.number(3), 70 + shaper.number(256)
+    varies, forges = shaper.number(3), 20 + shaper.number(200)
     entries: list[Any] = []
-    for i in range(shaper.number(400)):
+    for i in range(shaper.number(150)):
         items = list(shapes[shaper.number(3) if i % 16 == 0 else 0])
         if items and varies:
             # Of so many lengths that they are compared afterwards, not listed in a pattern.
@@ -329,26 +331,105 @@ def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageMaker) -> 
 
 
 def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
-    """The first byte says how it is followed; the rest is all that the server ever sends."""
+    """The first bytes say how it is followed; the rest is all that comes in two connections."""
     shaper = Shaper(data)
     options = ConnectionOptions(protocol=2 + shaper.number(2), db=shaper.number(2))
     follower = Follower(options, _reading(1 + shaper.number(3), shaper.number(2)), ())
     follower.add({"a": 0, "b": None if shaper.number(2) else "5-0"}, {})
     last: dict[Any, int] = {}
     sizes = Shaper(data[:8] * (1 + len(data)))
-    follower.opened(0.0)
-    for now, piece in enumerate([*pieces_of(shaper.rest(), sizes), b""]):
+    cut = shaper.number(2**24)
+    wire = shaper.rest()
+    cut %= len(wire) + 1
+    # At the second one the reader looks back at what it has read over the first.
+    for now, part in enumerate((wire[:cut], wire[cut:])):
+        _follow(follower, pieces_of(part, sizes), 1000.0 * now, last)
+
+
+def _follow(follower: Follower, pieces: list[bytes], now: float, last: dict[Any, int]) -> None:
+    """Follow over one connection; `last` is the last ID of each stream, as a number."""
+    follower.opened(now)
+    for at, piece in enumerate([*pieces, b""]):
         if piece:
-            follower.conversation.received(piece, float(now))
+            follower.conversation.received(piece, now + at)
             follower.conversation.process()
         else:
-            follower.conversation.closed(float(now))
-        for name, entry_id, _ in _take_all(follower, float(now)):
+            follower.conversation.closed(now + at)
+        for name, entry_id, _ in _take_all(follower, now + at):
             assert number_of(entry_id) > last.get(name, 0), "out of order"
             last[name] = number_of(entry_id)
         if not follower.conversation.is_open:
             return
         assert len(follower.conversation.take_outgoing()) < 100_000
+
+
+def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
+    """Whatever its entries hold, in whichever pieces they come, wherever connections break."""
+    shaper = Shaper(data)
+    server = simulation.Server(takes_plus=bool(shaper.number(2)))
+    names = [b"a", b"b", b"c"][: 1 + shaper.number(3)]
+    expected = [
+        (entry, order, name, items)
+        for order, name in enumerate(names)
+        for entry, items in _entries(shaper, server, name)
+    ]
+    shell = simulation.Shell(
+        server,
+        dict.fromkeys(names, 0),
+        chunks=[(3000, 300, 90, 50, 17, 1)[shaper.number(6)] for _ in range(8)],
+        cuts=[shaper.number(3000) for _ in range(shaper.number(4))],
+        connection={"protocol": 2 + shaper.number(2)},
+        count=1 + shaper.number(5),
+        block=None,
+        fields=list,
+        raise_connection_exceptions=False,
+    ).establish()
+    found = [item for item in shell.rest() if isinstance(item, tuple)]
+    assert found == [
+        (name, simulation.written(entry), items) for entry, _, name, items in sorted(expected)
+    ]
+    assert shell.most_held <= 2 * shell.follower._reading.count, "too many held"
+
+
+def _entries(
+    shaper: Shaper, server: simulation.Server, name: bytes
+) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+    """Write entries to a stream, mostly with the same fields."""
+    fields = [shaper.string() for _ in range(1 + shaper.number(3))]
+    entry = 0
+    for _ in range(shaper.number(25)):
+        entry += (1, 2**64, 3 * 2**64 + 11)[shaper.number(3)]
+        if shaper.number(8) == 7:
+            fields = [shaper.string() for _ in range(1 + shaper.number(3))]
+        items = [(field, shaper.string()) for field in fields]
+        server.add(name, entry, *chain.from_iterable(items))
+        yield entry, items
+
+
+def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
+    """Each 0xFE that comes is the password: some peers repeat what they were sent."""
+    shaper = Shaper(data)
+    options = ConnectionOptions(
+        username="user" if shaper.number(2) else None,
+        password=PASSWORD,
+        protocol=2 + shaper.number(2),
+        db=shaper.number(2),
+    )
+    follower = Follower(options, _reading(10, 0), ())
+    follower.add({"a": 0}, {})
+    conversation = follower.conversation
+    conversation.opened(0.0)
+    for piece in [*pieces_of(shaper.rest().replace(b"\xfe", PASSWORD.encode()), shaper), b""]:
+        if conversation.is_ready or not conversation.is_open:
+            break
+        if piece:
+            conversation.received(piece, 1.0)
+            conversation.process()
+        else:
+            conversation.closed(1.0)
+    failure = conversation.failure
+    told = f"{failure!r} {failure and failure.__cause__!r} {conversation.notices}"
+    assert PASSWORD not in told, "the password is in an error"
 
 
 def _reading(count: int, hold: int) -> ReadOptions:
@@ -445,9 +526,26 @@ SEEDS: dict[Target, list[bytes]] = {
     xread_replies_are_the_same_in_any_pieces: _PARSED,
     xread_replies_of_many_entries_are_read_as_by_the_simple_way: _SHAPED,
     any_server_gives_messages_in_order_or_a_redis_error: [
-        bytes([protocol, 0, count, hold, now]) + seed
+        bytes([protocol, 0, count, hold, now, *cut]) + seed
         for seed in _PARSED
         for protocol, count, hold, now in [(0, 1, 0, 0), (0, 0, 0, 1), (1, 2, 1, 0)]
+        for cut in [(0, 0, 0, 0), (50, 0, 0, 0)]
+    ],
+    any_honest_server_is_read_to_its_end_in_order: [
+        *_SHAPED,
+        # A value cut just so that it looks like the last entry of a full reply.
+        bytes.fromhex(
+            "010000016618000001410000014100003102003a0000310000014102003a0200310200014102003102"
+            "000141020031000031020001410200310000310200310200014102003a02003a02003a020001410000"
+            "310000310502030404010302000001"
+        ),
+    ],
+    no_reply_to_a_login_brings_the_password_into_an_error: [
+        b"\0\0\0-ERR unknown command with \xfe\r\n",
+        b"\1\1\0-ERR unknown command 'HELLO'\r\n-WRONGPASS \xfe\r\n",
+        b"\1\0\1+OK\r\n-ERR \xfe\r\n",
+        b"\0\0\0\xfe\r\n",
+        b"\0\0\0$\xfe\r\n",
     ],
     any_text_is_a_start_or_a_value_error: [b"1-2", b"18446744073709551615-0", b"5", b"-1", b"$"],
     any_url_is_options_or_a_value_error: [
