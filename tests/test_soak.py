@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from pathlib import Path
 
 import pytest
 
 from tests.soak.campaign import Report, Setup, run
+from tests.soak.faults import RIGHTS
 from tests.soak.stopwatch import Figure
 from tests.soak.tables import put_into, sections
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What has to be among what readers did, for the rest to count.
 WAYS = {
@@ -33,6 +32,16 @@ def test_nothing_is_lost_repeated_or_out_of_order_whatever_happens() -> None:
     assert report.faults.total() >= 60, str(report)
     assert report.handed > 10_000, str(report)
     assert set(report.ways) >= WAYS, str(report)
+
+
+def test_readers_log_in_with_no_more_rights_than_the_readme_gives() -> None:
+    """Contract 6.1: XREAD on the keys, and so that is enough for all that the campaign does."""
+    text = Path(__file__).parent.parent.joinpath("README.rst").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if "ACL SETUSER" in line]
+    rules = shlex.split(line)[5:]
+    assert rules[:3] == ["on", ">secret", "resetkeys"]
+    assert [rule for rule in rules[3:] if rule[0] != "~"] == ["+xread"]
+    assert [rule for rule in RIGHTS if rule[0] != "~"] == ["on", "+xread"]
 
 
 TEXT = """\
