@@ -2,7 +2,8 @@
 
 A test that takes `server` runs against each of them, with an empty database or, on a server
 at a URL, with keys of its own: names come from ``server.key(name)``. `embedded` leaves out
-those that are no processes of the tests. `start_server` makes servers of a test's own, to
+those that are no processes of the tests; `one_server` is the first of these alone, for what
+does not depend on the server. `start_server` makes servers of a test's own, to
 be killed, suspended or configured.
 
 PYSTREAMREDIS_TEST_URL      a server to run against, redis://host:port/db
@@ -125,6 +126,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
 @pytest.fixture
 def embedded(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     with pool.lend(request.param) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def one_server() -> Iterator[Endpoint]:
+    with pool.lend(next(iter(embedded_kinds()))) as endpoint:
         yield endpoint
 
 

@@ -47,9 +47,31 @@ LAYERS = [
     "driver",
     "streams",
     "client",
+    "command.escapes",
+    "command.clock",
+    "command.moments",
+    "command.formats",
+    "command.template",
+    "command.arguments",
+    "command.progress",
+    "command.state",
+    "command.interrupts",
+    "command.output",
+    "command.console",
+    "command.connecting",
+    "command.printing",
+    "command.main",
 ]
 # No sockets, no clocks, no threads: bytes in, values out.
-PURE = LAYERS[: LAYERS.index("follower") + 1]
+PURE = [
+    *LAYERS[: LAYERS.index("follower") + 1],
+    "command.escapes",
+    "command.moments",
+    "command.formats",
+    "command.template",
+    "command.arguments",
+    "command.progress",
+]
 IMPURE = {
     "asyncio",
     "datetime.now",
@@ -68,6 +90,7 @@ IMPURE = {
 }
 # What nobody should pay for who does not use it.
 HEAVY = {
+    "argparse",
     "asyncio",
     "concurrent.futures",
     "dataclasses",
@@ -222,6 +245,7 @@ def test_an_import_is_cheap() -> None:
     loaded = run("import pystreamredis; print(*sys.modules)")
     assert "pystreamredis.streams" in loaded
     assert HEAVY & set(loaded) == set()
+    assert [name for name in loaded if name.startswith("pystreamredis.command")] == []
 
 
 def test_the_wire_format_needs_nothing_but_itself() -> None:

@@ -1,0 +1,58 @@
+"""The time that an ID stands for, in the local zone."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from functools import lru_cache
+
+
+def ms_of(entry_id: str) -> int:
+    """The time of an ID, in ms since the epoch."""
+    return int(entry_id.partition("-")[0])
+
+
+def local_time(ms: int) -> str:
+    """Write a time for people: ``2018-06-19 14:08:15.111``."""
+    minute, rest = divmod(ms, 60_000)
+    found = _local_minute(minute)
+    if found is None:
+        return str(ms)
+    return f"{found[0]} {found[1]}{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def iso_time(ms: int) -> str:
+    """Write a time for programs: ``2018-06-19T14:08:15.111+02:00``."""
+    minute, rest = divmod(ms, 60_000)
+    found = _local_minute(minute)
+    if found is None:
+        return str(ms)
+    return f"{found[0]}T{found[1]}{rest // 1000:02d}.{rest % 1000:03d}{found[2]}"
+
+
+def format_time(ms: int, spec: str) -> str:
+    """Write a time as `datetime.strftime` does."""
+    try:
+        moment = datetime.fromtimestamp(ms // 1000).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return str(ms)
+    return moment.replace(microsecond=ms % 1000 * 1000).strftime(spec)
+
+
+# Messages of the same minute mostly stand together; and since 1972 no zone has been off by
+# seconds.
+@lru_cache(maxsize=16)
+def _local_minute(minute: int) -> tuple[str, str, str] | None:
+    """The date, the time up to the minute, and the zone; None for an ID that is no time."""
+    try:
+        local = time.localtime(minute * 60)
+        if local.tm_year > 9999:
+            return None
+        zone = time.strftime("%z", local)
+        return (
+            time.strftime("%Y-%m-%d", local),
+            time.strftime("%H:%M:", local),
+            f"{zone[:-2]}:{zone[-2:]}",
+        )
+    except (ValueError, OverflowError, OSError):
+        return None

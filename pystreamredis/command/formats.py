@@ -1,0 +1,183 @@
+"""Messages as lines: readable text, JSON, CSV.
+
+A format is called with messages, ``(stream, id, [(field, value), ...])``, all text as
+"surrogateescape" decodes it, and returns a line for each, its end included. Encoded
+the same way, bytes that are not UTF-8 come out as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from functools import lru_cache
+from json.encoder import encode_basestring as quote
+
+from .clock import local_time, ms_of
+from .escapes import BYTES, CONTROLS, visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
+
+    Pairs: TypeAlias = Sequence[tuple[str, str]]
+    Message: TypeAlias = tuple[str, str, Pairs]
+    Format: TypeAlias = Callable[[Iterable[Message]], list[str]]
+
+_COLOURS = (36, 33, 32, 35, 34, 31)
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+# Readable text.
+
+# The blanks beside " " that are no controls.
+_BLANKS = "\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_needs_quotes = re.compile(rf'[ "\\{_BLANKS}{CONTROLS}{BYTES}]').search
+_needs_care = re.compile(rf'["\\{_BLANKS}{CONTROLS}{BYTES}]').search
+
+
+class Text:
+    """``2018-06-19 14:08:15.111 Stream0 1529416095111-4 index=21``: time, stream, ID, fields.
+
+    What holds blanks, or characters that would not be seen, is quoted.
+
+    Args:
+        names: The streams, which make a column as wide as the longest.
+        colour: Whether the terminal is to show parts in colours.
+    """
+
+    def __init__(self, names: Sequence[str], *, colour: bool) -> None:
+        dim, plain = (_DIM, _PLAIN) if colour else ("", "")
+        self._before, self._after = dim, plain
+        self._streams = {}
+        width = max(map(len, map(_word, names)), default=0)
+        for at, name in enumerate(names):
+            start = f"\x1b[{_COLOURS[at % len(_COLOURS)]}m" if colour else ""
+            self._streams[name] = f"{plain} {start}{_word(name):{width}}{plain} {dim}"
+
+    def __call__(self, messages: Iterable[Message]) -> list[str]:
+        """Make a line of each message."""
+        streams, before, after = self._streams, self._before, self._after
+        return [
+            f"{before}{local_time(ms_of(entry_id))}{streams[name]}{entry_id}{after} "
+            f"{fields_text(pairs, before, after)}\n"
+            for name, entry_id, pairs in messages
+        ]
+
+
+def fields_text(pairs: Pairs, before: str = "", after: str = "") -> str:
+    """Write fields: ``index=21 name="a b"``, with marks around each name."""
+    values = " ".join([value for _, value in pairs])
+    if _needs_care(values) or values.count(" ") != len(pairs) - 1:
+        pairs = [(field, _word(value)) for field, value in pairs]
+    return " ".join([f"{before}{_name(field)}={after}{value}" for field, value in pairs])
+
+
+@lru_cache(maxsize=1024)
+def _name(field: str) -> str:
+    return _word(field, also="=")
+
+
+def _word(text: str, also: str = '"') -> str:
+    """Quote what is not one word to look at."""
+    if not _needs_quotes(text) and also not in text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible(escaped)}"'
+
+
+# JSON.
+
+_is_unsafe = re.compile(f"[\x7f-\x9f\u2028-\u202e\u2066-\u2069{BYTES}]").search
+_hidden = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_is_binary = re.compile(f"[{BYTES}]").search
+
+
+def json_lines(messages: Iterable[Message]) -> list[str]:
+    """``{"stream": "Stream0", "id": "1529416095111-4", "data": {"index": "21"}}``.
+
+    What is not UTF-8 is ``{"base64": "..."}``, or ``"base64:..."`` where it is the name
+    of a field. A field that comes more than once has a list of its values.
+    """
+    lines = []
+    for message in messages:
+        name, entry_id, pairs = message
+        data = ", ".join([f"{quote(field)}: {quote(value)}" for field, value in pairs])
+        line = f'{{"stream": {quote(name)}, "id": "{entry_id}", "data": {{{data}}}}}\n'
+        if _is_unsafe(line) or len(dict(pairs)) != len(pairs):
+            line = _careful_line(message)
+        lines.append(line)
+    return lines
+
+
+def _careful_line(message: Message) -> str:
+    name, entry_id, pairs = message
+    found: dict[str, list[str]] = {}
+    for field, value in pairs:
+        found.setdefault(_json_key(field), []).append(_json_value(value))
+    data = ", ".join([f"{key}: {_one_or_list(values)}" for key, values in found.items()])
+    line = f'{{"stream": {_json_value(name)}, "id": "{entry_id}", "data": {{{data}}}}}\n'
+    # Within strings, where alone these can be, JSON has an escape for each.
+    return _hidden.sub(lambda character: f"\\u{ord(character[0]):04x}", line)
+
+
+def _json_value(text: str) -> str:
+    return f'{{"base64": "{_base64(text)}"}}' if _is_binary(text) else quote(text)
+
+
+def _json_key(text: str) -> str:
+    return f'"base64:{_base64(text)}"' if _is_binary(text) else quote(text)
+
+
+def _one_or_list(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+# CSV.
+
+_needs_cell_quotes = re.compile('[,"\r\n]').search
+
+
+class Csv:
+    """The stream, the ID, and the chosen fields; empty where a message lacks one.
+
+    Args:
+        fields: The fields, a column each. One that comes more than once in a message
+            has all of its values, with commas between.
+        for_terminal: Whether what a terminal would obey is to be escaped.
+    """
+
+    def __init__(self, fields: Sequence[str], *, for_terminal: bool) -> None:
+        self._columns = fields
+        self._clean = visible if for_terminal else str
+
+    @property
+    def header(self) -> str:
+        """The first line: the names of the columns."""
+        return self._row(["stream", "id", *self._columns])
+
+    def __call__(self, messages: Iterable[Message]) -> list[str]:
+        """Make a line of each message."""
+        row, columns = self._row, self._columns
+        return [
+            row([name, entry_id, *[values_of(pairs, field) for field in columns]])
+            for name, entry_id, pairs in messages
+        ]
+
+    def _row(self, cells: Sequence[str]) -> str:
+        return self._clean(",".join(map(_cell, cells))) + "\n"
+
+
+def _cell(text: str) -> str:
+    if not _needs_cell_quotes(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def values_of(pairs: Pairs, field: str) -> str:
+    """Take a field's value: all of them, with commas between; nothing if it is not there."""
+    return ",".join([value for name, value in pairs if name == field])

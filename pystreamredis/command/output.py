@@ -1,0 +1,114 @@
+"""Whole messages written to a file, and which of them are out.
+
+Where a write could block, in pipes and terminals, no more is written at once than fits:
+so a signal can end it at any time, and it is known how far it came. Up to that size a
+line gets into a pipe as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from itertools import accumulate
+from time import monotonic
+
+from .interrupts import can_write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# What a pipe takes without blocking when it says that it can be written to.
+_FITS = getattr(select, "PIPE_BUF", 512)
+# For how long to go on with a line that is begun when all is to end, in seconds.
+_GRACE = 1.0
+_NEWLINE = ord("\n")
+# What is said of a reader that is gone.
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
+
+
+class Output:
+    """Writes lines.
+
+    Args:
+        fd: The file, as its number.
+        wait: Waits until `fd` can be written to, and says so; or no when all is to end.
+
+    Attributes:
+        is_gone: Whether nobody reads any more.
+        failure: What else has ended it.
+        is_file: Whether it is a file on a disk.
+    """
+
+    def __init__(self, fd: int, wait: Callable[[int], bool]) -> None:
+        self.is_gone = False
+        self.failure: OSError | None = None
+        self._fd = fd
+        self._wait = wait
+        mode = os.fstat(fd).st_mode
+        self.is_file = stat.S_ISREG(mode)
+        self.is_pipe = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self.is_terminal = os.isatty(fd)
+        self._blocks = self.is_pipe or self.is_terminal
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more can be written."""
+        return self.is_gone or self.failure is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands in the file so far; of what is no file, it is true."""
+        return not self.is_file or os.fstat(self._fd).st_size == 0
+
+    def write(self, lines: Sequence[str]) -> int:
+        """Write lines; return how many of them are out as a whole."""
+        data = memoryview("".join(lines).encode("utf-8", "surrogateescape"))
+        sent = self._send(data)
+        if sent == len(data):
+            return len(lines)
+        sizes = (len(line.encode("utf-8", "surrogateescape")) for line in lines)
+        return sum(end <= sent for end in accumulate(sizes))
+
+    def sync(self) -> None:
+        """Have what was written outlive the machine's end, as far as it is a file.
+
+        Raises:
+            OSError: That cannot be.
+        """
+        if self.is_file:
+            os.fsync(self._fd)
+
+    def _send(self, data: memoryview) -> int:
+        sent = 0
+        try:
+            while sent < len(data):
+                if self._blocks and not self._wait(self._fd):
+                    return self._finish_line(data, sent)
+                sent += os.write(self._fd, self._next_piece(data, sent))
+        except OSError as error:
+            if error.errno in _GONE:
+                self.is_gone = True
+            else:
+                self.failure = error
+        return sent
+
+    def _finish_line(self, data: memoryview, sent: int) -> int:
+        """Write the rest of a line that is begun, if it is taken within a moment."""
+        if not sent or data[sent - 1] == _NEWLINE:
+            return sent
+        end = sent + bytes(data[sent:]).index(_NEWLINE) + 1
+        deadline = monotonic() + _GRACE
+        while sent < end and can_write(self._fd, deadline - monotonic()):
+            sent += os.write(self._fd, data[sent : min(end, sent + _FITS)])
+        return sent
+
+    def _next_piece(self, data: memoryview, start: int) -> memoryview:
+        """Take what to write at once: whole lines, as far as they fit."""
+        if not self._blocks or len(data) - start <= _FITS:
+            return data[start:]
+        piece = data[start : start + _FITS]
+        end = bytes(piece).rfind(b"\n") + 1
+        return piece[: end or _FITS]

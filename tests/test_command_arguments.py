@@ -1,0 +1,163 @@
+"""Arguments: what can be asked for, and that all else is told before anything is done."""
+
+from __future__ import annotations
+
+import pytest
+
+from pystreamredis.command.arguments import Settings, parse
+
+NOW = 1_530_403_200.0
+MS = 1_530_403_200_000
+
+
+def read(*arguments: str) -> Settings:
+    return parse(arguments, NOW, "1.2.3")
+
+
+def test_names_start_now_unless_they_say_otherwise() -> None:
+    """Contract 2.1, 2.2."""
+    settings = read("a", "b=0", "c=$", "d=5-1", "e=-15m", "f=1970-01-02T00:00Z")
+    assert settings.streams == {
+        "a": None,
+        "b": "0",
+        "c": None,
+        "d": "5-1",
+        "e": MS - 900_000,
+        "f": 86_400_000,
+    }
+    assert settings.url is None
+
+
+@pytest.mark.parametrize("end", [["--exit"], ["-e"], ["--until", "-1h"], ["--until=2018-01-01"]])
+def test_what_ends_when_drained_starts_at_the_beginning(end: list[str]) -> None:
+    """From now on there would be nothing to read."""
+    settings = read("a", "b=$", *end)
+    assert settings.streams == {"a": "0", "b": None}
+    assert settings.ends_when_drained
+    assert settings.block is None
+
+
+def test_an_end_that_is_to_come_is_followed_up_to() -> None:
+    settings = read("a", "--until", "2018-07-02T00:00Z")
+    assert settings.until == MS + 86_400_000
+    assert not settings.ends_when_drained
+    assert settings.streams == {"a": None}
+
+
+def test_names_may_hold_an_equals_sign_where_a_start_is_behind_it() -> None:
+    assert read("a=b=0", "=x=$", "--", "-n=1").streams == {"a=b": "0", "=x": None, "-n": "1"}
+
+
+def test_options_may_stand_anywhere() -> None:
+    settings = read("--json", "a=0", "--limit", "5", "redis://host", "b=0", "--exit")
+    assert list(settings.streams) == ["a", "b"]
+    assert (settings.json, settings.limit, settings.url) == (True, 5, "redis://host")
+
+
+@pytest.mark.parametrize("url", ["redis://u:p@h:1/0?protocol=3", "rediss://h", "unix:///a/b"])
+def test_a_url_is_known_wherever_it_stands(url: str) -> None:
+    assert read("a", url).url == read(url, "a").url == url
+
+
+def test_another_scheme_is_a_name_unless_it_comes_first() -> None:
+    """First it is a slip of the pen, which the library tells."""
+    assert read("a", "http://x").streams == {"a": None, "http://x": None}
+    assert read("http://x", "a").url == "http://x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "block"),
+    [
+        ([], 1000),
+        (["--block", "200"], 200),
+        (["--block", "60000"], 1000),
+        (["--block", "0"], 1000),
+        (["--exit"], None),
+        (["--exit", "--block", "0"], None),
+        (["--exit", "--block", "60000"], 60_000),
+    ],
+)
+def test_waits(arguments: list[str], block: int | None) -> None:
+    """Contract 4.2: with --exit it is how long nothing comes before the end."""
+    assert read("a", *arguments).block == block
+
+
+def test_no_more_is_asked_for_than_is_wanted() -> None:
+    assert read("a", "--limit", "3").count == 3
+    assert read("a", "--limit", "3000", "--count", "7").count == 7
+
+
+def test_options_about_tls_imply_it() -> None:
+    assert read("a").connection == {}
+    assert read("a", "--tls").connection == {"ssl": True}
+    assert read("a", "--tls-ca", "ca", "--tls-cert", "c", "--tls-key", "k").connection == {
+        "ssl": True,
+        "ssl_ca_certs": "ca",
+        "ssl_certfile": "c",
+        "ssl_keyfile": "k",
+    }
+    assert read("a", "--tls-any-host").connection == {"ssl": True, "ssl_check_hostname": False}
+
+
+def test_columns_of_a_table() -> None:
+    assert read("a", "--csv", "temp,a b").csv == ["temp", "a b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "no streams are given, expected NAME"),
+        (["redis://host"], "no streams are given, expected NAME"),
+        (["a", "a=0"], "stream 'a' is given twice"),
+        (["=0"], "'=0' has no name"),
+        ([""], "'' has no name"),
+        (["a="], "stream 'a': start '', expected <ms>, an ISO date"),
+        (["a=b"], "if '=' is a part of the name: 'a=b=$'"),
+        (["a=-5"], "stream 'a': start '-5', expected <ms>"),
+        ([f"a={2**64}"], "stream 'a': start '18446744073709551616': "),
+        (["a", "--limit", "0"], "argument -n/--limit: '0', expected 1 at least"),
+        (["a", "--limit", "x"], "argument -n/--limit: 'x', expected a whole number"),
+        (["a", "--count", "-1"], "--count"),
+        (["a", "--block", "1.5"], "argument --block: '1.5', expected a whole number"),
+        (["a", "--until", "soon"], "argument --until: 'soon', expected <ms>"),
+        (["a", "--csv", ""], "argument --csv: no fields are given"),
+        (["a", "--format", "{nothing}"], "argument -f/--format: {nothing} is not known, expected"),
+        (["a", "--json", "--csv", "b"], "not allowed with argument"),
+        (["a", "--jso"], "unrecognized arguments: --jso"),
+        (["a", "--tls-ca"], "expected one argument"),
+    ],
+)
+def test_bad_usage_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read(*arguments)
+    assert caught.value.code == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert told in errors
+    assert errors.startswith("usage: pystreamredis [URL] NAME[=START] ...")
+
+
+def test_passwords_in_urls_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("redis://:hush@a", "rediss://u:hush@b", "s")
+    assert "hush" not in capsys.readouterr().err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read("--version")
+    assert not caught.value.code
+    assert capsys.readouterr().out == "1.2.3\n"
+
+
+def test_the_help_names_every_option_and_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read("--help")
+    assert not caught.value.code
+    text = capsys.readouterr().out
+    for option in ("--json", "--csv", "--format", "--exit", "--limit", "--until", "--count"):
+        assert f"{option} " in text or f"{option}\n" in text
+    assert "examples:" in text
+    assert "==SUPPRESS==" not in text

@@ -1,0 +1,123 @@
+"""How the command connects: which server, which password, which certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pystreamredis import AuthenticationError, ResponseError
+from pystreamredis.command.connecting import describe
+from tests.certificates import Authority
+from tests.commands import Terminal, run, url_of
+from tests.proxy import Proxy
+from tests.servers import StartServer, free_port
+
+LINE = '{"stream": "s", "id": "1-0", "data": {"f": "v"}}\n'
+
+
+def test_without_a_url_it_is_the_server_at_home() -> None:
+    # Whatever is there or is not, nobody has this stream.
+    done = run("pystreamredis-no-such-stream", "--exit")
+    told = done.stderr.splitlines()
+    assert done.returncode == 0 or "localhost:6379" in told[0]
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    port = free_port()
+    done = run(f"redis://127.0.0.1:{port}", "s")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"pystreamredis: cannot connect to 127.0.0.1:{port}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://:hush@h", "redis://:hush@h?nothing=1", "redis://:hush@h:x"]
+)
+def test_a_url_that_cannot_be_is_bad_usage(url: str) -> None:
+    done = run(url, "s")
+    assert done.returncode == 2
+    assert done.stderr.startswith("pystreamredis: url: ")
+    assert "hush" not in done.stderr
+
+
+def test_the_password_comes_from_the_environment(start_server: StartServer) -> None:
+    server = start_server("--requirepass", "hush")
+    server.command("XADD", "s", "1-0", "f", "v")
+    done = run(url_of(server), "s", "-e", "--json", env={"REDISCLI_AUTH": "hush"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+    done = run(url_of(server), "s", "-e", env={"REDISCLI_AUTH": "wrong"})
+    assert done.returncode == 1
+    assert "REDISCLI_AUTH" in done.stderr
+    assert "wrong" not in done.stderr.replace("WRONGPASS", "")
+    # That of the URL was asked for more expressly.
+    url = f"redis://:hush@{server.host}:{server.port}"
+    done = run(url, "s", "-e", "--json", env={"REDISCLI_AUTH": "wrong"})
+    assert (done.returncode, done.stdout) == (0, LINE)
+
+
+def test_without_a_password_it_is_told_where_it_would_come_from(
+    start_server: StartServer,
+) -> None:
+    done = run(url_of(start_server("--requirepass", "hush")), "s", "-e")
+    assert done.returncode == 1
+    assert "NOAUTH" in done.stderr
+    assert "REDISCLI_AUTH, or from a prompt: --ask-password" in done.stderr
+
+
+def test_the_password_is_prompted_for_and_not_shown(start_server: StartServer) -> None:
+    server = start_server("--requirepass", "hush")
+    server.command("XADD", "s", "1-0", "f", "v")
+    arguments = url_of(server), "s", "-e", "--json", "--ask-password"
+    with Terminal(*arguments, env={"REDISCLI_AUTH": "wrong"}) as terminal:
+        terminal.wait_for("password: ")
+        terminal.type("hush\n")
+        assert terminal.finish() == 0
+        assert LINE.strip() in terminal.screen
+        assert "hush" not in terminal.text
+
+
+def test_ctrl_c_at_the_prompt_ends_it() -> None:
+    with Terminal("s", "--ask-password") as terminal:
+        terminal.wait_for("password: ")
+        terminal.interrupt()
+        assert terminal.finish() == 130
+        assert "Traceback" not in terminal.text
+
+
+def test_nobody_to_prompt_is_bad_usage() -> None:
+    done = run("s", "--ask-password", start_new_session=True)
+    assert done.returncode == 2
+    assert "there is no terminal to ask for the password" in done.stderr
+
+
+def test_tls(start_server: StartServer, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = start_server()
+    server.command("XADD", "s", "1-0", "f", "v")
+    context = authority.sign("server", "DNS:localhost").server_context()
+    with Proxy(server.host, server.port, ssl_context=context) as proxy:
+        ca = ["--tls-ca", authority.certfile]
+        for url in f"rediss://localhost:{proxy.port}", f"redis://localhost:{proxy.port}":
+            done = run(url, "s", "-e", "-J", *ca)
+            assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+        # Not signed by one that is trusted, and for another host.
+        done = run(f"rediss://localhost:{proxy.port}", "s", "-e")
+        assert done.returncode == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
+        other = f"redis://127.0.0.1:{proxy.port}"
+        assert run(other, "s", "-e", *ca).returncode == 1
+        done = run(other, "s", "-e", "-J", *ca, "--tls-any-host")
+        assert (done.returncode, done.stdout) == (0, LINE)
+
+
+def test_a_file_of_certificates_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
+    done = run("s", "--tls-ca", tmp_path / "none.pem")
+    assert done.returncode == 2
+    assert "none.pem" in done.stderr
+
+
+def test_only_refused_credentials_need_a_hint() -> None:
+    assert describe(ResponseError("refused")) == "refused"
+    assert describe(AuthenticationError("refused")).startswith("refused (the password comes")

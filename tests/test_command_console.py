@@ -1,0 +1,56 @@
+"""What goes to stderr: remarks, and a line that is gone before anything else is written."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from pystreamredis.command.console import Console
+
+
+def record(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord("pystreamredis", level, "", 0, "%s", (text,), None)
+
+
+def test_a_remark_is_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().tell("refused: \x1b[2J\nha")
+    assert capsys.readouterr().err == "pystreamredis: refused: \\x1b[2J\\nha\n"
+
+
+def test_a_remark_erases_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.show(lambda width: "x" * min(width, 5))
+    console.tell("lost")
+    console.erase()
+    assert capsys.readouterr().err == "\r\x1b[Kxxxxx\r\x1b[Kpystreamredis: lost\n"
+
+
+def test_the_line_leaves_the_last_column_free(capsys: pytest.CaptureFixture[str]) -> None:
+    widths: list[int] = []
+
+    def line(width: int) -> str:
+        widths.append(width)
+        return ""
+
+    Console().show(line)
+    assert widths == [79]  # stderr is no terminal here
+
+
+def test_failures_are_told_once_it_was_connected(capsys: pytest.CaptureFixture[str]) -> None:
+    """Until then they end it, and are told as that."""
+    console = Console()
+    console.emit(record(logging.WARNING, "cannot connect"))
+    console.emit(record(logging.INFO, "connected"))
+    assert capsys.readouterr().err == ""
+    assert console.has_connected
+    console.emit(record(logging.WARNING, "lost"))
+    console.emit(record(logging.INFO, "connected after an outage"))
+    assert capsys.readouterr().err == (
+        "pystreamredis: lost\npystreamredis: connected after an outage\n"
+    )
+
+
+def test_nobody_who_listens_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    Console().tell("lost")

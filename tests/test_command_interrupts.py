@@ -1,0 +1,97 @@
+"""Signals: the first is taken note of, the second does what it does anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from pystreamredis.command.interrupts import Interrupts, can_write
+
+LONG = 60.0
+
+
+def send_soon(number: int) -> threading.Timer:
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_taken_note_of(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    stopped: list[bool] = []
+    with Interrupts(lambda: stopped.append(True)) as interrupts:
+        assert interrupts.number is None
+        os.kill(os.getpid(), number)
+        assert interrupts.number == number
+        assert stopped == [True]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_ends_a_pause() -> None:
+    with Interrupts(lambda: None) as interrupts:
+        timer = send_soon(signal.SIGTERM)
+        began = time.monotonic()
+        interrupts.pause(LONG)
+        assert interrupts.number == signal.SIGTERM
+        assert time.monotonic() - began < LONG / 2
+        interrupts.pause(LONG)
+        assert time.monotonic() - began < LONG / 2
+        timer.join()
+
+
+def test_a_pause_is_over_without_a_signal() -> None:
+    with Interrupts(lambda: None) as interrupts:
+        interrupts.pause(0.01)
+        assert interrupts.number is None
+
+
+def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while can_write(writing, 0.01):
+        os.write(writing, bytes(4096))
+    with Interrupts(lambda: None) as interrupts:
+        timer = send_soon(signal.SIGTERM)
+        assert not interrupts.wait(writing)
+        assert interrupts.number == signal.SIGTERM
+        os.read(reading, 65536)
+        assert can_write(writing, LONG)
+        # All is to end, whether there is room or not.
+        assert not interrupts.wait(writing)
+        timer.join()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_an_empty_pipe_needs_no_wait() -> None:
+    reading, writing = os.pipe()
+    with Interrupts(lambda: None) as interrupts:
+        assert interrupts.wait(writing)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_second_signal_is_no_concern_of_ours() -> None:
+    def interrupt_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Interrupts(lambda: None) as interrupts, pytest.raises(KeyboardInterrupt):
+        interrupt_twice()
+    assert interrupts.number == signal.SIGINT
+
+
+def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts(lambda: None) as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupts.number is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
