@@ -42,7 +42,7 @@ docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 
 dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets them
-	rm -rf dist
+	rm -rf dist *.egg-info  # which would name files that are no more to be in it
 	$(RUN) -m build
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/check_dist.py -q
