@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test soak fuzz lint docs dist bench clean
+.PHONY: help demo server test soak fuzz lint docs dist pyz bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -46,6 +46,9 @@ dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets the
 	$(RUN) -m build
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/check_dist.py -q
+
+pyz: $(VENV)/.made ## build the command as one file: dist/pystreamredis.pyz
+	@$(RUN) -m tools.pyz
 
 bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
 	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)

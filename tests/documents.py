@@ -5,10 +5,10 @@ Of the code blocks of a page in reStructuredText,
 - `pycon` is typed in, and must print what is shown; a page is one session;
 - `python` is a program. It is run at once, and must end without an error. With a caption it
   is a file of that name instead, for a command below it to run;
-- `console` has commands. `redis-cli` speaks to the server, `make` must know the target, and
-  the others are run, and must print what is shown: `...` stands for anything, `^C` is typed
-  when all that is above it was printed. What has a caption is run in a terminal of its own,
-  and ends with the page;
+- `console` has commands. `redis-cli` speaks to the server, `make pyz` builds, of `make` else the
+  target must be known, and the others are run, and must print what is shown: `...` stands for
+  anything, `^C` is typed when all that is above it was printed. What has a caption is run in a
+  terminal of its own, and ends with the page;
 - all others are only to be looked at.
 """
 
@@ -35,6 +35,7 @@ from sensors import Client
 
 from pystreamredis import Streams
 from tests.certificates import Authority
+from tools.pyz import TARGET, build
 
 ROOT = Path(__file__).parent.parent
 LONG = 60.0
@@ -119,7 +120,7 @@ def make_targets_named(document: str) -> set[str]:
 
 def files_named(document: str) -> set[str]:
     """The files and folders of the repository that are named, without those linked to."""
-    folders = "benchmarks|docs|examples|fuzz|protocol|tests"
+    folders = "benchmarks|docs|examples|fuzz|protocol|tests|tools"
     return set(re.findall(rf"(?<![\w/.])(?:{folders})/[\w/.-]*\w", document))
 
 
@@ -212,6 +213,9 @@ class Reader:
             return ""
         if line.startswith("redis-cli "):
             self._client.call(*shlex.split(line)[1:])
+            return ""
+        if line == "make pyz":
+            build(self._folder / "dist" / TARGET.name)
             return ""
         if " make " in f" {line}":
             line = f"{line} --dry-run > /dev/null"

@@ -12,6 +12,7 @@ import pytest
 
 import pystreamredis
 from pystreamredis import exceptions
+from tests.servers import Endpoint
 
 HOUSE = Path(pystreamredis.__file__).parent
 
@@ -246,6 +247,33 @@ def test_an_import_is_cheap() -> None:
     assert "pystreamredis.streams" in loaded
     assert HEAVY & set(loaded) == set()
     assert [name for name in loaded if name.startswith("pystreamredis.command")] == []
+
+
+@pytest.mark.parametrize(
+    ("use", "brings"),
+    [
+        ("Streams('{host}', {port}, s=0, block=None)", set()),
+        ("Redis('{host}', {port}).streams(s='1-0', t=None, block=None)", set()),
+        ("Streams.from_url('redis://{host}:{port}', s=0, block=None)", {"urllib", "urllib.parse"}),
+        ("[Redis('{host}', {port}, ssl=True)]", {"ssl"}),
+    ],
+)
+def test_what_is_slow_to_import_comes_with_its_use(
+    use: str, brings: set[str], one_server: Endpoint
+) -> None:
+    """Also when messages were read: nothing of the way that they take needs more."""
+    one_server.command("XADD", "s", "5-0", "f", "v")
+    use = use.format(host=one_server.host, port=one_server.port)
+    first = f"from pystreamredis import Redis, Streams; print(len([*{use}])); "
+    printed = run(f"{first}print(*sys.modules)")
+    assert printed[0] == "1"
+    assert HEAVY & set(printed) - brings_along(brings) == brings
+
+
+def brings_along(names: set[str]) -> set[str]:
+    """What comes with them that nobody here has asked for."""
+    code = "import sys; " + "".join(f"import {name}; " for name in names) + "print(*sys.modules)"
+    return HEAVY & set(run(code)) - names
 
 
 def test_the_wire_format_needs_nothing_but_itself() -> None:

@@ -1,0 +1,173 @@
+"""The command in one file: small, and at work with nothing but Python."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import LONG, environment, url_of
+from tests.servers import Endpoint, wait_until
+from tools.pyz import LIMIT, bare, build
+
+
+@pytest.fixture(scope="module")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pyz") / "dist" / "pystreamredis.pyz"
+    assert build(path) == path.stat().st_size
+    return path
+
+
+def command(pyz: Path, *arguments: object) -> list[str]:
+    """No folder, no variable and no installed package is looked at."""
+    return [sys.executable, "-I", "-S", "-B", "-W", "error", str(pyz), *map(str, arguments)]
+
+
+def run(pyz: Path, *arguments: object) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command(pyz, *arguments),
+        cwd=pyz.parent,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+        env=environment(),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_it_stays_small(pyz: Path) -> None:
+    assert pyz.stat().st_size < LIMIT == 60 * 1024
+
+
+def test_it_begins_as_a_program_does(pyz: Path) -> None:
+    assert pyz.read_bytes().startswith(b"#!/usr/bin/env python3\nPK")
+
+
+def test_it_holds_what_the_oldest_python_understands(pyz: Path) -> None:
+    with zipfile.ZipFile(pyz) as archive:
+        names = archive.namelist()
+        modules = [name for name in names if name.endswith(".py")]
+        assert {"__main__.py", "pystreamredis/protocol/xread.py"} <= set(modules)
+        for name in modules:
+            ast.parse(archive.read(name), name, feature_version=(3, 10))
+    assert [name for name in names if "asyncio" in name or "cache" in name] == []
+
+
+def test_it_prints_what_is_there_and_ends(pyz: Path, one_server: Endpoint) -> None:
+    one_server.command("XADD", "a", "1-0", "f", "x y")
+    one_server.command("XADD", "b", "1-1", "f", "\xe9")
+    code, output, errors = run(pyz, url_of(one_server), "a", "b", "--exit", "--json")
+    assert (code, errors) == (0, "")
+    assert [json.loads(line)["id"] for line in output.splitlines()] == ["1-0", "1-1"]
+
+
+def test_it_follows_and_goes_on_where_it_was(
+    pyz: Path, one_server: Endpoint, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    arguments = (url_of(one_server), "s=0", "--format", "{field[f]}", "--state", state)
+    for value in ("1", "2"):
+        with subprocess.Popen(
+            command(pyz, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            wait_until(lambda: b"flags=b " in one_server.command("CLIENT", "LIST"))
+            one_server.command("XADD", "s", "*", "f", value)
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{value}\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=LONG) == ("", "")
+            assert process.returncode == 0
+
+
+def test_its_exit_codes_are_those_of_the_command(pyz: Path) -> None:
+    """The program that zipapp itself would write ends with 0 always."""
+    assert run(pyz, "--version")[0] == 0
+    assert run(pyz)[0] == 2
+    assert run(pyz, "redis://127.0.0.1:1", "s")[0] == 1
+
+
+def test_help_is_as_long_as_ever(pyz: Path) -> None:
+    """It is no docstring."""
+    whole = subprocess.run(
+        [sys.executable, "-m", "pystreamredis", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
+    assert run(pyz, "--help") == (0, whole.stdout, "")
+
+
+SOURCE = '''"""What it is for."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Empty:
+    """Nothing."""
+
+    url: str | None
+
+
+class Full:
+    """Something."""
+
+    def method(self, first: int, *rest: Any, key: str = "#", **more: Any) -> int:
+        """Do it."""
+        late: int
+        total: int = first  # a comment
+        self.total: int = total
+        late = total + len(rest) + len(key) + len(more)
+        return late
+
+
+if TYPE_CHECKING:
+    kept = 1
+else:
+    kept = 2
+'''
+BARE = """\
+from __future__ import annotations
+TYPE_CHECKING = False
+
+class Empty:
+    pass
+
+class Full:
+
+    def method(self, first, *rest, key='#', **more):
+        total = first
+        self.total = total
+        late = total + len(rest) + len(key) + len(more)
+        return late
+if TYPE_CHECKING:
+    kept = 1
+else:
+    kept = 2
+"""
+
+
+def test_what_is_left_out_of_a_module() -> None:
+    assert bare(SOURCE) == BARE
+
+
+def test_what_is_left_is_what_was_there() -> None:
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    exec(SOURCE, before)
+    exec(bare(SOURCE), after)
+    arguments = (3, "a", "b")
+    assert before["Full"]().method(*arguments, x=1) == after["Full"]().method(*arguments, x=1) == 7
+    assert before["kept"] == after["kept"] == 2

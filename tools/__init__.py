@@ -1,0 +1,1 @@
+"""What builds, and is no part of the package."""
