@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import SLOTS, Cluster
+from tests.cluster import SLOTS, Cluster, Node
 from tests.resp import CommandError
-from tests.servers import Server, wait_until
+from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import StartCluster
 
 
-def other_than(cluster: Cluster, node: Server) -> Server:
+def other_than(cluster: Cluster, node: Node) -> Node:
     return next(master for master in cluster.masters if master is not node)
 
 
