@@ -10,13 +10,16 @@ import subprocess
 import termios
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.commands import COMMAND, Terminal, finish, rows_of, run, running, url_of
 from tests.proxy import Proxy
 from tests.servers import Endpoint, StartServer, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def fill(server: Endpoint, count: int, streams: int = 2, size: int = 0) -> list[tuple[str, str]]:
@@ -423,15 +426,23 @@ def test_ctrl_c_ends_a_wait(one_server: Endpoint) -> None:
 
 
 PROGRESS = r"[\d,]+ messages, [\d,]+/s"
+HISTORY = 360
+
+
+@pytest.fixture
+def slow(one_server: Endpoint) -> Iterator[list[str]]:
+    """What reads a history that takes longer than the line of progress keeps back."""
+    fill(one_server, HISTORY)
+    with Proxy(one_server.host, one_server.port) as proxy:
+        proxy.delays = 0.01  # each of 60 reads takes that long, on any machine
+        yield [f"redis://127.0.0.1:{proxy.port}", "s0=0", "s1=0", "--count", "3"]
 
 
 def test_progress_is_shown_on_the_terminal_and_gone_in_the_end(
-    one_server: Endpoint, tmp_path: Path
+    one_server: Endpoint, slow: list[str], tmp_path: Path
 ) -> None:
-    fill(one_server, 20_000)
     path = tmp_path / "output"
-    arguments = url_of(one_server), "s0=0", "s1=0", "--count", "3"
-    with open(path, "wb") as file, Terminal(*arguments, stdout=file) as terminal:
+    with open(path, "wb") as file, Terminal(*slow, stdout=file) as terminal:
         terminal.wait_for(PROGRESS)
         wait_until(lambda: terminal.read(0) and terminal.screen == [""], 60)
         one_server.command("XADD", "s0", "*", "f", "late")
@@ -439,15 +450,13 @@ def test_progress_is_shown_on_the_terminal_and_gone_in_the_end(
         terminal.interrupt()
         assert terminal.finish() == 130
         assert terminal.screen in ([""], ["^C"])
-    assert len(rows_of(path)) == 20_001
+    assert len(rows_of(path)) == HISTORY + 1
 
 
-def test_progress_and_messages_share_a_terminal(one_server: Endpoint) -> None:
-    fill(one_server, 20_000)
-    arguments = url_of(one_server), "s0=0", "s1=0", "--count", "3", "--exit"
-    with Terminal(*arguments, columns=50, env={"NO_COLOR": "1"}) as terminal:
+def test_progress_and_messages_share_a_terminal(slow: list[str]) -> None:
+    with Terminal(*slow, "--exit", columns=50, env={"NO_COLOR": "1"}) as terminal:
         assert terminal.finish() == 0
-        assert len([*map(str, terminal.screen)]) == 20_001
+        assert len([*map(str, terminal.screen)]) == HISTORY + 1
         shown = terminal.text.split("\r\x1b[K")
         lines = [line for line in shown if line and "\n" not in line]
         assert lines
@@ -455,9 +464,8 @@ def test_progress_and_messages_share_a_terminal(one_server: Endpoint) -> None:
         assert all(line.startswith("1970-") for line in terminal.screen[:-1])
 
 
-def test_progress_is_never_in_a_pipe(one_server: Endpoint) -> None:
-    fill(one_server, 20_000)
-    arguments = url_of(one_server), "s0=0", "s1=0", "--count", "3", "--exit"
+def test_progress_is_never_in_a_pipe(slow: list[str]) -> None:
+    arguments = [*slow, "--exit"]
     done = run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     # Nor where another program may write to the same terminal what it is piped.
