@@ -140,10 +140,18 @@ def test_the_wheel_holds_every_module_as_it_is_and_nothing_else(wheel: Path) -> 
     assert found == {name: path.read_bytes() for name, path in modules_in_the_tree()}
 
 
-def test_the_size_of_the_wheel(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.xfail(
+    strict=True,  # so whoever gets it there has to remove this
+    reason="the wheel is larger than 60 KB: the code is 52 KB by itself, and to stay readable and "
+    "typed it takes another 30 KB of docstrings, comments and annotations with it",
+)
+def test_the_wheel_is_as_small_as_it_is_to_be(
+    wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     size = wheel.stat().st_size
     with capsys.disabled():
         sys.stdout.write(f"\n{wheel.name}: {size} bytes, {size - TARGET:+} of {TARGET}\n")
+    assert size < TARGET
 
 
 def test_the_sdist_holds_what_the_repository_does(unpacked: Path) -> None:
