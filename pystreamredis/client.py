@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .options import Password
+    from .options import Host, Password
     from .starts import Start, StreamsArgument
 
 
@@ -29,7 +29,7 @@ class Redis:
 
     def __init__(
         self,
-        host: str = "localhost",
+        host: Host = "localhost",
         port: int = 6379,
         *,
         username: str | bytes | None = None,

@@ -157,6 +157,7 @@ class Driver:
     def _connect(self) -> None:
         conversation = self._follower.conversation
         try:
+            conversation.options = conversation.options.located()
             self._transport = connect(conversation.options, self._waiter.wait)
         except OSError as error:
             conversation.not_opened(monotonic(), error)

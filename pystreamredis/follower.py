@@ -70,7 +70,7 @@ class Follower:
         self._has_discarded = False
 
     def __repr__(self) -> str:
-        return f"of {len(self._cursors)} streams at {self._options.address}"
+        return f"of {len(self._cursors)} streams at {self.conversation.options.address}"
 
     # Which streams, from where.
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Password: TypeAlias = str | bytes | Callable[[], str | bytes]
+    Host: TypeAlias = str | Callable[[], tuple[str, int]]
 
 _MAX_COUNT = 2**63 - 1  # what the server reads COUNT and BLOCK into
 
@@ -69,6 +70,7 @@ class ConnectionOptions:
     """
 
     __slots__ = (
+        "_find",
         "_password",
         "client_name",
         "connect_timeout",
@@ -88,7 +90,7 @@ class ConnectionOptions:
 
     def __init__(
         self,
-        host: str = "localhost",
+        host: Host = "localhost",
         port: int = 6379,
         *,
         username: str | bytes | None = None,
@@ -109,9 +111,9 @@ class ConnectionOptions:
         encoding: str = "utf-8",
         encoding_errors: str = "surrogateescape",
     ) -> None:
-        self.host = _text("host", host)
-        if "://" in host:
-            raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
+        self._find = host if callable(host) else None
+        # Where it is callable, there is none until it was asked.
+        self.host = "" if callable(host) else _host(host)
         self.port = _integer("port", port, 1, 65535)
         self.username = _optional_text("username", username)
         if password is not None and not (isinstance(password, (str, bytes)) or callable(password)):
@@ -128,6 +130,8 @@ class ConnectionOptions:
                 f"client_name is {client_name!r}, expected printable ASCII without spaces"
             )
         self.unix_socket_path = _optional_text("unix_socket_path", unix_socket_path)
+        if self._find and unix_socket_path is not None:
+            raise ValueError("a callable host and unix_socket_path are given, expected one of them")
         if ssl and unix_socket_path is not None:
             raise ValueError("ssl and unix_socket_path are given, expected one of them")
         self.ssl_context = _ssl_context(
@@ -151,10 +155,45 @@ class ConnectionOptions:
         if self.unix_socket_path is not None:
             path = self.unix_socket_path
             return "unix:" + (path if isinstance(path, str) else path.decode("utf-8", "replace"))
+        if not self.host:
+            return "wherever host() says"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __repr__(self) -> str:
         return f"ConnectionOptions({self.address!r}, db={self.db})"
+
+    def at(self, host: str, port: int) -> ConnectionOptions:
+        """The same for a server at this address.
+
+        Raises:
+            TypeError, ValueError: What is no address.
+        """
+        other = object.__new__(ConnectionOptions)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.host = _host(host)
+        other.port = _integer("port", port, 1, 65535)
+        return other
+
+    def located(self) -> ConnectionOptions:
+        """The same for where the server is now: a callable host is asked each time.
+
+        Raises:
+            OSError: The callable has raised an exception, which is chained.
+            TypeError, ValueError: It has returned no address.
+        """
+        if self._find is None:
+            return self
+        try:
+            found = self._find()
+        except Exception as error:
+            raise OSError(f"host() raised {type(error).__name__}: {error}") from error
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"host() returned {found!r}, expected a tuple of host and port")
+        try:
+            return self.at(*found)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"host() returned {found!r}: {error}") from None
 
     def password(self) -> str | bytes | None:
         """The password as it is now: a callable is asked each time."""
@@ -238,6 +277,13 @@ def _text(option: str, value: object) -> str:
     if not value:
         raise ValueError(f"{option} is empty, expected a name or an address")
     return value
+
+
+def _host(value: object) -> str:
+    host = _text("host", value)
+    if "://" in host:
+        raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
+    return host
 
 
 def _optional_text(option: str, value: str | bytes | None) -> str | bytes | None:

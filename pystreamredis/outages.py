@@ -19,21 +19,19 @@ DEBUG, INFO, WARNING = 10, 20, 30
 class Outages:
     """The connections to one server, one after the other.
 
-    Args:
-        address: Which server.
-
     Attributes:
         notices: What is to be logged: levels and texts, the oldest first.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self) -> None:
         self.notices: list[Notice] = []
-        self._address = address
+        self._address = ""
         self._opened_at = 0.0
         self._lost_at: float | None = None
 
-    def opened(self, now: float) -> None:
+    def opened(self, address: str, now: float) -> None:
         """A connection was made; nothing was answered yet."""
+        self._address = address
         self._opened_at = now
 
     def answered(self) -> None:

@@ -75,6 +75,8 @@ class Conversation:
     """One connection's worth of following.
 
     Attributes:
+        options: Where the server is, and how to log in. Whoever connects replaces them by
+            those of where it is by then.
         cursors: The streams that are read over this connection.
         notices: What is to be logged: levels and texts.
         failure: What went wrong and was not told yet. After a `ConnectionError`
@@ -89,7 +91,7 @@ class Conversation:
         self.cursors = cursors
         self.failure: RedisError | None = None
         self.answered: Request | None = None
-        self._outages = Outages(options.address)
+        self._outages = Outages()
         self.notices: list[Notice] = self._outages.notices
         self._count = reading.count
         self._holds = reading.hold > 0
@@ -178,7 +180,7 @@ class Conversation:
         """A connection was made: log in, and fix "now" where that is to be done."""
         self._reset()
         self.is_open = True
-        self._outages.opened(now)
+        self._outages.opened(self.options.address, now)
         self._heard = now
         for cursor in self.cursors:
             cursor.heard = now

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .options import Password
+    from .options import Host, Password
     from .starts import Name, Start, StreamsArgument
 
 
@@ -36,8 +36,10 @@ class Streams:
     One thread iterates; `close` may be called from any.
 
     Args:
-        host: Where the server is: a name or an address.
-        port: Its port.
+        host: Where the server is: a name or an address; or a callable without arguments,
+            asked at each connect, that returns a tuple of host and port. What it raises
+            is a connection that failed. It is not cut short: it is to end in time.
+        port: Its port, unless a callable says it.
         streams: Streams whose names are no keywords: a dict of names to start values,
             or a list, a tuple, a set or one name, which start now.
         count: How many entries of each stream one read asks for. Changes round trips
@@ -93,7 +95,7 @@ class Streams:
     def __init__(
         self,
         /,
-        host: str = "localhost",
+        host: Host = "localhost",
         port: int = 6379,
         streams: StreamsArgument | None = None,
         *,

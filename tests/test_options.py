@@ -85,7 +85,7 @@ def test_the_defaults_of_a_connection_are_those_of_the_contract() -> None:
     """Contract 1.2: `db=0`, `protocol=2`, ...; 5.5: `socket_timeout` is 5 s."""
     options = ConnectionOptions()
     assert options.password() is None
-    public = [name for name in ConnectionOptions.__slots__ if name != "_password"]
+    public = [name for name in ConnectionOptions.__slots__ if not name.startswith("_")]
     assert {name: getattr(options, name) for name in public} == {
         "client_name": None,
         "connect_timeout": 5.0,
@@ -178,6 +178,27 @@ def test_a_host_is_a_name(host: Any, error: type[Exception], text: str) -> None:
 def test_the_address_is_written_for_people(given: Any, address: str) -> None:
     """Contract 5.1: the text of a failure names the address."""
     assert ConnectionOptions(**given).address == address
+
+
+def test_options_for_another_address_are_the_same_otherwise() -> None:
+    options = ConnectionOptions("one", 1, username="me", password=SECRET, db=3, socket_timeout=7)
+    other = options.at("two", 2)
+    assert (other.address, options.address) == ("two:2", "one:1")
+    assert (other.username, other.password(), other.db) == ("me", SECRET, 3)
+    assert other.socket_timeout == 7
+    with pytest.raises(ValueError, match="port is 0"):
+        options.at("two", 0)
+
+
+def test_a_callable_host_is_asked_each_time() -> None:
+    addresses = iter([("one", 1), ("::1", 2)])
+    options = ConnectionOptions(lambda: next(addresses), password=SECRET)
+    assert options.address == "wherever host() says"
+    first = options.located()
+    assert (first.address, first.located().address) == ("one:1", "[::1]:2")
+    assert first.password() == SECRET
+    named = ConnectionOptions("three", 3)
+    assert named.located() is named
 
 
 def test_a_password_may_be_text_bytes_or_none() -> None:

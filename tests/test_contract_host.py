@@ -1,0 +1,189 @@
+"""`host` as a callable: where the server is is asked at every connect (contract 1.2, 5, 7)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pystreamredis import ConnectionError, Redis, Streams
+from tests.peer import closed_port
+
+if TYPE_CHECKING:
+    from tests.servers import Server, StartServer
+
+
+class Directory:
+    """Says where the server is, as a service of that kind does; counts how often it was asked."""
+
+    def __init__(self, *says: Any) -> None:
+        self.says = list(says)
+        self.asked = 0
+
+    def __call__(self) -> Any:
+        self.asked += 1
+        said = self.says.pop(0) if len(self.says) > 1 else self.says[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def at(server: Server) -> tuple[str, int]:
+    return server.host, server.port
+
+
+def fill(*servers: Server) -> None:
+    for server in servers:
+        server.pipeline([["XADD", "s", f"{i}-0", "f", "v"] for i in range(1, 4)])
+
+
+def drain(streams: Streams) -> tuple[list[bytes], list[Exception]]:
+    """Read on until there is nothing more: the IDs, and what was raised."""
+    read: list[bytes] = []
+    failed: list[Exception] = []
+    for _ in range(4):
+        try:
+            for _, entry_id, _ in streams:
+                read.append(entry_id)
+        except (ConnectionError, TypeError) as error:
+            failed.append(error)
+    return read, failed
+
+
+def test_the_server_is_where_the_callable_says(one_server: Server) -> None:
+    fill(one_server)
+    directory = Directory(at(one_server))
+    with Streams(directory, s=0, block=None) as streams:
+        assert [entry_id for _, entry_id, _ in streams] == [b"1-0", b"2-0", b"3-0"]
+    assert directory.asked == 1  # at the connect, and not at each read
+
+
+def test_it_is_asked_again_at_each_connect(start_server: StartServer) -> None:
+    """Contract 5.2: the next one connects again and goes on after the last message."""
+    first, second = start_server(), start_server()
+    fill(first, second)
+    directory = Directory(at(first), at(second))
+    with Streams(directory, s=0, count=1, block=100) as streams:
+        assert next(streams)[1] == b"1-0"
+        first.kill()
+        read, failed = drain(streams)  # what had come before the end is handed over first
+        assert read == [b"2-0", b"3-0"]
+        assert [first.address in str(failure) for failure in failed] == [True]
+        assert directory.asked == 2
+        second.command("XADD", "s", "4-0", "f", "v")
+        assert next(streams)[1] == b"4-0"
+
+
+def test_objects_that_share_a_callable_each_ask_it(start_server: StartServer) -> None:
+    """What one has found out is not the other's address."""
+    first, second = start_server(), start_server()
+    fill(first, second)
+    r = Redis(Directory(at(first), at(second)))
+    with r.streams(s=0) as one, r.streams(s=0) as two:
+        assert (first.address in repr(one), second.address in repr(two)) == (True, True)
+        assert next(one)[1] == next(two)[1] == b"1-0"
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [OSError("the directory is away"), LookupError("no master"), ValueError("half a file")],
+    ids=repr,
+)
+def test_what_it_raises_is_a_connection_that_failed(cause: Exception, one_server: Server) -> None:
+    """Contract 5.1: both classes, and the cause is chained."""
+    fill(one_server)
+    directory = Directory(cause, at(one_server))
+    with pytest.raises(ConnectionError) as caught:
+        Streams(directory, s=0)
+    assert str(caught.value) == (
+        f"cannot connect to wherever host() says: host() raised {type(cause).__name__}: {cause}"
+    )
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__cause__ is cause
+    directory = Directory(cause, at(one_server))
+    with Streams(directory, s=0, block=10, raise_connection_exceptions=False) as streams:
+        assert isinstance(next(streams), ConnectionError)
+        assert next(streams)[1] == b"1-0"
+
+
+def test_a_failure_names_the_address_that_was_found(one_server: Server) -> None:
+    """Contract 5.1: its text names the address and the cause."""
+    port = closed_port()
+    directory = Directory(("127.0.0.1", port), KeyError("lost"), at(one_server))
+    options: dict[str, Any] = {"block": 10, "raise_connection_exceptions": False}
+    with Streams(directory, s=0, **options) as streams:
+        refused, unknown = next(streams), next(streams)
+        assert str(refused).startswith(f"cannot connect to 127.0.0.1:{port}: ")
+        assert str(unknown).startswith(f"cannot connect to 127.0.0.1:{port}: host() raised KeyErr")
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "text"),
+    [
+        ("localhost", TypeError, "expected a tuple of host and port"),
+        (None, TypeError, "expected a tuple of host and port"),
+        (("localhost",), TypeError, "expected a tuple of host and port"),
+        ((b"localhost", 6379), TypeError, "host is b'localhost', expected a str"),
+        (("localhost", "6379"), TypeError, "port is '6379', expected an int"),
+        (("localhost", True), TypeError, "port is True, expected an int"),
+        (("", 6379), ValueError, "host is empty"),
+        (("redis://localhost", 6379), ValueError, "host is a URL"),
+        (("localhost", 0), ValueError, "port is 0, expected 1 to 65535"),
+        (("localhost", 65536), ValueError, "port is 65536, expected 1 to 65535"),
+    ],
+)
+@pytest.mark.parametrize("raising", [True, False])
+def test_what_is_no_address_is_raised_when_it_is_found(
+    found: Any, error: type[Exception], text: str, *, raising: bool
+) -> None:
+    """Contract 7: before anything is sent, with the value."""
+    directory = Directory(found)
+    with pytest.raises(error) as caught:
+        Streams(directory, s=0, raise_connection_exceptions=raising)
+    assert str(caught.value).startswith(f"host() returned {found!r}")
+    assert text in str(caught.value)
+
+
+def test_after_what_is_no_address_the_object_is_as_good_as_before(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    fill(server)
+    with Streams(Directory(at(server), 5, at(server)), s=0, count=1, block=100) as streams:
+        assert next(streams)[1] == b"1-0"
+        server.restart()
+        fill(server)
+        read, failed = drain(streams)
+        assert read == [b"2-0", b"3-0"]
+        assert [type(failure) for failure in failed] == [ConnectionError, TypeError]
+
+
+def test_a_callable_and_a_unix_socket_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="host and unix_socket_path"):
+        Redis(Directory(None), unix_socket_path="/tmp/socket")
+
+
+def test_it_is_not_asked_before_there_is_a_connection_to_make() -> None:
+    directory = Directory(OSError())
+    assert repr(Redis(directory)) == "<Redis at wherever host() says, db 0>"
+    assert directory.asked == 0
+
+
+def test_the_logger_tells_each_address(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pystreamredis")
+    first, second = start_server(), start_server()
+    fill(first, second)
+    directory = Directory(at(first), at(second))
+    with Streams(directory, s=0, block=10, raise_connection_exceptions=False) as streams:
+        while not isinstance(next(streams, None), tuple):
+            pass
+        first.kill()
+        while not isinstance(next(streams, None), ConnectionError):
+            pass
+        assert next(streams, None) is None
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == f"connected to {first.address}"
+    assert told[-1].startswith(f"connected to {second.address} after an outage of ")
