@@ -151,14 +151,23 @@ class Cluster:
 
     def slot_of(self, key: str | bytes) -> int:
         """The slot of a key, by the server's own reckoning."""
-        return int(self.up[0].command("CLUSTER", "KEYSLOT", key))
+        return int(self._ask("CLUSTER", "KEYSLOT", key))
 
     def node_of(self, slot: int) -> Node:
         """The master of a slot, as one that is up sees it."""
-        for first, last, master, *_ in self.up[0].command("CLUSTER", "SLOTS"):
+        for first, last, master, *_ in self._ask("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return self._at(master[1])
         raise ServerFailed(f"slot {slot} is nobody's")
+
+    def _ask(self, *args: Argument) -> Any:
+        """Ask any node that is up; another thread may be ending one of them."""
+        for node in self.nodes:
+            try:
+                return node.command(*args)
+            except (OSError, ServerFailed):
+                pass
+        raise ServerFailed("no node is up")
 
     def name_in(self, slot: int) -> str:
         """A name whose slot is this one: always the same."""
@@ -172,7 +181,8 @@ class Cluster:
 
         It is redirected, and tried again while the slot is on the move or its node is down.
         """
-        node = self.node_of(self.slot_of(key))
+        slot = self.slot_of(key)
+        node = self.node_of(slot)
         for _ in range(_TRIES):
             try:
                 return node.command(*args)
@@ -190,7 +200,7 @@ class Cluster:
             except (OSError, ServerFailed):
                 pass  # it has gone, and the others will see that
             sleep(0.05)
-            node = self.node_of(self.slot_of(key))
+            node = self.node_of(slot)
         raise ServerFailed(f"{args!r} was not taken by {node!r}")
 
     def add(self, key: str | bytes, *fields: Argument, entry_id: str = "*") -> str:

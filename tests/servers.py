@@ -276,11 +276,12 @@ class Server(Endpoint):
 
     def kill(self) -> None:
         """End the server at once with SIGKILL."""
-        self._forget_client()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
+        with self._lock:  # another thread may wait for an answer, which does not come now
+            self._forget_client()
 
     def restart(self) -> None:
         """Stop the server and start it on the same port and in the same folder."""
