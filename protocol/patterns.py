@@ -6,19 +6,20 @@ stand in it literally, and only IDs and values are captured.
 
 Why it is right. RESP has one encoding for what an entry holds, and it is read from
 left to right, so all that matters is that each length stated is the length of what
-is taken. A value is matched in one of four ways, each of which sees to that:
+is taken. A value is matched in one of three ways, each of which sees to that:
 
 - one length: ``36\r\n`` and any 36 bytes, CR and LF included;
-- short text: ``2\r\n`` only if two bytes other than CR and then a CR follow, so that
-  ``[^\r]*`` takes just these two; likewise for each other length seen;
 - known lengths: ``300\r\n`` together with any 300 bytes, and likewise for each other;
 - any length: what is stated and what is taken (all up to a CR) are both captured,
-  and compared afterwards, for all rows before any of them is used.
+  and compared before a message is made of them.
 
-Lengths that were not seen yet, values with a CR where none was, other fields, the
-end of what has come: nothing of that matches, and the last alternative, ``(.+)``,
-takes all the rest. So nothing is ever skipped, the length of that rest tells how far
-the matching went, and what did not match is read one by one as before.
+Of an ID the same is true, and that nothing but digits is around its dash is seen
+to for all of a run at once.
+
+What was not seen yet (a length, a CR, other fields) and the end of what has come do
+not match; the last alternative, ``(.+)``, takes all the rest. So nothing is ever
+skipped, the length of that rest tells how far the matching went, and what did not
+match is read one by one as before.
 """
 
 from __future__ import annotations
@@ -26,22 +27,18 @@ from __future__ import annotations
 import re
 from operator import itemgetter
 
+from .columns import Column, Ids
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
+    from .columns import Part
     from .messages import Message, MessageMaker
 
     Names: TypeAlias = tuple[bytes, ...]
-    Rows: TypeAlias = list[tuple[Any, ...]]
-
-# How many lengths of a value the pattern may list, where they are short text ...
-_SHORT_LENGTHS = 16
-# ... up to how many bytes that is (its bytes are looked at twice) ...
-_SHORT = 64
-# ... and where it may hold anything.
-_KNOWN_LENGTHS = 256
+    Make: TypeAlias = Callable[[object, list[tuple[Any, ...]], list[Message]], None]
 
 # How many different shapes one pattern may have; beyond, the names of fields are
 # captured like values, and shapes differ by the number of fields alone.
@@ -50,79 +47,40 @@ _SHAPES = 8
 _LITERALS = 4096
 # How many things one pattern may capture: larger ones take longer to make than to do without.
 _CAPTURES = 128
+# A match costs as much as some captures: several entries share one, if they have few.
+_CAPTURES_AT_ONCE = 32
+_ENTRIES_AT_ONCE = 8
 # How many entries to learn from before the first pattern; making one takes as long as
 # reading some hundred entries without. Each further one waits for twice as many.
 _FIRST_LESSONS = 64
 _MOST_LESSONS = 4096
 
-
-class _Lengths(dict["bytes | str", int]):
-    """Lengths by how they are stated, -1 for what states none."""
-
-    def __missing__(self, stated: bytes | str) -> int:
-        text = stated if isinstance(stated, str) else stated.decode("ascii")
-        length = int(text) if len(text) < 12 and str(int(text)) == text else -1
-        if len(self) < 65_536:
-            self[stated] = length
-        return length
-
-
-# What alternatives that did not match have captured states nothing, of nothing.
-_length_of = _Lengths({b"": 0, "": 0}).__getitem__
-
-
-class _Column:
-    """What was seen at one place of a shape."""
-
-    __slots__ = ("has_cr", "lengths")
-
-    def __init__(self) -> None:
-        self.lengths: set[int] = set()
-        self.has_cr = False
-
-    def learn(self, value: bytes) -> None:
-        self.lengths.add(len(value))
-        if not self.has_cr and b"\r" in value:
-            self.has_cr = True
-
-    def likely_lengths(self) -> Iterable[int]:
-        """The lengths to expect: those seen and, if these are close, those around them."""
-        low, high = max(0, min(self.lengths) - 1), max(self.lengths) + 1
-        return range(low, high + 1) if high - low < _KNOWN_LENGTHS else self.lengths
-
-    @property
-    def kind(self) -> str | None:
-        """How to match it: one of the four ways, or None if there is none."""
-        longest = max(self.lengths)
-        if len(self.lengths) == 1:
-            return "fixed"
-        if not self.has_cr and longest <= _SHORT and len(self.lengths) <= _SHORT_LENGTHS:
-            return "short"
-        if len(self.lengths) <= (_KNOWN_LENGTHS if self.has_cr else _SHORT_LENGTHS):
-            return "known"
-        return None if self.has_cr else "any"
+_DIGITS = b"0123456789"
+_id = itemgetter(1)
 
 
 class _Shape:
     """Entries of the same fields; or only of the same number, where names differ too much."""
 
-    __slots__ = ("columns", "names", "size")
+    __slots__ = ("_columns", "_names", "_size")
 
     def __init__(self, names: Names | None, size: int) -> None:
-        self.names = names
-        self.size = size
-        self.columns = [_Column() for _ in range(size if names is not None else 2 * size)]
-
-    def can_be_matched(self) -> bool:
-        """Whether there is a way to match each column."""
-        literals = sum(map(len, self.names or ()))
-        return literals <= _LITERALS and all(column.kind for column in self.columns)
+        self._names = names
+        self._size = size
+        self._columns = [Column() for _ in range(size if names is not None else 2 * size)]
 
     def learn(self, items: Sequence[bytes]) -> None:
         """Learn from an entry's ``[field, value, ...]``."""
-        values = items[1::2] if self.names is not None else items
-        for column, value in zip(self.columns, values, strict=True):
+        values = items[1::2] if self._names is not None else items
+        for column, value in zip(self._columns, values, strict=True):
             column.learn(value)
+
+    def layout(self, maker: MessageMaker) -> _Layout | None:
+        """Say how to match it; None if there is no way."""
+        parts = [part for column in self._columns if (part := column.part()) is not None]
+        if len(parts) < len(self._columns) or sum(map(len, self._names or ())) > _LITERALS:
+            return None
+        return _Layout(self._names, self._size, parts, maker)
 
 
 class Learner:
@@ -132,16 +90,14 @@ class Learner:
         pattern: The pattern, once there is one.
         captures_names: Whether fields differ too much to be known by their names.
         entry_size: About how many bytes an entry takes.
-        run: How many entries in a row the pattern has matched so far.
     """
 
     def __init__(self, maker: MessageMaker, *, captures_names: bool = False) -> None:
         self.pattern: Pattern | None = None
         self.captures_names = captures_names
         self.entry_size = 0
-        self.run = 0
         self._maker = maker
-        self._ids = _Column()
+        self._ids = Ids()
         self._shapes: dict[Names | int, _Shape] = {}
         self._lessons = 0
         self._lessons_wanted = _FIRST_LESSONS
@@ -174,159 +130,268 @@ class Learner:
         return shape
 
     def _make_pattern(self) -> Pattern | None:
-        shapes = [shape for shape in self._shapes.values() if shape.can_be_matched()]
-        captures = sum(len(shape.columns) for shape in shapes)
-        if not shapes or captures > _CAPTURES:
+        ids = self._ids.part()
+        found = [shape.layout(self._maker) for shape in self._shapes.values()]
+        layouts = [layout for layout in found if layout is not None]
+        captures = 2 + sum(layout.captures for layout in layouts)
+        if ids is None or not layouts or captures > _CAPTURES:
             return None
-        return Pattern(self._ids, shapes, self._maker)
+        at_once = max(1, min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures))
+        return Pattern(ids, layouts, self._maker, at_once)
+
+
+class _Layout:
+    """How one shape is matched, and how its data is made of what that captures.
+
+    Args:
+        names: The fields' names; None if the parts are names and values by turns.
+        size: How many fields.
+        parts: How each value is matched, or each name and value.
+        maker: In which form data is made.
+    """
+
+    def __init__(
+        self, names: Names | None, size: int, parts: list[Part], maker: MessageMaker
+    ) -> None:
+        self.parts = parts
+        self._names = names
+        self._fields = maker.fields
+        # The first part that tells that this shape has matched; else its header has to.
+        self._marked = next((at for at, part in enumerate(parts) if part.is_mark), None)
+        header = rb"\*(%d)\r\n" if self._marked is None else rb"\*%d\r\n"
+        bodies = [part.expression for part in parts]
+        if names is not None:
+            literals = [re.escape(b"$%d\r\n%b\r\n" % (len(name), name)) for name in names]
+            bodies = [name + body for name, body in zip(literals, bodies, strict=True)]
+        self.expression = header % (2 * size) + b"".join(bodies)
+        self.captures = len(self.targets("", ""))
+
+    def targets(self, layout: str, copy: str) -> list[str]:
+        """Name what it captures."""
+        targets = [f"mark{layout}{copy}"] if self._marked is None else []
+        for at, part in enumerate(self.parts):
+            targets += part.targets(f"{layout}_{at}{copy}")
+        return targets
+
+    def mark(self, layout: str, copy: str) -> str:
+        """Name what is not empty if it has matched."""
+        if self._marked is None:
+            return f"mark{layout}{copy}"
+        return self.parts[self._marked].targets(f"{layout}_{self._marked}{copy}")[0]
+
+    def wrong(self, layout: str, copy: str) -> str:
+        """Write the condition under which any of its lengths differ; empty if none can."""
+        conditions = [
+            part.wrong(f"{layout}_{at}{copy}", f"l{layout}_{at}")
+            for at, part in enumerate(self.parts)
+        ]
+        return " or ".join(filter(None, conditions))
+
+    def data(self, layout: str, copy: str, text: str) -> str:
+        """Write the expression for the data.
+
+        Args:
+            layout: Its number among the layouts.
+            copy: The number of the entry among those matched at once.
+            text: The format of an expression for what a value becomes.
+        """
+        at = [f"{layout}_{at}{copy}" for at in range(len(self.parts))]
+        values = [text % part.value(each) for part, each in zip(self.parts, at, strict=True)]
+        names = [f"n{layout}_{number}" for number in range(len(values))]
+        if self._names is None:
+            names, values = values[::2], values[1::2]
+        if self._fields is dict:
+            items = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
+            return "{" + ", ".join(items) + "}"
+        pairs = [f"({name}, {value})" for name, value in zip(names, values, strict=True)]
+        source = "[" + ", ".join(pairs) + "]"
+        return source if self._fields is list else f"fields({source})"
+
+    def scope(self, layout: str, maker: MessageMaker) -> dict[str, object]:
+        """Give what the expressions refer to besides what is captured."""
+        names = {f"n{layout}_{at}": maker.item(name) for at, name in enumerate(self._names or ())}
+        return names | {f"l{layout}_{at}": part.stated for at, part in enumerate(self.parts)}
 
 
 class Pattern:
-    """A regular expression for entries of certain shapes, and what makes messages of its rows.
+    """Reads runs of entries of certain shapes.
 
-    A row is what `re.findall` makes of one entry: the ID, then for each shape a mark
-    (its number of items, empty if the entry is of another shape; left out where there
-    is but one shape) and what its columns have captured, and at last the rest.
+    Args:
+        ids: How the IDs are matched.
+        layouts: How the fields and values of each shape are.
+        maker: In which form messages are made.
+        at_once: How many entries one match takes in.
     """
 
-    def __init__(self, ids: _Column, shapes: Sequence[_Shape], maker: MessageMaker) -> None:
-        expression = _expression(ids, shapes)
-        self._find_rows = re.compile(expression, re.DOTALL).findall
-        self._find_rows_in_text = re.compile(expression.decode("latin-1"), re.DOTALL).findall
-        self._make = _make_messages(shapes, maker, from_text=False)
-        self._make_from_text = _make_messages(shapes, maker, from_text=True)
-        self._is_decoding = maker.encoding is not None
-        self._is_ascii_based = maker.is_ascii_based
-        targets = _targets(shapes)
-        self._compared = [
-            (itemgetter(at - 1), itemgetter(at))
-            for at, target in enumerate(targets)
-            if targets[at - 1] == f"stated_{target}"
-        ]
+    def __init__(
+        self, ids: Part, layouts: Sequence[_Layout], maker: MessageMaker, at_once: int
+    ) -> None:
+        sizes = sorted({1, at_once}, reverse=True)
+        sources = [(_Source(ids, layouts, maker, size), size) for size in sizes]
+        self._readers = [_Reader(source.of_bytes(), size) for source, size in sources]
+        # Where each byte is one letter, all the lengths hold for letters as well.
+        texts = sources if maker.is_ascii_based else []
+        self._text_readers = [_Reader(source.of_text(), size) for source, size in texts]
 
-    def match(self, name: object, data: bytes, start: int, end: int) -> tuple[list[Message], int]:
-        """Read the entries at `start`, as many as match one after the other.
+    def match(
+        self, name: object, data: bytes, start: int, end: int
+    ) -> tuple[list[Message], int | None]:
+        """Read the entries at `start`, as many as are right one after the other.
 
         Returns:
-            Their messages, and how many bytes are left before `end`.
+            Their messages, and how many bytes are left before `end`; None for these if
+            something matched that is not right.
         """
-        make = self._make
-        if not self._is_decoding:
-            rows = self._find_rows(data, start, end)
-        elif self._is_ascii_based and (window := data[start:end]).isascii():
-            # Each byte is one letter, and all the lengths hold for letters as well.
-            rows = self._find_rows_in_text(window.decode("ascii"))
-            make = self._make_from_text
-        else:
-            rows = self._find_rows(data, start, end)
+        messages: list[Message] = []
+        rest: int | None = end - start
+        readers: list[_Reader] = self._readers
+        window: bytes | str = data
+        if self._text_readers and (piece := data[start:end]).isascii():
+            readers, window, start, end = self._text_readers, piece.decode(), 0, len(piece)
+        for reader in readers:
+            rest = reader.read(name, window, start, end, messages)
+            if not rest:
+                break
+            start = end - rest
+        right = _count_ids(messages)
+        if right < len(messages):
+            return messages[:right], None
+        return messages, rest
+
+
+def _count_ids(messages: list[Message]) -> int:
+    """Count the messages before the first whose ID holds anything but digits and its dash."""
+    if _are_numbers(messages):
+        return len(messages)
+    wrong = (at for at in range(len(messages)) if not _are_numbers(messages[at : at + 1]))
+    return next(wrong)
+
+
+def _are_numbers(messages: list[Message]) -> bool:
+    if not messages:
+        return True
+    ids = map(_id, messages)
+    joined = "".join(ids).encode() if isinstance(messages[0][1], str) else b"".join(ids)
+    return joined.translate(None, _DIGITS) == b"-" * len(messages)
+
+
+class _Reader:
+    """Reads entries by a regular expression, so many in each match.
+
+    Args:
+        source: The expression, and what makes messages of the rows that it captures.
+        at_once: How many entries a row is of.
+    """
+
+    def __init__(self, source: tuple[re.Pattern[Any], Make], at_once: int) -> None:
+        expression, self._make = source
+        self._find_rows = expression.findall
+        self._at_once = at_once
+
+    def read(
+        self, name: object, data: bytes | str, start: int, end: int, messages: list[Message]
+    ) -> int | None:
+        """Append the messages of the entries at `start`.
+
+        Returns:
+            How many bytes are left before `end`; None if a row was not right.
+        """
+        rows = self._find_rows(data, start, end)
         rest = rows[-1][-1]
         if rest:
             rows.pop()
-        for stated, taken in self._compared:
-            lengths = list(map(_length_of, map(stated, rows)))
-            if lengths != list(map(len, map(taken, rows))):
-                return [], end - start
-        return make(name, rows), len(rest)
+        expected = len(messages) + len(rows) * self._at_once
+        self._make(name, rows, messages)
+        return len(rest) if len(messages) == expected else None
 
 
-def _expression(ids: _Column, shapes: Sequence[_Shape]) -> bytes:
-    """Write the expression for any one entry of these shapes, or all the rest."""
-    entry_id = rb"\$%b([0-9]{1,19}-[0-9]{1,19})\r\n" % _one_of(ids.likely_lengths(), _LOOK_AHEAD)
-    bodies = [_body(shape, mark=len(shapes) > 1) for shape in shapes]
-    return rb"\*2\r\n%b(?:%b)|(.+)" % (entry_id, b"|".join(bodies))
+class _Source:
+    """Writes what reads a number of entries at once, for bytes and for text.
 
+    For one shape of two fields, and one entry at once, it is the expression of an
+    entry, and::
 
-def _body(shape: _Shape, *, mark: bool) -> bytes:
-    """Write the expression for the fields and values of one shape."""
-    header = rb"\*(%d)\r\n" if mark else rb"\*%d\r\n"
-    columns = [_EXPRESSIONS[column.kind or ""](column) for column in shape.columns]
-    if shape.names is not None:
-        names = [re.escape(b"$%d\r\n%b\r\n" % (len(name), name)) for name in shape.names]
-        columns = [name + column for name, column in zip(names, columns, strict=True)]
-    return header % (2 * shape.size) + b"".join(columns)
-
-
-_LOOK_AHEAD = rb"(?=[^\r]{%d}\r)"
-_ANY_BYTES = rb".{%d}"
-
-_EXPRESSIONS: dict[str, Callable[[_Column], bytes]] = {
-    "fixed": lambda column: rb"\$%d\r\n(.{%d})\r\n" % (2 * tuple(column.lengths)),
-    "short": lambda column: rb"\$%b([^\r]*)\r\n" % _one_of(column.likely_lengths(), _LOOK_AHEAD),
-    "known": lambda column: rb"\$(%b)\r\n" % _one_of(column.likely_lengths(), _ANY_BYTES),
-    "any": lambda _: rb"\$([0-9]+)\r\n([^\r]*)\r\n",
-}
-
-
-def _one_of(lengths: Iterable[int], body: bytes) -> bytes:
-    """Write the expression for one of some lengths, CRLF, and a body that depends on it."""
-
-    def branch(begun: bytes, ends: list[bytes]) -> bytes:
-        if ends == [b""]:
-            return rb"\r\n" + body % int(begun)
-        branches = [
-            digit + branch(begun + digit, [end[1:] for end in ends if end[:1] == digit])
-            for digit in sorted({end[:1] for end in ends if end})
-        ]
-        if b"" in ends:
-            branches.append(branch(begun, [b""]))
-        return b"(?:%b)" % b"|".join(branches)
-
-    return branch(b"", [b"%d" % length for length in lengths])
-
-
-def _targets(shapes: Sequence[_Shape]) -> list[str]:
-    """Name what a row holds: ``id``, then ``mark_<shape>``, ``<shape>_<column>``, ..., ``rest``."""
-    targets = ["id"]
-    for s, shape in enumerate(shapes):
-        if len(shapes) > 1:
-            targets.append(f"mark_{s}")
-        for c, column in enumerate(shape.columns):
-            if column.kind == "any":
-                targets.append(f"stated_c{s}_{c}")
-            targets.append(f"c{s}_{c}")
-    return [*targets, "rest"]
-
-
-def _make_messages(
-    shapes: Sequence[_Shape], maker: MessageMaker, *, from_text: bool
-) -> Callable[[object, Rows], list[Message]]:
-    """Make a function that makes messages of rows: one comprehension, written for them.
-
-    For one shape of two fields it is ``[(name, id, {n0_0: c0_0, n0_1: c0_1}) for id,
-    c0_0, c0_1, rest in rows]``.
+        def make(name, rows, messages, ...):
+            for si, ci, c0_0, s0_1, c0_1, rest in rows:
+                if si is not li[len(ci)] and si != li[len(ci)] or s0_1 != l0_1[len(c0_1)]:
+                    return
+                messages += (name, ci, {n0_0: c0_0, n0_1: c0_1}),
     """
-    decode = maker.encoding is not None and not from_text
-    scope: dict[str, object] = {"fields": maker.fields, "text": maker.text}
-    scope["LF"] = "\n" if from_text else b"\n"
-    entry_id = "id.decode('ascii')" if decode else "id"
-    source = ""
-    for s, shape in enumerate(shapes):
-        values = [_value(f"c{s}_{c}", column, decode) for c, column in enumerate(shape.columns)]
-        if shape.names is None:
-            names, values = values[::2], values[1::2]
-        else:
-            names = [f"n{s}_{n}" for n in range(shape.size)]
-            scope.update(zip(names, map(maker.item, shape.names), strict=True))
-        mark = f" if mark_{s} else " if s < len(shapes) - 1 else ""
-        source += f"(name, {entry_id}, {_data(maker.fields, names, values)}){mark}"
-    targets = ", ".join(_targets(shapes))
-    # The source is all of names made here; what came from outside is in the scope.
-    return eval(f"lambda name, rows: [{source} for {targets} in rows]", scope)  # type: ignore[no-any-return]  # noqa: S307
 
+    def __init__(
+        self, ids: Part, layouts: Sequence[_Layout], maker: MessageMaker, at_once: int
+    ) -> None:
+        self._ids = ids
+        self._layouts = layouts
+        self._maker = maker
+        bodies = b"|".join(layout.expression for layout in layouts)
+        entry = rb"\*2\r\n%b(?:%b)" % (ids.expression, bodies)
+        self._expression = b"%b|(.+)" % (entry * at_once)
+        self._copies = [f"_{copy}" for copy in range(at_once)]
 
-def _value(target: str, column: _Column, decode: bool) -> str:
-    if column.kind == "known":
-        # The length was captured with it.
-        digits = {len(str(length)) for length in column.likely_lengths()}
-        start = f"{target}.index(LF) + 1" if len(digits) > 1 else str(digits.pop() + 2)
-        target = f"{target}[{start}:]"
-    return f"text({target})" if decode else target
+    def of_bytes(self) -> tuple[re.Pattern[bytes], Make]:
+        """Make what reads bytes, and decodes what they hold if that is wanted."""
+        scope = self._scope() | {"LF": b"\n", "state": b"%d".__mod__, "text": self._maker.text}
+        # An ID that is none is found out afterwards.
+        texts = (
+            ("%s", "%s") if self._maker.encoding is None else ("%s.decode('latin-1')", "text(%s)")
+        )
+        return re.compile(self._expression, re.DOTALL), self._function(*texts, scope)
 
+    def of_text(self) -> tuple[re.Pattern[str], Make]:
+        """Make what reads text."""
+        scope = self._scope() | {"LF": "\n", "state": "%d".__mod__}
+        for name in [name for name in scope if name.startswith("l")]:
+            scope[name] = [stated.decode() for stated in scope[name]]
+        expression = re.compile(self._expression.decode("latin-1"), re.DOTALL)
+        return expression, self._function("%s", "%s", scope)
 
-def _data(fields: object, names: Sequence[str], values: Sequence[str]) -> str:
-    if fields is dict:
-        items = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
-        return "{" + ", ".join(items) + "}"
-    pairs = [f"({name}, {value})" for name, value in zip(names, values, strict=True)]
-    source = "[" + ", ".join(pairs) + "]"
-    return source if fields is list else f"fields({source})"
+    def _scope(self) -> dict[str, Any]:
+        scope: dict[str, Any] = {"li": self._ids.stated, "fields": self._maker.fields}
+        for number, layout in enumerate(self._layouts):
+            scope.update(layout.scope(str(number), self._maker))
+        return scope
+
+    def _function(self, id_text: str, text: str, scope: dict[str, Any]) -> Make:
+        targets = [target for copy in self._copies for target in self._targets(copy)]
+        wrong = " or ".join(filter(None, map(self._wrong, self._copies)))
+        messages = [
+            f"(name, {id_text % self._ids.value(f'i{copy}')}, {self._data(copy, text)})"
+            for copy in self._copies
+        ]
+        # Defaults are looked up faster than what is global.
+        defaults = ", ".join(f"{name}={name}" for name in scope)
+        source = (
+            f"def make(name, rows, messages, {defaults}):\n"
+            f"  for {', '.join(targets)}, rest in rows:\n"
+            f"    if {wrong or 'False'}: return\n"
+            f"    messages += {', '.join(messages)},\n"
+        )
+        # The source is all of names made here; what came from outside is in the scope.
+        exec(source, scope)  # noqa: S102
+        return scope["make"]  # type: ignore[no-any-return]
+
+    def _targets(self, copy: str) -> list[str]:
+        targets = self._ids.targets(f"i{copy}")
+        for number, layout in enumerate(self._layouts):
+            targets += layout.targets(str(number), copy)
+        return targets
+
+    def _wrong(self, copy: str) -> str:
+        conditions = [layout.wrong(str(at), copy) for at, layout in enumerate(self._layouts)]
+        fields = self._by_shape([each or "False" for each in conditions], copy)
+        of_id = self._ids.wrong(f"i{copy}", "li")
+        return " or ".join(filter(None, [of_id, f"({fields})" if any(conditions) else ""]))
+
+    def _data(self, copy: str, text: str) -> str:
+        layouts = enumerate(self._layouts)
+        return self._by_shape([layout.data(str(at), copy, text) for at, layout in layouts], copy)
+
+    def _by_shape(self, sources: list[str], copy: str) -> str:
+        """Write an expression that is the source of the shape that has matched."""
+        *others, last = sources
+        marks = [layout.mark(str(at), copy) for at, layout in enumerate(self._layouts)]
+        source = "".join(
+            f"({each}) if {mark} else " for each, mark in zip(others, marks, strict=False)
+        )
+        return source + f"({last})" if others else last

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     Reply: TypeAlias = list[Block] | ServerError | None
     """What the server answers: entries, an error, or nil."""
 
+# How many entries are read by one call, of how many bytes: what is made of them is at hand
+# then while the next ones are read.
+_RUN = 128
+_RUN_BYTES = 65_536
+
 # How many kinds of streams are told apart, each with a pattern of its own.
 _LEARNERS = 64
 
@@ -42,8 +47,6 @@ _find_head = re.compile(
 ).match
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
-_entry = re.compile(rb"\*2\r\n\$[0-9]{1,2}\r\n[0-9]+-[0-9]+\r\n\*([0-9]+)\r\n")
-_find_entry, _find_entries = _entry.match, _entry.findall
 _LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
 
@@ -144,7 +147,8 @@ class XreadParser:
         self._buffer.join()
         data, pos = self._buffer.data, self._buffer.pos
         begun = self._blocks or []
-        if [name for name, _ in begun] != [self._names.get(key) for key in keys[: len(begun)]]:
+        names = [self._names.get(key) for key in keys]
+        if not names or [name for name, _ in begun] != names[: len(begun)]:
             return None
         # Where the entries of each stream begin and end: first those that are being read.
         starts, ends = [pos], []
@@ -163,7 +167,13 @@ class XreadParser:
         missing = count
         if begun and len(starts) == 1:
             missing -= len(begun[-1][1]) + self._values.is_within_value
-        if _count_entries(data, starts[-1]) != missing:
+        learner = self._learners.get(names[-1])
+        if learner is not None and len(data) - starts[-1] < learner.entry_size * missing * 3 // 4:
+            # Do not look again at each piece that comes.
+            return None
+        # An entry is two arrays. Of one that has begun, the second may still be there.
+        arrays = data.startswith(b"*", starts[-1]) + data.count(b"\r\n*", starts[-1])
+        if arrays // 2 != missing:
             return None
         spans = [_ids_within(data, start, end) for start, end in zip(starts, ends, strict=True)]
         reading = [_ids_of(messages) for _, messages in begun]
@@ -265,21 +275,24 @@ class XreadParser:
         buffer = self._buffer
         while (missing := count - len(messages)) > 0:
             data, start = buffer.data, buffer.pos
-            # No further than about where the run may end: the rest is looked at in vain.
-            expected = min(missing, 2 * learner.run + 1)
-            end = min(start + expected * learner.entry_size * 9 // 8 + 64, len(data))
+            # No further than about where the run may end, nor than what lies close together.
+            entries = min(missing, _RUN, 1 + _RUN_BYTES // learner.entry_size)
+            end = min(start + entries * learner.entry_size * 9 // 8 + 64, len(data))
             if end <= start:
                 return
             matched, rest = pattern.match(name, data, start, end)
+            if rest is None:
+                # What follows them is to be read one by one: where that begins is not known.
+                for message in matched[:missing]:
+                    self._slice_entry()
+                    messages.append(message)
+                return
             if not matched or len(matched) > missing:
-                learner.run = 0
                 return
             messages += matched
             buffer.pos = end - rest
-            learner.run += len(matched)
             learner.entry_size = (end - rest - start) // len(matched) + 1
             if rest > 2 * learner.entry_size and len(messages) < count:
-                learner.run = len(matched)
                 return
 
     def _slice_entry(self) -> tuple[bytes, list[bytes]] | None:
@@ -369,15 +382,6 @@ def _size(header: bytes) -> int:
     """The size that the header of a bulk string states; -1 if it is none."""
     found = _is_bulk(header)
     return int(found[1]) if found else -1
-
-
-def _count_entries(data: bytes, start: int) -> int:
-    """Count what looks like an entry from there on."""
-    last = _find_entry(data, max(start, data.rfind(_OPENING, start)))
-    if last is None or last[1] == b"2":
-        # The array of a single field opens as an entry does: these have to be told apart.
-        return len(_find_entries(data, start))
-    return data.count(_OPENING, start)
 
 
 def _ids_within(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:

@@ -25,6 +25,7 @@ LAYERS = [
     "protocol.encoder",
     "protocol.parser",
     "protocol.messages",
+    "protocol.columns",
     "protocol.patterns",
     "protocol.xread",
     "protocol",

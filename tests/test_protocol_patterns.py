@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol import NEED_DATA, MessageMaker, Parser, XreadParser
-from pystreamredis.protocol.patterns import _Lengths
 
 from .wire import (
     Entry,
@@ -442,13 +441,24 @@ def test_there_is_an_end_to_learning() -> None:
     assert outcome == expected
 
 
-def test_lengths_are_remembered_up_to_a_bound() -> None:
-    """Lengths that servers state would else fill the memory, if slowly."""
-    lengths = _Lengths()
-    for number in range(70_000):
-        assert lengths[b"%d" % number] == number
-    assert len(lengths) == 65_536
-    assert [lengths[stated] for stated in ("5", "05", "1" * 12)] == [5, -1, -1]
+@pytest.mark.parametrize("maker", ["dict", "text", "two bytes a letter"])
+@pytest.mark.parametrize(
+    "entry_id",
+    [
+        b"17000000000x0-7",
+        b"1700000000000-x",
+        b"170-000000000-7",
+        b"1700000000000--",
+        b"\xff" * 13 + b"-7",
+    ],
+)
+@pytest.mark.parametrize("at", [100, 150, 199])
+def test_ids_of_the_usual_length_that_are_none(entry_id: bytes, at: int, maker: str) -> None:
+    entries = [(b"1700000000000-%d" % (n % 10), [b"a", b"b"]) for n in range(200)]
+    entries[at] = (entry_id, [b"a", b"b"])
+    expected, outcome = _both(encode_reply([(b"s", entries)]), MAKERS[maker])
+    assert "expected an entry's ID" in str(outcome)
+    assert outcome == expected
 
 
 def test_names_of_fields_are_taken_literally() -> None:
