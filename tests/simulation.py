@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_ID = 2**128 - 1
 is_id = re.compile(rb"\d+-\d+").fullmatch
 # More exchanges than any wait here takes, so that one without end fails its test.
-PATIENCE = 4000
+PATIENCE = 20_000
 
 READING: dict[str, Any] = {
     name: value
