@@ -1,5 +1,7 @@
 """Live reading: latency and CPU while messages are written at a steady pace.
 
+The same among ever more streams is what a reader scales by.
+
 Run as a program it is the writer: ``live.py PORT STREAMS MESSAGES RATE``.
 """
 
@@ -9,6 +11,7 @@ import random
 import subprocess
 import sys
 import time
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from processes import finish, start
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RATE = 1000
+SCALE = (1, 10, 100, 1000, 10_000)
+# The others spend on so many names what redis-py does, or more.
+SCALE_READERS = ("ours", "redis-py+hiredis")
 READY_SECONDS = 20
 
 
@@ -34,8 +40,19 @@ def read_live(
             yield row | _measure_one(link, streams, reader, messages)
 
 
+def measure_scale(
+    link: Link, readers: list[str], rounds: int, messages: int
+) -> Iterator[dict[str, Any]]:
+    """Measure the readers among few and among many streams; yield a row for each."""
+    chosen = [reader for reader in SCALE_READERS if reader in readers]
+    for number, streams, reader in product(range(rounds), SCALE, chosen):
+        row = {"job": "scale", "streams": streams, "round": number, "reader": reader}
+        yield row | _measure_one(link, streams, reader, messages)
+
+
 def _measure_one(link: Link, streams: int, reader: str, messages: int) -> dict[str, Any]:
-    link.ask(b"FLUSHALL")
+    link.ask(b"FLUSHALL", b"SYNC")
+    memory = int(link.info("used_memory"))
     job = Job(link.port, _names(streams), limit=100, block=0)
     process = start(reader, job, messages=messages)
     deadline = time.monotonic() + READY_SECONDS
@@ -45,9 +62,19 @@ def _measure_one(link: Link, streams: int, reader: str, messages: int) -> dict[s
         if time.monotonic() > deadline:
             return finish(process, timeout=0)
         time.sleep(0.05)
+    waiting = {
+        "connections": int(link.info("blocked_clients")),
+        "waiting_kib": (int(link.info("used_memory")) - memory) / 1024,
+    }
     arguments = map(str, (link.port, streams, messages, RATE))
+    before = _cpu_seconds(link)
     subprocess.run([sys.executable, __file__, *arguments], check=True)
-    return finish(process, timeout=10)
+    result = finish(process, timeout=10)
+    return result | waiting | {"server_us": (_cpu_seconds(link) - before) * 1e6 / messages}
+
+
+def _cpu_seconds(link: Link) -> float:
+    return float(link.info("used_cpu_user")) + float(link.info("used_cpu_sys"))
 
 
 def _names(streams: int) -> list[str]:

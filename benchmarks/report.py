@@ -154,6 +154,19 @@ def _live(results: Results) -> str:
     return rst_table(header, rows)
 
 
+def _scale(results: Results) -> str:
+    rows = []
+    for streams in results.distinct("streams", job="scale"):
+        for reader in results.distinct("reader", job="scale"):
+            row = {"job": "scale", "streams": streams, "reader": reader}
+            keys = ("p50_us", "p99_us", "cpu_us", "server_us", "waiting_kib", "connections")
+            rows.append(
+                [str(streams), reader, *(_show(results.median(key, **row), 0) for key in keys)]
+            )
+    header = ["streams", "reader", "p50 µs", "p99 µs", "CPU µs"]
+    return rst_table([*header, "server's CPU µs", "its memory KiB", "connections"], rows)
+
+
 def _startup(results: Results) -> str:
     keys = ("import_ms", "rss_kib", "private_kib")
     rows = [
@@ -218,6 +231,20 @@ def _one(key: str, peer: str, job: str) -> Callable[[Results], dict[str, float |
     return lambda results: {"": results.ratio(key, peer, job=job)}
 
 
+def _at_scale(key: str) -> Callable[[Results], dict[str, float | None]]:
+    return lambda results: {"": results.ratio(key, HIREDIS, job="scale", streams=10_000)}
+
+
+def _flatness(results: Results) -> dict[str, float | None]:
+    """The p50 among 10 streams in terms of that among 10,000."""
+    few, many = (
+        results.values("p50_us", job="scale", streams=streams, reader="ours")
+        for streams in (10, 10_000)
+    )
+    ratios = [least / most for least, most in zip(few, many, strict=False)]
+    return {"": median(ratios) if ratios else None}
+
+
 TARGETS = (
     Target("first six, geometric mean, both counts", HIREDIS, 2.0, _mean),
     Target("each of the first six", HIREDIS, 1.4, _each("us", HIREDIS, FIRST_SIX)),
@@ -227,6 +254,9 @@ TARGETS = (
     Target("each of the first six", "redis-py pure", 7, _each("us", "redis-py pure", FIRST_SIX)),
     Target("live, 1 stream: CPU per message", HIREDIS, 2.5, _one("cpu_us", HIREDIS, "live-1")),
     Target("live, 1 stream: p50 latency", HIREDIS, 1.2, _one("p50_us", HIREDIS, "live-1")),
+    Target("live, 10,000 streams: p50 latency", HIREDIS, 10, _at_scale("p50_us")),
+    Target("live, 10,000 streams: CPU per message", HIREDIS, 5, _at_scale("cpu_us")),
+    Target("live, 10,000 streams: p50 latency", "ours, 10 streams", 0.4, _flatness),
     Target("import time", "redis-py", 8, _one("import_ms", "redis-py", "startup")),
     Target("memory added by the import", "redis-py", 5, _one("rss_kib", "redis-py", "startup")),
     Target("peak memory, each workload", HIREDIS, 1.0, _each("peak_kib", HIREDIS, READING)),
@@ -282,6 +312,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
     ),
     ("Absolute numbers, for orientation only", READING, _absolute),
     ("Live: 1,000 messages a second", ("live-1", "live-100"), _live),
+    ("Among many streams: 1,000 messages a second to all of them", ("scale",), _scale),
     ("Start-up", ("startup",), _startup),
     ("Cost against size", ("growth",), _growth),
     ("Targets", (), _targets),
