@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from itertools import chain
 
+from .construction import StreamsBase
 from .driver import Driver
-from .follower import Follower
-from .options import ConnectionOptions, ReadOptions
-from .url import parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from ssl import SSLContext
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
 
-    from .options import Host, Password
     from .starts import Name, Start, StreamsArgument
 
 
-class Streams:
+class Streams(StreamsBase):
     """An iterator over the messages of many streams, merged and sorted by ID.
 
     A message is ``(name, id, data)``: ``('Stream0', b'1529416095111-4', {b'index': b'21'})``.
@@ -92,128 +88,6 @@ class Streams:
     # Until there is one to close.
     _driver: Driver | None = None
 
-    def __init__(
-        self,
-        /,
-        host: Host = "localhost",
-        port: int = 6379,
-        streams: StreamsArgument | None = None,
-        *,
-        count: int = 100,
-        block: int | None = 1000,
-        stop_on_timeout: bool = False,
-        timeout_response: object = None,
-        raise_connection_exceptions: bool = True,
-        fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
-        hold: int = 0,
-        on_rewind: str = "keep",
-        username: str | bytes | None = None,
-        password: Password | None = None,
-        db: int = 0,
-        protocol: int = 2,
-        client_name: str | bytes | None = None,
-        unix_socket_path: str | bytes | None = None,
-        ssl: bool | SSLContext = False,
-        ssl_ca_certs: str | None = None,
-        ssl_certfile: str | None = None,
-        ssl_keyfile: str | None = None,
-        ssl_check_hostname: bool = True,
-        socket_timeout: float | None = 5.0,
-        socket_connect_timeout: float | None = None,
-        socket_keepalive: bool = True,
-        decode_responses: bool = False,
-        encoding: str = "utf-8",
-        encoding_errors: str = "surrogateescape",
-        **named_streams: Start,
-    ) -> None:
-        reading = ReadOptions(
-            count=count,
-            block=block,
-            stop_on_timeout=stop_on_timeout,
-            timeout_response=timeout_response,
-            raise_connection_exceptions=raise_connection_exceptions,
-            fields=fields,
-            hold=hold,
-            on_rewind=on_rewind,
-        )
-        connection = ConnectionOptions(
-            host,
-            port,
-            username=username,
-            password=password,
-            db=db,
-            protocol=protocol,
-            client_name=client_name,
-            unix_socket_path=unix_socket_path,
-            ssl=ssl,
-            ssl_ca_certs=ssl_ca_certs,
-            ssl_certfile=ssl_certfile,
-            ssl_keyfile=ssl_keyfile,
-            ssl_check_hostname=ssl_check_hostname,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=socket_connect_timeout,
-            socket_keepalive=socket_keepalive,
-            decode_responses=decode_responses,
-            encoding=encoding,
-            encoding_errors=encoding_errors,
-        )
-        self._follow(connection, reading, streams, named_streams)
-
-    def _follow(
-        self,
-        connection: ConnectionOptions,
-        reading: ReadOptions,
-        streams: StreamsArgument | None,
-        named_streams: Mapping[str, Start],
-    ) -> None:
-        self._follower = Follower(connection, reading, _KEYWORDS)
-        if not self._follower.add(streams, named_streams):
-            raise ValueError("no streams are given, expected one at least")
-        self._driver = Driver(self._follower)
-        try:
-            self._driver.establish()
-        except BaseException:
-            self.close()
-            raise
-
-    @classmethod
-    def _of(
-        cls,
-        connection: ConnectionOptions,
-        reading: ReadOptions,
-        streams: StreamsArgument | None,
-        named_streams: Mapping[str, Start],
-    ) -> Self:
-        """Make one of options that were checked already, which `Redis` does."""
-        self = cls.__new__(cls)
-        self._follow(connection, reading, streams, named_streams)
-        return self
-
-    @classmethod
-    def from_url(cls, url: str, /, streams: StreamsArgument | None = None, **options: Any) -> Self:
-        """Follow streams on the server that a URL names.
-
-        Args:
-            url: ``redis://user:password@host:port/db``, ``rediss://`` for TLS,
-                ``unix://user:password@/path?db=0``; connection options may be query
-                parameters.
-            streams: As in the constructor.
-            options: Options and streams as in the constructor; they take precedence.
-        """
-        return cls(streams=streams, **(parse_url(url) | options))
-
-    @property
-    def positions(self) -> dict[Name, bytes | str | None]:
-        """For each stream the ID of the last message that was handed over.
-
-        Before the first one it is the ID that the stream starts after (None if "now"
-        could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there.
-        """
-        return self._follower.positions
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._follower!r}>"
-
     def __iter__(self) -> Iterator[Any]:
         # So that most messages are handed over without a step in Python.
         return chain.from_iterable(self._pieces())
@@ -231,6 +105,14 @@ class Streams:
         for message in batch.iterator:
             return message
         raise StopIteration
+
+    def _begin(self) -> None:
+        self._driver = Driver(self._follower)
+        try:
+            self._driver.establish()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -315,7 +197,3 @@ class _First:
         message = self._streams.__next__()
         self.is_taken = True
         return message
-
-
-# What names no stream in `Streams(...)`.
-_KEYWORDS = ("host", "port", "streams", *(Streams.__init__.__kwdefaults__ or ()))

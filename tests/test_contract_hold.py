@@ -70,6 +70,7 @@ def disorders(server: Server, hold: int) -> int:
     return sum(later < earlier for earlier, later in pairwise(found))
 
 
+@pytest.mark.blocking  # the other one is slower than the writers, as it is driven here
 def test_two_writers_come_in_order_with_hold_and_without_do_not(embedded: Server) -> None:
     """Contract 3.3: within a millisecond the server makes IDs of two streams in any order."""
     assert any(disorders(embedded, hold=0) for _ in range(5))

@@ -94,6 +94,7 @@ def reader(embedded: Endpoint) -> Iterator[str]:
 # The names.
 
 
+@pytest.mark.blocking
 def test_everything_is_found_where_the_contract_says() -> None:
     """Contract 1: the table of names."""
     assert pystreamredis.Streams is Streams

@@ -362,6 +362,7 @@ def _kill_unless(process: subprocess.Popen[str], finished: Event) -> None:
         process.kill()
 
 
+@pytest.mark.blocking
 @pytest.mark.parametrize("block", [0, 600_000])
 @pytest.mark.parametrize("how", ["next", "for"])
 def test_ctrl_c_ends_a_wait_and_the_next_one_goes_on(
@@ -380,6 +381,7 @@ def test_ctrl_c_ends_a_wait_and_the_next_one_goes_on(
                 assert line() == "begins"
 
 
+@pytest.mark.blocking
 @pytest.mark.parametrize("how", ["next", "for"])
 def test_ctrl_c_that_nobody_catches_ends_the_program(embedded: Endpoint, how: str) -> None:
     """Contract 4.4: with a KeyboardInterrupt like any other, and no other noise."""
@@ -397,6 +399,7 @@ def test_ctrl_c_that_nobody_catches_ends_the_program(embedded: Endpoint, how: st
     assert "ResourceWarning" not in errors
 
 
+@pytest.mark.blocking
 def test_ctrl_c_ends_the_wait_before_another_try_to_connect(tmp_path: Path) -> None:
     """Contract 4.4: "at any time"."""
     with program(
@@ -465,6 +468,7 @@ def _take_all(streams: Streams, by: str, interruption: _Interruption) -> list[An
     return found
 
 
+@pytest.mark.blocking
 @pytest.mark.parametrize("by", ["next", "for"])
 def test_an_interruption_at_any_place_loses_and_repeats_nothing(
     embedded: Endpoint, by: str

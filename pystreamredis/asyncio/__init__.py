@@ -1,0 +1,15 @@
+"""The same iterator for ``async for``: `Streams` and `Redis` on an asyncio event loop.
+
+::
+
+    from pystreamredis.asyncio import Streams
+
+    async with Streams("localhost", 6379, Stream0=0, Stream1=None) as streams:
+        async for message in streams:
+            print(message)
+"""
+
+from .client import Redis, StrictRedis
+from .streams import Streams
+
+__all__ = ["Redis", "Streams", "StrictRedis"]

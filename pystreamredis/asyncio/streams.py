@@ -1,0 +1,125 @@
+"""`Streams` for asyncio: the asynchronous iterator that callers see."""
+
+from __future__ import annotations
+
+from ..construction import StreamsBase
+from .driver import Driver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from ..starts import Name, Start, StreamsArgument
+
+
+class Streams(StreamsBase):
+    """An asynchronous iterator over the messages of many streams, merged and sorted by ID.
+
+    Everything is as in `pystreamredis.Streams`: options, messages, order, errors; only what
+    waits is awaited, and where that raises `StopIteration`, this raises
+    `StopAsyncIteration`.
+
+    The constructor checks what it is given and connects to nothing, since it cannot wait.
+    What is "now" for the streams that start now is fixed when the first of these is
+    through: ``await Streams.connect(...)``, ``async with``, or the first message that is
+    asked for.
+
+    A task that is cancelled while it waits for a message loses none, and the next one to
+    ask goes on. One task waits at a time, on one event loop; `aclose` may be called from
+    any task of it.
+    """
+
+    _driver: Driver | None = None
+
+    def _begin(self) -> None:
+        self._driver = Driver(self._follower)
+
+    @classmethod
+    async def connect(cls, /, *args: Any, **options: Any) -> Self:
+        """Make one as the constructor does, and connect: "now" is now.
+
+        Raises:
+            ValueError, TypeError: An option or a start value that cannot be.
+            ConnectionError: The server cannot be reached, unless
+                `raise_connection_exceptions` is False.
+            ResponseError: The server refuses for good.
+        """
+        return await cls(*args, **options).__aenter__()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        for message in self._follower.batch.iterator:
+            return message
+        driver = self._driver
+        if driver is None:
+            raise StopAsyncIteration
+        batch = await driver.next_batch()
+        if self._driver is None:
+            batch.withdraw()
+        for message in batch.iterator:
+            return message
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        if self._driver is None:
+            return self
+        try:
+            await self._driver.establish()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
+        """Follow more streams; "now" is the moment of the call.
+
+        Args:
+            streams: Names, or names and start values, as the constructor takes them.
+            named_streams: The same as keywords.
+
+        Raises:
+            ValueError, TypeError: A name or a start value that cannot be, or a stream
+                that is followed already.
+            RedisError: The server could not be asked; none of them was added.
+            RuntimeError: Another task waits for a message.
+        """
+        if self._driver is None:
+            self._follower.add(streams, named_streams)
+        else:
+            await self._driver.add(streams, named_streams)
+
+    def discard(self, *names: Name) -> None:
+        """Drop streams, with their messages that were not handed over yet.
+
+        Names that are not followed are passed over.
+
+        Raises:
+            RuntimeError: Another task waits for a message.
+        """
+        if self._driver is None:
+            self._follower.discard(names)
+        else:
+            self._driver.discard(names)
+
+    async def aclose(self) -> None:
+        """End the iteration, also one that waits in another task, and disconnect.
+
+        `positions` stay readable.
+        """
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            self._follower.batch.withdraw()
+            await driver.close()
