@@ -234,9 +234,16 @@ class Pattern:
         self._text_readers = [_Reader(source.of_text(), size) for source, size in texts]
 
     def match(
-        self, name: object, data: bytes, start: int, end: int
+        self, name: object, data: bytes, start: int, end: int, most: int
     ) -> tuple[list[Message], int | None]:
         """Read the entries at `start`, as many as are right one after the other.
+
+        Args:
+            name: The stream's name.
+            data: The bytes that they are among.
+            start: Where they begin.
+            end: Where to stop.
+            most: How many to expect at most.
 
         Returns:
             Their messages, and how many bytes are left before `end`; None for these if
@@ -249,6 +256,8 @@ class Pattern:
         if self._text_readers and (piece := data[start:end]).isascii():
             readers, window, start, end = self._text_readers, piece.decode(), 0, len(piece)
         for reader in readers:
+            if reader.at_once > most:
+                continue
             rest = reader.read(name, window, start, end, messages)
             if not rest:
                 break
@@ -286,7 +295,7 @@ class _Reader:
     def __init__(self, source: tuple[re.Pattern[Any], Make], at_once: int) -> None:
         expression, self._make = source
         self._find_rows = expression.findall
-        self._at_once = at_once
+        self.at_once = at_once
 
     def read(
         self, name: object, data: bytes | str, start: int, end: int, messages: list[Message]
@@ -300,7 +309,7 @@ class _Reader:
         rest = rows[-1][-1]
         if rest:
             rows.pop()
-        expected = len(messages) + len(rows) * self._at_once
+        expected = len(messages) + len(rows) * self.at_once
         self._make(name, rows, messages)
         return len(rest) if len(messages) == expected else None
 

@@ -280,7 +280,7 @@ class XreadParser:
             end = min(start + entries * learner.entry_size * 9 // 8 + 64, len(data))
             if end <= start:
                 return
-            matched, rest = pattern.match(name, data, start, end)
+            matched, rest = pattern.match(name, data, start, end, entries)
             if rest is None:
                 # What follows them is to be read one by one: where that begins is not known.
                 for message in matched[:missing]:

@@ -78,6 +78,8 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
 
 def are_in_order(messages: list[Message]) -> bool:
     """Whether each message's ID is larger than the one before."""
+    if len(messages) == 1:
+        return True
     ids = list(map(_id, messages))
     lengths = list(map(len, ids))
     dash = _dash(ids[0])
