@@ -126,6 +126,14 @@ def test_all_gets_through_a_pipe_that_is_read(pipe: Pipe) -> None:
     assert taken[0].decode() == "".join(lines)
 
 
+def test_a_reader_that_goes_is_noticed_without_writing(pipe: Pipe) -> None:
+    output = Output(pipe.writing, until_full)
+    assert not output.has_ended
+    os.close(pipe.reading)
+    assert output.has_ended
+    assert output.failure is None
+
+
 def test_a_reader_that_is_gone_is_no_failure(pipe: Pipe) -> None:
     output = Output(pipe.writing, until_full)
     os.close(pipe.reading)

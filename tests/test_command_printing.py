@@ -139,6 +139,21 @@ def test_a_reader_that_has_enough_ends_it_quietly(one_server: Endpoint, tmp_path
     assert set(json.loads(state.read_text())) == {"s0", "s1"}
 
 
+def test_a_reader_that_has_gone_is_noticed_while_nothing_comes(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    """`| head -1` would wait for a second message that may never come."""
+    one_server.command("XADD", "s", "5-0", "f", "v")
+    state = tmp_path / "state"
+    with running(url_of(one_server), "s=0", "--state", state) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        command.stdout.close()
+        command.stdout = None
+        assert finish(command) == (0, "", "")
+    assert json.loads(state.read_text()) == {"s": "5-0"}
+
+
 def test_nothing_is_counted_that_did_not_get_into_the_pipe(
     one_server: Endpoint, tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ class Output:
     @property
     def has_ended(self) -> bool:
         """Whether no more can be written."""
-        return self.is_gone or self.failure is not None
+        return self.is_gone or self.failure is not None or self._is_left()
 
     @property
     def is_empty(self) -> bool:
@@ -80,6 +80,14 @@ class Output:
         """
         if self.is_file:
             os.fsync(self._fd)
+
+    def _is_left(self) -> bool:
+        """Whether a pipe has no reader, as one finds out who has nothing to write."""
+        if not self.is_pipe or os.name != "posix":
+            return False
+        poll = select.poll()
+        poll.register(self._fd, 0)
+        return bool(poll.poll(0))
 
     def _send(self, data: memoryview) -> int:
         sent = 0
