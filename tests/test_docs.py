@@ -77,6 +77,23 @@ def test_no_code_block_escapes_the_expression_that_finds_them(page: str) -> None
 
 
 @each_page
+def test_only_what_is_no_program_of_ours_is_not_run(page: str) -> None:
+    text = TEXTS[page]
+    languages = {block.language for block in blocks_of(text)}
+    assert languages <= {"pycon", "python", "console", "text", "ini", "yaml"}
+    # Nor is there another way to show code.
+    assert not re.search(
+        r"^ *\.\. (code|sourcecode|doctest|testcode|parsed-literal)::", text, re.MULTILINE
+    )
+    assert not re.search(r"^(?!\.\. )(?! {3,}:).*::\n\n +\S", text, re.MULTILINE)
+    outside = text
+    for block in blocks_of(text):
+        for line in block.text.splitlines():
+            outside = outside.replace(f"    {line}\n", "\n", 1)
+    assert not re.search(r"^ *(>>>|\$) ", outside, re.MULTILINE)
+
+
+@each_page
 def test_every_file_that_a_page_writes_is_run(page: str) -> None:
     blocks = blocks_of(TEXTS[page])
     commands = "".join(block.text for block in blocks if block.language == "console")

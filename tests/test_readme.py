@@ -51,6 +51,7 @@ def test_the_readme_has_what_the_tests_below_look_for() -> None:
     assert sum(block.language == "pycon" for block in SESSION) >= 5
     # No code block escapes the expression that finds them.
     assert README.count("code-block::") == len(BLOCKS)
+    assert {block.language for block in BLOCKS} == {"python", "pycon", "console", "text"}
 
 
 def test_the_description_of_the_package_shows_a_part_of_the_readme() -> None:
