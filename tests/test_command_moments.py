@@ -84,8 +84,13 @@ def test_what_is_no_time_is_told(text: str) -> None:
         read_start(text, NOW)
 
 
+def test_what_a_start_may_be_is_told() -> None:
+    with pytest.raises(ValueError, match=r"ago \(.*\), or \$ or <ms>-<sequence>$"):
+        read_start("5-1-1", NOW)
+
+
 def test_an_id_is_no_end() -> None:
-    with pytest.raises(ValueError, match="'5-1', expected <ms>"):
+    with pytest.raises(ValueError, match=r"'5-1', expected <ms>.*-7d\)$"):
         read_time("5-1", NOW)
 
 

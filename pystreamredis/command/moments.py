@@ -7,7 +7,8 @@ from datetime import datetime
 
 from ..ids import parse_start
 
-_EXPECTED = "<ms>, an ISO date or time, or how long ago (-15m, -2h, -7d)"
+_TIMES = "<ms>, an ISO date or time, or how long ago (-15m, -2h, -7d)"
+_STARTS = f"{_TIMES}, or $ or <ms>-<sequence>"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _is_ago = re.compile(r"-(?:[0-9]+[smhdw])+").fullmatch
 _is_id = re.compile(r"[0-9]+(?:-[0-9]+)?").fullmatch
@@ -34,7 +35,7 @@ def read_start(text: str, now: float) -> int | str | None:
     if text == "$":
         return None
     if not _is_id(text):
-        return read_time(text, now)
+        return read_time(text, now, _STARTS)
     try:
         parse_start(text)
     except ValueError as error:
@@ -42,12 +43,13 @@ def read_start(text: str, now: float) -> int | str | None:
     return text
 
 
-def read_time(text: str, now: float) -> int:
+def read_time(text: str, now: float, expected: str = _TIMES) -> int:
     """Read a point in time; one without a zone is in the local one.
 
     Args:
         text: ``1530403200000``, ``2018-07-01``, ``2018-07-01T02:00+02:00``, ``-15m``.
         now: What time it is, in seconds since the epoch.
+        expected: What errors say that it might be.
 
     Returns:
         That time, in ms since the epoch.
@@ -61,16 +63,16 @@ def read_time(text: str, now: float) -> int:
         parts = re.findall("([0-9]+)(.)", text)
         ago = sum(int(number) * _SECONDS[unit] for number, unit in parts)
         return max(0, int((now - ago) * 1000))
-    return _read_iso(text)
+    return _read_iso(text, expected)
 
 
-def _read_iso(text: str) -> int:
+def _read_iso(text: str, expected: str) -> int:
     try:
         # Up to Python 3.10 nothing is known of Z.
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text)).astimezone()
         ms = round(moment.timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r}, expected {_EXPECTED}") from None
+        raise ValueError(f"{text!r}, expected {expected}") from None
     if ms < 0:
-        raise ValueError(f"{text!r} is before 1970, where IDs begin; expected {_EXPECTED}")
+        raise ValueError(f"{text!r} is before 1970, where IDs begin; expected {expected}")
     return ms
