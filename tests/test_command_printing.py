@@ -261,6 +261,18 @@ def test_now_is_kept_over_a_restart(one_server: Endpoint, tmp_path: Path) -> Non
     assert done.stdout == "new\n"
 
 
+def test_the_state_keeps_up_with_what_is_printed(one_server: Endpoint, tmp_path: Path) -> None:
+    """So that kill -9 repeats little, however long it has run."""
+    state = tmp_path / "state"
+    with running(url_of(one_server), "s=0", "--state", state) as command:
+        for at in (1, 2, 3):
+            one_server.command("XADD", "s", f"{at}-0", "f", "v")
+            assert command.stdout is not None
+            command.stdout.readline()
+            stored = {"s": f"{at}-0"}
+            wait_until(lambda: state.exists() and json.loads(state.read_text()) == stored)  # noqa: B023
+
+
 def test_streams_that_are_new_to_the_state_start_as_they_say(
     one_server: Endpoint, tmp_path: Path
 ) -> None:
