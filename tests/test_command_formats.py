@@ -7,12 +7,13 @@ import csv
 import io
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pystreamredis.command import clock
@@ -209,6 +210,7 @@ def test_csv_is_read_back_as_it_was(each: Message) -> None:
     fields = list(dict.fromkeys(field for field, _ in each[2]))
     table = Csv(fields, for_terminal=False)
     text = "".join([table.header, *table([each])])
+    assume("\0" not in text or sys.version_info >= (3, 11))  # before, csv reads none of these
     header, row = csv.reader(io.StringIO(text, newline=""), strict=True)
     assert header == ["stream", "id", *fields]
     values = [",".join(v for f, v in each[2] if f == field) for field in fields]
