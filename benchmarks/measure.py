@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from readers import READERS, Job
+from readers import READERS, SHARING, Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,7 +143,7 @@ def measure_reading(name: str, job: Job, warm_up: list[str], passes: int) -> dic
 def measure_live(name: str, job: Job, expected: int) -> dict[str, Any]:
     """Wait for messages as they are written, until all have come."""
     latencies = Latencies(expected)
-    READERS[name](job, latencies)
+    (READERS | SHARING)[name](job, latencies)
     seen = sorted(latencies.nanoseconds)
     return {
         "messages": len(seen),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from merge import Block, Message
 
 RECEIVE = 1 << 18
+# How many streams have a connection to themselves where they are shared out.
+SHARE = 100
 
 
 class Job(NamedTuple):
@@ -61,6 +63,29 @@ def ours(job: Job, consumer: Consumer) -> str:
     )
     with streams:
         consumer.take(streams)
+    return "pystreamredis.protocol"
+
+
+def ours_in_shares(job: Job, consumer: Consumer) -> str:
+    """Read with a `Streams` for each share of the streams, in a thread of its own."""
+    from queue import SimpleQueue
+    from threading import Thread
+
+    from pystreamredis import Streams
+
+    shares = -(-len(job.names) // SHARE)
+    messages: SimpleQueue[Message] = SimpleQueue()
+
+    def follow(streams: Streams) -> None:
+        for message in streams:
+            messages.put(message)
+
+    consumer.begin()
+    for first in range(shares):
+        names = dict.fromkeys(job.names[first::shares], None)
+        streams = Streams("127.0.0.1", job.port, names, count=job.limit, block=job.block)
+        Thread(target=follow, args=(streams,), daemon=True).start()
+    consumer.take(iter(messages.get, None))
     return "pystreamredis.protocol"
 
 
@@ -296,3 +321,5 @@ READERS: dict[str, Callable[[Job, Consumer], str]] = {
     "hiredis loop": hiredis_loop,
     "raw": raw,
 }
+# What only live reading among many streams is measured with.
+SHARING = {"ours in shares": ours_in_shares}

@@ -159,6 +159,8 @@ def _scale(results: Results) -> str:
     for streams in results.distinct("streams", job="scale"):
         for reader in results.distinct("reader", job="scale"):
             row = {"job": "scale", "streams": streams, "reader": reader}
+            if not results.select(**row):
+                continue
             keys = ("p50_us", "p99_us", "cpu_us", "server_us", "waiting_kib", "connections")
             rows.append(
                 [str(streams), reader, *(_show(results.median(key, **row), 0) for key in keys)]
