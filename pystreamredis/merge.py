@@ -16,14 +16,12 @@ from .ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from .cursors import Cursor
     from .protocol.messages import Message
 
 _id = itemgetter(1)
-_last = itemgetter(-1)
 
 
 def _number(message: Message) -> int:
@@ -67,13 +65,22 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
     if len(dashes) > 1:
         batch.sort(key=_number)
         return batch
-    ids = list(map(_id, batch))
-    lengths = list(map(len, ids))
+    # Equally long numbers compare as text does.
+    batch.sort(key=_id)
+    lengths = list(map(len, map(_id, batch)))
     if len(set(lengths)) <= 1:
-        batch.sort(key=_id)
         return batch
-    keys = _keys(ids, lengths, dashes.pop())
-    return list(map(_last, sorted(zip(keys, range(len(batch)), batch, strict=True))))
+    # Within one ms there may be sequences of several lengths: the shortest ones that come
+    # before the first longer one are smaller than it, and need not be moved.
+    usual, dash, end = min(lengths), dashes.pop(), 0
+    for at, length in enumerate(lengths):
+        if length == usual or at < end:
+            continue
+        ms, end = batch[at][1][:dash], at + 1
+        while end < len(batch) and batch[end][1][:dash] == ms:
+            end += 1
+        batch[at:end] = sorted(batch[at:end], key=_number)
+    return batch
 
 
 def are_in_order(messages: list[Message]) -> bool:
@@ -88,17 +95,9 @@ def are_in_order(messages: list[Message]) -> bool:
     elif len(set(lengths)) == 1:
         keys = ids
     else:
-        keys = list(_keys(ids, lengths, dash))
+        # The ms; where these are equal, the length, which is the sequence's; and then that.
+        keys = list(zip(map(itemgetter(slice(dash)), ids), lengths, ids, strict=True))
     return all(map(lt, keys, islice(keys, 1, None)))
-
-
-def _keys(ids: list[Any], lengths: list[int], dash: int) -> Iterable[tuple[Any, int, Any]]:
-    """Make keys that compare as IDs do, where all of these have equally long ms.
-
-    Equally long numbers compare as text does: so the ms; where these are equal, the
-    length, which is the sequence's; and then the sequence. Made and compared in C.
-    """
-    return zip(map(itemgetter(slice(dash)), ids), lengths, ids, strict=True)
 
 
 def _dash(entry_id: bytes | str) -> int:

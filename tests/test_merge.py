@@ -25,7 +25,9 @@ numbers = st.one_of(
 pairs = st.tuples(numbers, numbers)
 same_ms = st.tuples(st.just(1_529_416_095_111), numbers)
 same_length = st.tuples(st.integers(10, 99), st.integers(100, 999))
-runs = st.one_of(*(st.sets(ids, max_size=12) for ids in (pairs, same_ms, same_length)))
+bursts = st.tuples(st.integers(10, 13), st.integers(7, 12) | st.integers(98, 101))
+kinds = (pairs, same_ms, same_length, bursts)
+runs = st.one_of(*(st.sets(ids, max_size=12) for ids in kinds))
 streams = st.lists(st.tuples(runs, st.booleans()), max_size=5)
 
 Pair = tuple[int, int]
