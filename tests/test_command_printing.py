@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import termios
 import time
 from pathlib import Path
@@ -271,6 +272,35 @@ def test_the_state_keeps_up_with_what_is_printed(one_server: Endpoint, tmp_path:
             command.stdout.readline()
             stored = {"s": f"{at}-0"}
             wait_until(lambda: state.exists() and json.loads(state.read_text()) == stored)  # noqa: B023
+
+
+# Runs the command, and tells of what it has had outlive the machine's end.
+_TELL_OF_SYNCS = """
+import os, sys
+fsync, replace, calls = os.fsync, os.replace, []
+os.fsync = lambda fd: (fd == 1 and calls.append("output"), fsync(fd))
+os.replace = lambda *paths: (calls.append("state"), replace(*paths))
+from pystreamredis.command.main import main
+main(sys.argv[1:])
+print(*calls, file=sys.stderr)
+"""
+
+
+def test_output_is_on_the_disk_before_the_state_is(one_server: Endpoint, tmp_path: Path) -> None:
+    fill(one_server, 10)
+    arguments = [url_of(one_server), "s0=0", "--exit", "--state", str(tmp_path / "state")]
+    with open(tmp_path / "output", "wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", _TELL_OF_SYNCS, *arguments],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    calls = done.stderr.split()
+    assert calls == ["output", "state"] * (len(calls) // 2)
+    assert len(calls) >= 4  # where it starts, and where it has ended
 
 
 def test_streams_that_are_new_to_the_state_start_as_they_say(
