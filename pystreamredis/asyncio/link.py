@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,10 @@ async def _addresses(options: ConnectionOptions) -> list[tuple[int, str]]:
         return [(socket.AF_UNIX, os.fsdecode(options.unix_socket_path))]
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+        # Not by the loop's own function: uvloop's takes no notice of an IPv6 scope.
+        found = await loop.run_in_executor(
+            None, partial(socket.getaddrinfo, type=socket.SOCK_STREAM), options.host, options.port
+        )
     except UnicodeError as error:
         raise OSError(f"{options.host!r} is no host name: {error}") from error
     return [(family, str(address[0])) for family, _, _, _, address in found]
