@@ -18,8 +18,10 @@ INK = "#7d8590"
 GRID = "#7d859044"
 STYLES = {
     "ours": ("pystreamredis", "#e5484d", "o", 110),
+    "ours asyncio": ("pystreamredis.asyncio", "#e5484d", "*", 50),
     "hiredis loop": ("hand-written hiredis loop", "#3b82f6", "D", 38),
     HIREDIS: ("redis-py with hiredis", INK, "|", 130),
+    "redis.asyncio+hiredis": ("redis.asyncio with hiredis", "#64748b", "1", 60),
     "valkey-py": ("valkey-py", "#d08700", "s", 34),
     "glide": ("valkey-glide (Rust)", "#2e9e6b", "^", 44),
     "coredis": ("coredis", "#a855f7", "v", 44),

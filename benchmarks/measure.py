@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from readers import READERS, SHARING, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterable, Iterable
 
     from merge import Message
 
@@ -34,6 +34,15 @@ class Counter:
         taken = 0
         for _name, _entry_id, _data in messages:
             taken += 1
+        return self._note(taken)
+
+    async def take_async(self, messages: AsyncIterable[Message]) -> bool:
+        taken = 0
+        async for _name, _entry_id, _data in messages:
+            taken += 1
+        return self._note(taken)
+
+    def _note(self, taken: int) -> bool:
         self.messages += taken
         self.seconds = time.perf_counter() - self._start
         self.cpu_seconds = time.process_time() - self._cpu
@@ -53,15 +62,23 @@ class Digest:
         pass
 
     def take(self, messages: Iterable[Message]) -> bool:
-        for name, entry_id, data in messages:
-            if (
-                type(name) is not str
-                or type(entry_id) is not self._id_type
-                or not isinstance(data, dict)
-            ):
-                raise TypeError(f"message {(name, entry_id, data)!r:.200}, expected str, ID, dict")
-            self.add(name, entry_id, data)
+        for message in messages:
+            self._check(*message)
         return False
+
+    async def take_async(self, messages: AsyncIterable[Message]) -> bool:
+        async for message in messages:
+            self._check(*message)
+        return False
+
+    def _check(self, name: Any, entry_id: Any, data: Any) -> None:
+        if (
+            type(name) is not str
+            or type(entry_id) is not self._id_type
+            or not isinstance(data, dict)
+        ):
+            raise TypeError(f"message {(name, entry_id, data)!r:.200}, expected str, ID, dict")
+        self.add(name, entry_id, data)
 
     def add(self, name: str, entry_id: Any, data: dict[Any, Any]) -> None:
         parts = [name, entry_id]
@@ -88,16 +105,25 @@ class Latencies:
         pass
 
     def take(self, messages: Iterable[Message]) -> bool:
-        seen = self.nanoseconds
-        for _name, _entry_id, data in messages:
-            if not seen:
-                # Not from the beginning on: connecting is another matter.
-                self._cpu = time.process_time()
-            seen.append(time.monotonic_ns() - int(data[b"written"]))
-            if len(seen) == self._expected:
-                self.cpu_seconds = time.process_time() - self._cpu
+        return any(self._see(data) for _name, _entry_id, data in messages)
+
+    async def take_async(self, messages: AsyncIterable[Message]) -> bool:
+        async for _name, _entry_id, data in messages:
+            if self._see(data):
                 return True
         return False
+
+    def _see(self, data: Any) -> bool:
+        """Note when a message came; tell whether it was the last one."""
+        seen = self.nanoseconds
+        if not seen:
+            # Not from the beginning on: connecting is another matter.
+            self._cpu = time.process_time()
+        seen.append(time.monotonic_ns() - int(data[b"written"]))
+        if len(seen) < self._expected:
+            return False
+        self.cpu_seconds = time.process_time() - self._cpu
+        return True
 
 
 def memory(field: str) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from merge import Merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 
     from merge import Block, Message
 
@@ -46,6 +46,9 @@ class Consumer(Protocol):
 
     def take(self, messages: Iterable[Message]) -> bool:
         """Take messages one at a time; tell whether no more are wanted."""
+
+    async def take_async(self, messages: AsyncIterable[Message]) -> bool:
+        """Take them from what is for ``async for``."""
 
 
 def ours(job: Job, consumer: Consumer) -> str:
@@ -89,6 +92,30 @@ def ours_in_shares(job: Job, consumer: Consumer) -> str:
     return "pystreamredis.protocol"
 
 
+def ours_asyncio(job: Job, consumer: Consumer) -> str:
+    import asyncio
+
+    return asyncio.run(_ours_asyncio(job, consumer))
+
+
+async def _ours_asyncio(job: Job, consumer: Consumer) -> str:
+    from pystreamredis.asyncio import Streams
+
+    consumer.begin()
+    start = 0 if job.block is None else None
+    streams = Streams(
+        "127.0.0.1",
+        job.port,
+        streams=dict.fromkeys(job.names, start),
+        count=job.limit,
+        block=job.block,
+        decode_responses=job.decode,
+    )
+    async with streams:
+        await consumer.take_async(streams)
+    return "pystreamredis.protocol"
+
+
 def redis_py_hiredis(job: Job, consumer: Consumer) -> str:
     from redis._parsers import _HiredisParser
 
@@ -116,6 +143,46 @@ def _redis_py(job: Job, consumer: Consumer, parser: type) -> str:
     if type(used) is not parser:
         raise RuntimeError(f"replies are parsed by {used!r}, expected {parser.__name__}")
     _read_with_xread(client.xread, job, consumer)
+    return type(used).__name__
+
+
+def redis_asyncio_hiredis(job: Job, consumer: Consumer) -> str:
+    import asyncio
+
+    return asyncio.run(_redis_asyncio(job, consumer))
+
+
+async def _redis_asyncio(job: Job, consumer: Consumer) -> str:
+    import redis.asyncio
+    from redis._parsers import _AsyncHiredisParser
+
+    pool = redis.asyncio.ConnectionPool(
+        host="127.0.0.1",
+        port=job.port,
+        decode_responses=job.decode,
+        parser_class=_AsyncHiredisParser,
+    )
+    client = redis.asyncio.Redis(connection_pool=pool)
+    await client.ping()
+    connection = await pool.get_connection()
+    await pool.release(connection)
+    used = connection._parser
+    if type(used) is not _AsyncHiredisParser:
+        raise RuntimeError(f"replies are parsed by {used!r}, expected _AsyncHiredisParser")
+    name_of = _names(job)
+
+    def messages(name: str, entries: Any) -> list[Message]:
+        return [(name, entry_id, data) for entry_id, data in entries]
+
+    merge = Merge(job.names, job.limit)
+    consumer.begin()
+    is_enough = False
+    while not (merge.is_drained or is_enough):
+        asked = merge.asked()
+        reply = await client.xread(asked, count=job.limit, block=job.block)
+        # Without a step of asyncio for each message, which is the best that it can do.
+        is_enough = consumer.take(merge.put(asked, _blocks(dict(reply).items(), name_of, messages)))
+    await pool.disconnect()
     return type(used).__name__
 
 
@@ -313,7 +380,9 @@ def _names(job: Job) -> dict[str | bytes, str]:
 
 READERS: dict[str, Callable[[Job, Consumer], str]] = {
     "ours": ours,
+    "ours asyncio": ours_asyncio,
     "redis-py+hiredis": redis_py_hiredis,
+    "redis.asyncio+hiredis": redis_asyncio_hiredis,
     "redis-py pure": redis_py_pure,
     "valkey-py": valkey_py,
     "coredis": coredis,

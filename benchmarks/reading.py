@@ -20,7 +20,15 @@ COUNTS = (100, 1000)
 # What is read before the clock runs, so that no lazy import or first connection counts.
 WARM_UP = Workload("warm-up", 1, 50, WORKLOADS["wide"].fields)
 # Who can be asked for text in lieu of bytes.
-DECODING = ("ours", "redis-py+hiredis", "redis-py pure", "hiredis loop", "raw")
+DECODING = (
+    "ours",
+    "ours asyncio",
+    "redis-py+hiredis",
+    "redis.asyncio+hiredis",
+    "redis-py pure",
+    "hiredis loop",
+    "raw",
+)
 
 
 def read_workload(

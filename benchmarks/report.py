@@ -19,6 +19,7 @@ from readers import READERS
 Row = dict[str, Any]
 
 HIREDIS = "redis-py+hiredis"
+ASYNC_HIREDIS = "redis.asyncio+hiredis"
 FIRST_SIX = ("small", "one", "single", "wide", "mixed", "hundred")
 HARD = ("unique", "binary", "64k", "1m")
 READING = (*FIRST_SIX, "decoded", *HARD)
@@ -247,6 +248,19 @@ def _flatness(results: Results) -> dict[str, float | None]:
     return {"": median(ratios) if ratios else None}
 
 
+def _asyncio(peer: str) -> Callable[[Results], dict[str, float | None]]:
+    """Compare our reader for asyncio with another one."""
+    return lambda results: (
+        {
+            f"small, count {count}": results.ratio(
+                "us", peer, "ours asyncio", job="small", count=count
+            )
+            for count in results.counts("small")
+        }
+        or {"": None}
+    )
+
+
 TARGETS = (
     Target("first six, geometric mean, both counts", HIREDIS, 2.0, _mean),
     Target("each of the first six", HIREDIS, 1.4, _each("us", HIREDIS, FIRST_SIX)),
@@ -259,6 +273,8 @@ TARGETS = (
     Target("live, 10,000 streams: p50 latency", HIREDIS, 10, _at_scale("p50_us")),
     Target("live, 10,000 streams: CPU per message", HIREDIS, 5, _at_scale("cpu_us")),
     Target("live, 10,000 streams: p50 latency", "ours, 10 streams", 0.4, _flatness),
+    Target("small, asyncio: throughput", "ours", 0.8, _asyncio("ours")),
+    Target("small, asyncio", ASYNC_HIREDIS, 2.0, _asyncio(ASYNC_HIREDIS)),
     Target("import time", "redis-py", 8, _one("import_ms", "redis-py", "startup")),
     Target("memory added by the import", "redis-py", 5, _one("rss_kib", "redis-py", "startup")),
     Target("peak memory, each workload", HIREDIS, 1.0, _each("peak_kib", HIREDIS, READING)),
