@@ -40,7 +40,8 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _wait_for(work: Coroutine[Any, Any, Any]) -> Any:
+def wait_for(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it on the loop, and wait for it here."""
     future = asyncio.run_coroutine_threadsafe(work, _loop())
     try:
         return future.result()
@@ -54,7 +55,8 @@ async def _call(function: Any, *args: Any) -> Any:
     return function(*args)
 
 
-async def _next(streams: pystreamredis.asyncio.Streams) -> tuple[Any, ...]:
+async def ask(streams: pystreamredis.asyncio.Streams) -> tuple[Any, ...]:
+    """Ask for a message: it alone, or nothing at the end of the iteration."""
     # No coroutine can return by a StopIteration, nor a future hold one.
     try:
         return (await streams.__anext__(),)
@@ -69,13 +71,13 @@ class AsyncStreams:
     __signature__ = inspect.signature(pystreamredis.asyncio.Streams)
 
     def __init__(self, /, *args: Any, **options: Any) -> None:
-        self._inner = _wait_for(pystreamredis.asyncio.Streams.connect(*args, **options))
+        self._inner = wait_for(pystreamredis.asyncio.Streams.connect(*args, **options))
 
     @classmethod
     def of(cls, inner: pystreamredis.asyncio.Streams) -> Self:
         """Connect what was made in another way."""
         self = cls.__new__(cls)
-        self._inner = _wait_for(inner.__aenter__())
+        self._inner = wait_for(inner.__aenter__())
         return self
 
     @classmethod
@@ -86,7 +88,7 @@ class AsyncStreams:
         return self
 
     def __next__(self) -> Any:
-        for message in _wait_for(_next(self._inner)):
+        for message in wait_for(ask(self._inner)):
             return message
         raise StopIteration
 
@@ -113,14 +115,14 @@ class AsyncStreams:
         return self._inner.positions
 
     def add(self, /, *args: Any, **options: Any) -> None:
-        _wait_for(self._inner.add(*args, **options))
+        wait_for(self._inner.add(*args, **options))
 
     def discard(self, *names: Any) -> None:
-        _wait_for(_call(self._inner.discard, *names))
+        wait_for(_call(self._inner.discard, *names))
 
     def close(self) -> None:
         if self._inner is not None:
-            _wait_for(self._inner.aclose())
+            wait_for(self._inner.aclose())
 
 
 class AsyncRedis:

@@ -22,6 +22,8 @@ WAYS = {
     "TCP",
     "RESP2",
     "RESP3",
+    "blocking",
+    "asyncio",
 }
 
 

@@ -7,6 +7,7 @@
 - `reader`: processes that follow these streams, each through a proxy of its own or
   directly, with options that change every few seconds. A reader knows which number has to
   come next, so it notices by itself what is lost, repeated or out of order.
+- `cancelling`: what some of them read with, for asyncio.
 - `faults`: what is done to the proxies and to the servers meanwhile.
 - `campaign`: starts all that, and at the end compares what the readers got with the
   truth: what XRANGE finds on the servers.

@@ -30,6 +30,7 @@ from pystreamredis import (
     Streams,
 )
 from tests.resp import Client, CommandError
+from tests.soak.cancelling import CancelledStreams
 from tests.soak.messages import FRAGILE, PAYLOADS, last_on, number_of
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ class Session:
         # When to follow a stream again that was refused, and dropped therefore.
         self.take_back_at: float | None = None
         self.interrupts = not self.is_calm and random.random() < 0.3
+        # In turn, so that a short campaign has both; the end is read by the quicker one.
+        is_asyncio = not self.is_calm and self.tally.sessions % 6 == 1
+        self.shell: type[Any] = CancelledStreams if is_asyncio else Streams
         self.is_iterating = False
         self.is_over = False
 
@@ -291,6 +295,8 @@ class Session:
             timer.cancel()
             streams.close()
             timer.join()
+            if isinstance(streams, CancelledStreams):
+                self.tally.faults["reader: a wait cancelled, asyncio"] += streams.cancelled
         # Where now never was, nothing was followed.
         for stream in self.unknown:
             self.chains.pop(stream)
@@ -309,16 +315,17 @@ class Session:
             f"RESP{options['protocol']}",
             "TLS" if "ssl" in options else connection,
             "hold" if options["hold"] else "no hold",
+            "blocking" if self.shell is Streams else "asyncio",
         ]
 
-    def _make(self) -> Streams:
+    def _make(self) -> Any:
         """Try until the constructor does not raise."""
         starts: dict[str, Any] = dict(self.starts)
         if not self.decodes:  # both are told in either form
             starts = {name: start and start.encode() for name, start in starts.items()}
         while True:
             try:
-                return Streams(streams=starts, **self.options)
+                return self.shell(streams=starts, **self.options)
             except RedisError as error:
                 self.failed(error)
 
