@@ -62,6 +62,8 @@ class Figure(NamedTuple):
 
 def end_waits(host: str, port: int, is_over: Callable[[], bool], seed: str) -> Waits:
     """Wait for messages that never come, and be ended, again and again."""
+    # A shell has what it starts with "&" ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     random = Random(seed)
     waits: Waits = {"close()": [], "Ctrl-C": []}
     while not is_over():
