@@ -90,9 +90,15 @@ def are_in_order(messages: list[Message]) -> bool:
     ids = list(map(_id, messages))
     lengths = list(map(len, ids))
     dash = _dash(ids[0])
-    if dash != _dash(ids[-1]):
+    # What stands at its place in all of them: a longer ms between two that are equally long
+    # would compare well as text. Joined if possible, since that is the quickest.
+    if is_even := len(set(lengths)) == 1:
+        column = ids[0][:0].join(ids)[dash :: lengths[0]]
+    else:
+        column = ids[0][:0].join(map(itemgetter(slice(dash, dash + 1)), ids))
+    if column.count(column[:1]) < len(ids):
         keys: list[Any] = list(map(_number, messages))
-    elif len(set(lengths)) == 1:
+    elif is_even:
         keys = ids
     else:
         # The ms; where these are equal, the length, which is the sequence's; and then that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.cursors import Cursor
-from pystreamredis.merge import release
+from pystreamredis.merge import are_in_order, release
 
 MAX = 2**64 - 1
 # One shape after the other: as clocks make them, of one length, of many lengths,
@@ -146,3 +147,22 @@ def test_data_that_cannot_be_compared_is_never_looked_at() -> None:
     for cursor in cursors:
         cursor.waiting = [(name, entry_id, object()) for name, entry_id, _ in cursor.waiting]
     assert [message[0] for message in release(cursors).messages] == ["s0", "s1", "s0", "s1"]
+
+
+few = st.sampled_from([1, 2, 9, 10, 11, 99, 100, 101])
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.tuples(few, few), min_size=1, max_size=4), st.booleans(), st.booleans())
+@example([(10, 11), (100, 1), (11, 11)], False, False)
+@example([(10, 1), (100, 1), (11, 1)], False, False)
+@example([(1000, 1), (1, 1), (2000, 1)], False, False)
+def test_an_order_is_told_as_in_the_naive_way(
+    pairs: list[Pair], text: bool, is_sorted: bool
+) -> None:
+    """Contract 3.1: also of what no server writes, of which the first and the last look well."""
+    if is_sorted:
+        pairs = sorted(pairs)
+    messages: list[Any] = [("s", written(pair, text=text), {}) for pair in pairs]
+    naive = all(before < after for before, after in pairwise(pairs))
+    assert are_in_order(messages) is naive
