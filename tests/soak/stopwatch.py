@@ -112,7 +112,7 @@ def judge_waits(waits: Waits, when: str) -> list[Figure]:
                 Figure(
                     f"{how} ends a wait, {when}: median and worst of {len(took)}",
                     f"{median(took) * 1000:.1f} and {max(took) * 1000:.1f} ms",
-                    f"{_MOST_TO_END * 1000:.0f} ms",
+                    f"{_MOST_TO_END * 1000:.0f} ms in 99 of 100",
                     late <= len(took) / 100,
                 )
             )
