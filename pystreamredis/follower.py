@@ -8,6 +8,15 @@ for. One round of `next()` that finds no message in hand is::
         connect if follower.may_connect(now); send; wait until follower.wake_at(); receive
 
 A batch with nothing in it ends the iteration.
+
+There may be several conversations, each with its own streams (`parts`). Then
+
+- every stream is of exactly one part, and read over its connection alone;
+- a message is handed over when no stream of any part can hold an older one;
+- a part whose failure was told holds nobody back until it is answered again: its
+  streams come when they come, in order each, and those of the others go on;
+- nothing is over before every part has found nothing for as long as the caller waits,
+  while one that is out surfaces by the failure of each new attempt.
 """
 
 from __future__ import annotations
@@ -38,39 +47,79 @@ _SLICE = 30_000
 _PAUSE = 1000
 
 
-class Follower:
-    """Several streams, followed over one conversation.
+class Part:
+    """One conversation, and how things stand with it.
 
     Attributes:
-        conversation: What is said to the server.
+        conversation: What is said to its server, about its streams.
+        retry_at: When to connect again at the earliest.
+        is_out: Whether its failure was told, and it was not answered since.
+        has_to_pause: Whether to wait before the next try, once the caller asks again.
+        asked: The last read that was sent while the caller waits.
+        found_nothing: The last read that found nothing, and when it was answered.
+    """
+
+    __slots__ = ("asked", "conversation", "found_nothing", "has_to_pause", "is_out", "retry_at")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.retry_at = 0.0
+        self.is_out = False
+        self.has_to_pause = False
+        self.asked: Request | None = None
+        self.found_nothing: tuple[Request, float] | None = None
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether any stream is read over it."""
+        return bool(self.conversation.cursors)
+
+    @property
+    def wake_at(self) -> float | None:
+        """Until when to wait for its bytes, or before the next try to connect."""
+        return self.conversation.silent_at if self.conversation.is_open else self.retry_at
+
+
+class Follower:
+    """Several streams, followed over one or more conversations.
+
+    Args:
+        options: Where the server is, and how to log in.
+        reading: How to read.
+        keywords: What may have been meant where the name of an unknown stream is given.
+        connections: How many conversations the streams are spread over.
+
+    Attributes:
+        parts: What is said to the server, and how that goes.
         batch: What is being handed over to the caller.
     """
 
     def __init__(
-        self, options: ConnectionOptions, reading: ReadOptions, keywords: Iterable[str]
+        self,
+        options: ConnectionOptions,
+        reading: ReadOptions,
+        keywords: Iterable[str],
+        connections: int = 1,
     ) -> None:
         self._options = options
         self._reading = reading
-        # What may have been meant where the name of an unknown stream is given.
         self._keywords = keywords
         self._cursors: list[Cursor] = []
-        self.conversation = Conversation(options, reading, self._cursors)
+        self.parts = [Part(Conversation(options, reading, [])) for _ in range(connections)]
         self.batch: Batch = Batch([], {})
         self._handed: dict[Name, bytes | str] = {}
         self._hold = Hold(reading.hold)
         self._began = 0.0
-        self._retry_at = 0.0
-        # Whether the caller was given a failure, after which it waits before the next try.
-        self._has_returned_failure = False
-        # The last read that was sent while the caller waits.
-        self._asked: Request | None = None
-        # The last read that found nothing, and when it was answered.
-        self._found_nothing: tuple[Request, float] | None = None
-        # Whether other streams are followed than at the last read.
-        self._has_discarded = False
+        # Whether messages may be free that were held back, though no read was answered.
+        self._may_release = False
 
     def __repr__(self) -> str:
         return f"of {len(self._cursors)} streams at {self.conversation.options.address}"
+
+    @property
+    def conversation(self) -> Conversation:
+        """The first one: all there is, unless several were asked for."""
+        return self.parts[0].conversation
 
     # Which streams, from where.
 
@@ -92,15 +141,19 @@ class Follower:
             known[key] = name
             cursors.append(Cursor(name, key, read_start(name, start, self._keywords)))
         self._cursors.extend(cursors)
+        for cursor in cursors:
+            part = min(self.parts, key=lambda part: len(part.conversation.cursors))
+            part.conversation.cursors.append(cursor)
         return [cursor.name for cursor in cursors]
 
     def discard(self, names: Iterable[Name]) -> None:
         """Drop streams, and their messages that were not handed over."""
         keys = {self._options.encode(name) for name in names}
         dropped = {cursor.name for cursor in self._cursors if cursor.key in keys}
-        self._cursors[:] = [cursor for cursor in self._cursors if cursor.key not in keys]
+        for cursors in (self._cursors, *(part.conversation.cursors for part in self.parts)):
+            cursors[:] = [cursor for cursor in cursors if cursor.key not in keys]
         # Those that it has held back may be handed over now.
-        self._has_discarded = True
+        self._may_release = True
         rest = self.batch.withdraw()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
@@ -125,10 +178,11 @@ class Follower:
         # The messages handed over need not be held while the next ones come in.
         self._install(Batch([], {}))
         self._began = now
-        self._asked = None
-        if self._has_returned_failure:
-            self._has_returned_failure = False
-            self._retry_at = now + self._pause() / 1000
+        for part in self.parts:
+            part.asked = None
+            if part.has_to_pause:
+                part.has_to_pause = False
+                part.retry_at = now + self._pause() / 1000
 
     def step(self, now: float) -> Batch | None:
         """Say what to hand over; None if something has to be sent or received first.
@@ -137,24 +191,21 @@ class Follower:
             RedisError: What went wrong, if it is to be raised.
             ValueError: No streams are left.
         """
-        conversation = self.conversation
-        # Bytes may have come with those before that only now can be understood.
-        conversation.process()
+        for part in self.parts:
+            # Bytes may have come with those before that only now can be understood.
+            part.conversation.process()
         if (batch := self._release(now)).messages:
-            # The next read is on its way while the caller works through this batch.
-            if conversation.is_idle and not conversation.look_back(now):
-                conversation.ask(now, self._block_ahead())
+            # The next reads are on their way while the caller works through this batch.
+            self._ask_ahead(now)
             return self._install(batch)
-        if conversation.failure is not None:
-            return self._hand_over_failure(conversation.failure)
+        for part in self.parts:
+            if (failure := part.conversation.failure) is not None:
+                return self._hand_over_failure(part, failure)
         if not self._cursors:
             raise ValueError("no streams are followed any more, expected one at least: add() some")
-        if not conversation.is_idle:
-            return None
         if self._is_over():
             return self._hand_over_timeout()
-        if not conversation.look_back(now):
-            self._asked = conversation.ask(now, self._block_from(now))
+        self._ask_for_caller(now)
         return None
 
     def is_establishing(self) -> bool:
@@ -163,35 +214,46 @@ class Follower:
         Raises:
             RedisError: It cannot be, and that is to be raised.
         """
-        failure = self.conversation.failure
-        if failure is None:
-            return not self.conversation.is_ready
-        if self._is_to_be_raised(failure):
-            self.conversation.failure = None
-            raise failure
-        return False
+        for part in self.parts:
+            failure = part.conversation.failure
+            if failure is not None and self._is_to_be_raised(failure):
+                part.conversation.failure = None
+                raise failure
+        return any(
+            part.has_streams
+            and part.conversation.failure is None
+            and not part.conversation.is_ready
+            for part in self.parts
+        )
 
-    def may_connect(self, now: float) -> bool:
-        """Whether a connection is to be made now."""
-        return not self.conversation.is_open and now >= self._retry_at
+    def may_connect(self, now: float, index: int = 0) -> bool:
+        """Whether a connection is to be made now for this part."""
+        part = self.parts[index]
+        is_done = part.conversation.is_open or part.conversation.failure is not None
+        return part.has_streams and not is_done and now >= part.retry_at
 
-    def opened(self, now: float) -> None:
+    def opened(self, now: float, index: int = 0) -> None:
         """A connection was made. A wait counts from here: messages may be there at once."""
         self._began = now
-        self.conversation.opened(now)
+        self.parts[index].conversation.opened(now)
 
     def wake_at(self) -> float | None:
         """Until when to wait for bytes, or for another try to connect."""
-        if not self.conversation.is_open:
-            return self._retry_at
-        times = [self.conversation.silent_at, self._hold.due_at]
+        times = [
+            part.wake_at
+            for part in self.parts
+            if part.has_streams and part.conversation.failure is None
+        ]
+        if any(part.conversation.is_open for part in self.parts):
+            times.append(self._hold.due_at)
         return min([time for time in times if time is not None], default=None)
 
     def woke(self, now: float) -> None:
         """Nothing came until then."""
-        silent_at = self.conversation.silent_at
-        if silent_at is not None and now >= silent_at:
-            self.conversation.fell_silent(now)
+        for part in self.parts:
+            silent_at = part.conversation.silent_at
+            if silent_at is not None and now >= silent_at:
+                part.conversation.fell_silent(now)
 
     def rewind(self) -> None:
         """Forget what was not handed over: it will be read again.
@@ -199,7 +261,8 @@ class Follower:
         For an interruption at any point, after which nothing else is certain.
         """
         self._install(Batch([], {}))
-        self.conversation.abandon()
+        for part in self.parts:
+            part.conversation.abandon()
         for cursor in self._cursors:
             cursor.waiting = []
             cursor.complete = False
@@ -216,26 +279,75 @@ class Follower:
 
     def _release(self, now: float) -> Batch:
         """Take out what may be handed over since the last read was answered, or held for long."""
-        answered, self.conversation.answered = self.conversation.answered, None
-        if answered is not None:
+        answered = self._take_answered()
+        if answered:
             self._hold.arrived(self._cursors, now)
-        elif self._hold.due_at is None and not self._has_discarded:
+        elif self._hold.due_at is None and not self._may_release:
             return Batch([], {})
-        self._has_discarded = False
+        self._may_release = False
         # What is held is handed over before a failure is.
-        limit = None if self.conversation.failure else self._hold.limit(now)
-        batch = release(self._cursors, limit)
-        if answered is None or batch.messages or self._hold.due_at is not None:
+        has_failed = any(part.conversation.failure is not None for part in self.parts)
+        batch = self._merge(None if has_failed else self._hold.limit(now))
+        if batch.messages or self._hold.due_at is not None:
             return batch
-        if len(answered.asked) == len(self._cursors):
-            self._found_nothing = answered, now
+        for part, request in answered:
+            cursors = part.conversation.cursors
+            # What has come may wait for what other parts hold: then it was not nothing.
+            is_all = len(request.asked) == len(cursors)
+            if is_all and (len(self.parts) == 1 or not any(c.waiting for c in cursors)):
+                part.found_nothing = request, now
         return batch
 
-    def _hand_over_failure(self, failure: RedisError) -> Batch:
-        self.conversation.failure = None
-        if self._is_to_be_raised(failure):
+    def _take_answered(self) -> list[tuple[Part, Request]]:
+        """Take out the reads that were answered since the last time."""
+        taken = []
+        for part in self.parts:
+            answered, part.conversation.answered = part.conversation.answered, None
+            if answered is not None:
+                part.is_out = False
+                taken.append((part, answered))
+        return taken
+
+    def _merge(self, limit: int | None) -> Batch:
+        out = [part.conversation.cursors for part in self.parts if part.is_out]
+        if not out:
+            return release(self._cursors, limit)
+        away = {cursor for cursors in out for cursor in cursors}
+        return release([cursor for cursor in self._cursors if cursor not in away], limit, out)
+
+    def _ask_ahead(self, now: float) -> None:
+        """Send the next reads ahead of time, wherever none is on its way."""
+        for part in self.parts:
+            conversation = part.conversation
+            if part.has_streams and conversation.is_idle and not conversation.look_back(now):
+                conversation.ask(now, self._block_ahead())
+
+    def _ask_for_caller(self, now: float) -> None:
+        """Send the next reads, wherever none is on its way, while the caller waits."""
+        for part in self.parts:
+            conversation = part.conversation
+            if not (part.has_streams and conversation.is_idle):
+                continue
+            block = self._block_from(now)
+            if self._has_found_nothing(part):
+                # It is others that have not looked for long enough.
+                if self._reading.block is None:
+                    continue
+                block = self._block_ahead()
+            if not conversation.look_back(now):
+                part.asked = conversation.ask(now, block)
+
+    def _hand_over_failure(self, part: Part, failure: RedisError) -> Batch:
+        part.conversation.failure = None
+        part.is_out = True
+        # What waited for this part's streams alone need not wait any longer.
+        self._may_release = len(self.parts) > 1
+        is_raised = self._is_to_be_raised(failure)
+        # Else a caller that goes on at once would see nothing but failures of this one.
+        others_go_on = any(other.conversation.is_open for other in self.parts)
+        part.has_to_pause = not is_raised or (others_go_on and not part.conversation.is_open)
+        if is_raised:
             raise failure
-        self._has_returned_failure = True
         return self._install(Item(failure))
 
     def _is_to_be_raised(self, failure: RedisError) -> bool:
@@ -247,12 +359,20 @@ class Follower:
         return self._install(Item(self._reading.timeout_response))
 
     def _is_over(self) -> bool:
-        """Whether a read has found nothing for all of the time that the caller would wait."""
-        if self._found_nothing is None or self._reading.block == 0 or self._hold.due_at is not None:
+        """Whether reads have found nothing for all of the time that the caller would wait."""
+        never_waits = self._reading.block is None
+        waited_for = [
+            part for part in self.parts if part.has_streams and not (never_waits and part.is_out)
+        ]
+        return bool(waited_for) and all(map(self._has_found_nothing, waited_for))
+
+    def _has_found_nothing(self, part: Part) -> bool:
+        """Whether this part has, for all of that time."""
+        if part.found_nothing is None or self._reading.block == 0 or self._hold.due_at is not None:
             return False
-        request, answered = self._found_nothing
+        request, answered = part.found_nothing
         if self._reading.block is None:
-            return request is self._asked
+            return request is part.asked
         return answered >= self._began + self._reading.block / 1000
 
     def _block_from(self, now: float) -> int | None:

@@ -16,6 +16,7 @@ from .ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .cursors import Cursor
@@ -28,22 +29,33 @@ def _number(message: Message) -> int:
     return number_of(message[1])
 
 
-def release(cursors: list[Cursor], limit: int | None = None) -> Batch:
+def release(
+    cursors: list[Cursor], limit: int | None = None, apart: Iterable[list[Cursor]] = ()
+) -> Batch:
     """Take out all waiting messages up to the watermark, in ID order.
 
-    Equal IDs come in the order of `cursors`.
+    Equal IDs come in the order of `cursors`, and after them in that of `apart`.
 
     Args:
         cursors: The streams.
         limit: An ID, as a number, beyond which none is to be taken anyway.
+        apart: Groups of more streams, which hold back no others but those of their own
+            group, and are held back by `cursors`.
     """
+    watermark = _watermark(cursors, limit)
+    runs = [run for cursor in cursors if cursor.waiting and (run := _take(cursor, watermark))]
+    for group in apart:
+        own = _watermark(group, watermark)
+        runs += [run for cursor in group if cursor.waiting and (run := _take(cursor, own))]
+    ends = {run[-1][0]: run[-1][1] for run in runs}
+    return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
+
+
+def _watermark(cursors: list[Cursor], limit: int | None) -> int | None:
     bounds = [bound for cursor in cursors if (bound := cursor.known_up_to()) is not None]
     if limit is not None:
         bounds.append(limit)
-    watermark = min(bounds) if bounds else None
-    runs = [run for cursor in cursors if cursor.waiting and (run := _take(cursor, watermark))]
-    ends = {run[-1][0]: run[-1][1] for run in runs}
-    return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
+    return min(bounds) if bounds else None
 
 
 def _take(cursor: Cursor, watermark: int | None) -> list[Message]:
