@@ -1,0 +1,242 @@
+"""Several conversations in one `pystreamredis.follower`: one merge, and failures of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pystreamredis.exceptions import ConnectionError
+from pystreamredis.follower import Follower
+from pystreamredis.options import ConnectionOptions
+from tests.simulation import PATIENCE, Peer, Server, number, reading, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+REFUSED = ConnectionRefusedError(111, "connection refused")
+
+
+class Shell:
+    """Does for a follower of several parts what a driver does, all of them at one server."""
+
+    def __init__(self, server: Server, streams: Mapping[Any, Any], parts: int, **read: Any) -> None:
+        self.server = server
+        self.now = 1000.0
+        self.down: set[int] = set()
+        # After how many bytes each connection breaks, in turn.
+        self.cuts: list[int] = []
+        self.peers: list[Peer | None] = [None] * parts
+        self.left: list[int | None] = [None] * parts
+        self.follower = Follower(ConnectionOptions(), reading(**read), (), parts)
+        self.follower.add(streams, {})
+
+    def next(self) -> Any:
+        for message in self.follower.batch.iterator:
+            return message
+        self.follower.begin_wait(self.now)
+        for _ in range(PATIENCE):
+            batch = self.follower.step(self.now)
+            if batch is not None:
+                self._flush()
+                return next(batch.iterator)
+            if not self._move():
+                self._pass_time()
+        raise AssertionError("it waits without end")
+
+    def rest(self) -> list[Any]:
+        """Take all until the iteration ends."""
+        items = []
+        while True:
+            try:
+                items.append(self.next())
+            except StopIteration:
+                return items
+
+    def break_off(self, index: int) -> None:
+        """Let a connection break, and no other be made in its place."""
+        self.down.add(index)
+        self.peers[index] = None
+        self.follower.parts[index].conversation.closed(self.now)
+
+    def _flush(self) -> None:
+        for part, peer in zip(self.follower.parts, self.peers, strict=True):
+            if peer is not None:
+                peer.receive(part.conversation.take_outgoing(), self.now)
+
+    def _move(self) -> bool:
+        """Move bytes, and connect; whether any part has got further."""
+        return any([self._move_one(index) for index in range(len(self.peers))])
+
+    def _move_one(self, index: int) -> bool:
+        conversation, peer = self.follower.parts[index].conversation, self.peers[index]
+        if not conversation.is_open:
+            peer = self.peers[index] = None
+        if peer is None:
+            if not self.follower.may_connect(self.now, index):
+                return False
+            if index in self.down:
+                conversation.not_opened(self.now, REFUSED)
+            else:
+                self.peers[index] = Peer(self.server)
+                self.left[index] = self.cuts.pop(0) if self.cuts else None
+                self.follower.opened(self.now, index)
+            return True
+        peer.receive(conversation.take_outgoing(), self.now)
+        data, peer.sent = peer.sent, b""
+        if not data:
+            return False
+        left = self.left[index]
+        conversation.received(data[:left], self.now)
+        conversation.process()
+        if left is not None:
+            self.left[index] = max(0, left - len(data))
+            if left <= len(data):
+                conversation.closed(self.now)
+        return True
+
+    def _pass_time(self) -> None:
+        deadlines = [peer.deadline for peer in self.peers if peer is not None]
+        times = [time for time in (*deadlines, self.follower.wake_at()) if time is not None]
+        assert times, "nothing will ever happen"
+        self.now = max(self.now, min(times))
+        for peer in self.peers:
+            if peer is not None:
+                peer.work(self.now)
+        self.follower.woke(self.now)
+
+
+def add(server: Server, name: bytes, ids: Iterable[int]) -> None:
+    for entry in ids:
+        server.add(name, written(entry))
+
+
+def ids(messages: Iterable[Any]) -> list[int]:
+    return [number(message[1]) for message in messages]
+
+
+def server_with(entries: Mapping[bytes, Iterable[int]]) -> Server:
+    server = Server()
+    for name, of_it in entries.items():
+        add(server, name, of_it)
+    return server
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.dictionaries(
+        st.sampled_from([b"a", b"b", b"c", b"d", b"e"]),
+        st.sets(st.integers(1, 60), max_size=25),
+        min_size=1,
+    ),
+    st.integers(1, 4),
+    st.sampled_from([1, 2, 3, 100]),
+)
+def test_the_output_is_the_sorted_union(
+    entries: dict[bytes, set[int]], parts: int, count: int
+) -> None:
+    """Contract 3.2, for every number of conversations and every count."""
+    server = server_with({name: sorted(of_it) for name, of_it in entries.items()})
+    shell = Shell(server, dict.fromkeys(entries, 0), parts, count=count, block=10)
+    messages = shell.rest()
+    union = sorted((entry, name) for name, of_it in entries.items() for entry in of_it)
+    assert ids(messages) == [entry for entry, _ in union]
+    assert sorted((number(m[1]), m[0]) for m in messages) == union
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.dictionaries(
+        st.sampled_from([b"a", b"b", b"c", b"d"]),
+        st.sets(st.integers(1, 60), min_size=1, max_size=25),
+        min_size=2,
+    ),
+    st.integers(2, 4),
+    st.sampled_from([1, 2, 100]),
+    st.lists(st.integers(1, 400), max_size=6),
+)
+def test_breaks_lose_and_repeat_nothing(
+    entries: dict[bytes, set[int]], parts: int, count: int, cuts: list[int]
+) -> None:
+    """Contract 3.1 and 5.3."""
+    server = server_with({name: sorted(of_it) for name, of_it in entries.items()})
+    options: dict[str, Any] = {"count": count, "block": 10, "raise_connection_exceptions": False}
+    shell = Shell(server, dict.fromkeys(entries, 0), parts, **options)
+    shell.cuts = cuts
+    items = shell.rest()
+    for name, of_it in entries.items():
+        assert ids(m for m in items if isinstance(m, tuple) and m[0] == name) == sorted(of_it)
+
+
+def test_a_conversation_that_is_down_holds_up_no_other() -> None:
+    server = server_with({b"a": [1, 3, 5], b"b": [2, 4, 6]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=10, raise_connection_exceptions=False)
+    shell.down = {0}
+    first, *rest = [shell.next() for _ in range(5)]
+    # Nothing is known of a until its failure is told; then b goes on alone.
+    assert isinstance(first, ConnectionError)
+    assert "localhost:6379" in str(first)
+    assert ids(rest[:3]) == [2, 4, 6]
+    assert isinstance(rest[3], ConnectionError)
+    shell.down = set()
+    assert ids(shell.rest()) == [1, 3, 5]
+
+
+def test_messages_that_came_are_handed_over_before_the_failure() -> None:
+    """Contract 5.4."""
+    server = server_with({b"a": [1], b"b": [2]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000, raise_connection_exceptions=False)
+    assert ids([shell.next(), shell.next()]) == [1, 2]
+    add(server, b"b", [4])
+    assert ids([shell.next()]) == [4]
+    shell.break_off(0)
+    add(server, b"b", [5])
+    items = [shell.next() for _ in range(3)]
+    assert sum(isinstance(item, ConnectionError) for item in items) == 2
+    assert ids(item for item in items if isinstance(item, tuple)) == [5]
+
+
+def test_failures_that_are_raised_do_not_starve_the_others() -> None:
+    """Contract 5.2: who goes on at once sees messages, not one failure after the other."""
+    server = server_with({b"a": [1], b"b": [2, 3]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000)
+    shell.down = {0}
+    with pytest.raises(ConnectionError):
+        shell.next()
+    assert ids([shell.next(), shell.next()]) == [2, 3]
+    before = shell.now
+    with pytest.raises(ConnectionError):
+        shell.next()
+    assert shell.now >= before + 1
+
+
+def test_nothing_is_over_before_all_have_looked() -> None:
+    """Contract 4.2."""
+    server = server_with({b"a": [1], b"b": [2]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000)
+    assert ids(shell.rest()) == [1, 2]
+    before = shell.now
+    assert shell.rest() == []
+    assert shell.now == pytest.approx(before + 1, abs=0.01)
+
+
+def test_streams_are_spread_and_dropped() -> None:
+    server = server_with({b"%d" % n: [n + 1] for n in range(6)})
+    shell = Shell(server, {b"%d" % n: 0 for n in range(6)}, 3, block=10)
+    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [2, 2, 2]
+    shell.follower.discard([b"0", b"3"])
+    assert ids(shell.rest()) == [2, 3, 5, 6]
+    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [0, 2, 2]
+    assert set(shell.follower.positions) == {b"1", b"2", b"4", b"5"}
+
+
+def test_a_caller_that_never_waits_polls_each_once() -> None:
+    """Contract 4.2: with `block=None` each is asked once per call."""
+    server = server_with({b"a": [1], b"b": [2]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=None)
+    assert ids(shell.rest()) == [1, 2]
+    before = len(server.reads)
+    assert shell.rest() == []
+    assert len(server.reads) - before <= 4
