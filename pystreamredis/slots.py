@@ -1,0 +1,52 @@
+"""Redis Cluster's hash slots, and the replies that tell where a slot lives.
+
+No table of a cluster is asked for, since nothing but XREAD may be sent: what is known
+of it comes from redirections.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .protocol import ServerError
+
+SLOTS = 16384
+
+
+def slot_of(key: bytes) -> int:
+    """Say in which slot a key is: that of its hash tag, ``{...}``, if it has one."""
+    begin = key.find(b"{") + 1
+    end = key.find(b"}", begin) if begin else -1
+    # An empty tag is none, and what follows it is no tag either.
+    return crc_hqx(key[begin:end] if end > begin else key, 0) % SLOTS
+
+
+def moved_to(error: ServerError, host: str) -> tuple[int, str, int] | None:
+    """Read a ``MOVED``, the reply of a node that has not the slot.
+
+    Args:
+        error: What the node replied.
+        host: The node's host, which is meant where the reply names none.
+
+    Returns:
+        The slot, and the host and port where it lives; None if the reply is no MOVED, or
+        one that cannot be understood.
+    """
+    if error.code != "MOVED":
+        return None
+    words = error.text.split(" ")
+    if len(words) != 3:
+        return None
+    _, slot, address = words
+    # An IPv6 address is full of colons, and newer servers put no brackets around it.
+    named, colon, port = address.rpartition(":")
+    if not colon or not (_is_number(slot, SLOTS - 1) and _is_number(port, 65535) and int(port)):
+        return None
+    # "?" is said by a node that does not know its own name for the other.
+    return int(slot), host if named in ("", "?") else named.strip("[]"), int(port)
+
+
+def _is_number(text: str, largest: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= largest
