@@ -26,6 +26,8 @@ class Shell:
         self.server = server
         self.now = 1000.0
         self.down: set[int] = set()
+        # Connections whose peer never says anything.
+        self.silent: set[int] = set()
         # After how many bytes each connection breaks, in turn.
         self.cuts: list[int] = []
         self.peers: list[Peer | None] = [None] * parts
@@ -68,7 +70,8 @@ class Shell:
 
     def _move(self) -> bool:
         """Move bytes, and connect; whether any part has got further."""
-        return any([self._move_one(index) for index in range(len(self.peers))])
+        moved = [self._move_one(index) for index in range(len(self.peers))]
+        return any(moved)
 
     def _move_one(self, index: int) -> bool:
         conversation, peer = self.follower.parts[index].conversation, self.peers[index]
@@ -86,7 +89,7 @@ class Shell:
             return True
         peer.receive(conversation.take_outgoing(), self.now)
         data, peer.sent = peer.sent, b""
-        if not data:
+        if not data or index in self.silent:
             return False
         left = self.left[index]
         conversation.received(data[:left], self.now)
@@ -240,3 +243,26 @@ def test_a_caller_that_never_waits_polls_each_once() -> None:
     before = len(server.reads)
     assert shell.rest() == []
     assert len(server.reads) - before <= 4
+
+
+def test_what_came_goes_on_as_soon_as_the_failure_was_told() -> None:
+    """Not only when the others are answered again, which can take long."""
+    server = server_with({b"a": [1, 3], b"b": [2]})
+    options: dict[str, Any] = {"block": 30_000, "raise_connection_exceptions": False}
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, **options)
+    shell.silent = {1}
+    assert isinstance(shell.next(), ConnectionError)
+    before = shell.now
+    assert ids([shell.next(), shell.next()]) == [1, 3]
+    assert shell.now == before
+
+
+@pytest.mark.parametrize("block", [None, 1000])
+def test_while_one_is_silent_the_others_are_not_asked_without_pause(block: int | None) -> None:
+    server = server_with({})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=block, raise_connection_exceptions=False)
+    shell.silent = {1}
+    before = shell.now
+    assert isinstance(shell.next(), ConnectionError)
+    assert shell.now >= before + 5
+    assert len(server.reads) < 12
