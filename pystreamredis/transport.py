@@ -15,14 +15,18 @@ from .waiting import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from ssl import SSLContext, SSLSocket
-    from typing import Any, TypeAlias
+    from typing import Any, TypeAlias, TypeVar
 
     from .options import ConnectionOptions
 
     Wait: TypeAlias = Callable[[socket.socket, int, float | None], bool]
     """Waits until a socket is ready for READ or WRITE, for some seconds at most."""
+
+    Made = TypeVar("Made")
+    Connecting: TypeAlias = Generator[tuple[socket.socket, int, float | None], bool, Made]
+    """Yields sockets, what to wait for, and until when; is sent whether that came."""
 
 # What one call takes in at most, in bytes: some thousand entries.
 _CHUNK = 262_144
@@ -91,10 +95,30 @@ def connect(options: ConnectionOptions, wait: Wait) -> Transport:
     Raises:
         OSError: None of them does; the last one's error.
     """
+    steps = connecting(options)
+    try:
+        sock, events, deadline = next(steps)
+        while True:
+            left = None if deadline is None else deadline - monotonic()
+            sock, events, deadline = steps.send(wait(sock, events, left))
+    except StopIteration as made:
+        transport: Transport = made.value
+        return transport
+    finally:
+        # Where the wait was interrupted, it is half made.
+        steps.close()
+
+
+def connecting(options: ConnectionOptions) -> Connecting[Transport]:
+    """Make a connection as `connect` does, step by step, so that nobody else waits for it.
+
+    It yields what to wait for, and until when at most (by `time.monotonic`; None for
+    ever), and is to be sent whether that came. Closing it frees what it has.
+    """
     failure = OSError("the host has no addresses")
     for family, address in _addresses(options):
         try:
-            return _open(socket.socket(family, socket.SOCK_STREAM), address, options, wait)
+            return (yield from _open(socket.socket(family, socket.SOCK_STREAM), address, options))
         except OSError as error:  # also a family that this machine has not
             failure = error
     raise failure
@@ -110,17 +134,16 @@ def _addresses(options: ConnectionOptions) -> list[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _open(sock: socket.socket, address: Any, options: ConnectionOptions, wait: Wait) -> Transport:
+def _open(sock: socket.socket, address: Any, options: ConnectionOptions) -> Connecting[Transport]:
     timeout = options.connect_timeout
     deadline = None if timeout is None else monotonic() + timeout
 
-    def until_ready(sock: socket.socket, events: int) -> None:
-        left = None if deadline is None else deadline - monotonic()
-        if not wait(sock, events, left):
+    def until_ready(sock: socket.socket, events: int) -> Connecting[None]:
+        if not (yield sock, events, deadline):
             raise TimeoutError(f"no answer within {timeout:g} s")
 
     try:
-        return _connect(sock, address, options, until_ready)
+        return (yield from _connect(sock, address, options, until_ready))
     except BaseException:
         sock.close()
         raise
@@ -130,12 +153,12 @@ def _connect(
     sock: socket.socket,
     address: Any,
     options: ConnectionOptions,
-    until_ready: Callable[[socket.socket, int], None],
-) -> Transport:
+    until_ready: Callable[[socket.socket, int], Connecting[None]],
+) -> Connecting[Transport]:
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK) and sock.family != socket.AF_UNIX:
-        until_ready(sock, WRITE)
+        yield from until_ready(sock, WRITE)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
@@ -145,15 +168,15 @@ def _connect(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.socket_keepalive)
     if options.ssl_context is None:
         return Transport(sock, (BlockingIOError, InterruptedError))
-    return _secure(sock, options.ssl_context, options.host, until_ready)
+    return (yield from _secure(sock, options.ssl_context, options.host, until_ready))
 
 
 def _secure(
     sock: socket.socket,
     context: SSLContext,
     host: str,
-    until_ready: Callable[[socket.socket, int], None],
-) -> Transport:
+    until_ready: Callable[[socket.socket, int], Connecting[None]],
+) -> Connecting[Transport]:
     from ssl import SSLWantReadError, SSLWantWriteError
 
     tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -162,9 +185,9 @@ def _secure(
             try:
                 tls.do_handshake()
             except SSLWantReadError:
-                until_ready(tls, READ)
+                yield from until_ready(tls, READ)
             except SSLWantWriteError:
-                until_ready(tls, WRITE)
+                yield from until_ready(tls, WRITE)
             else:
                 return TlsTransport(tls, (SSLWantReadError, SSLWantWriteError))
     except BaseException:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.transport import TlsTransport, Transport, connect
+from pystreamredis.transport import TlsTransport, Transport, connect, connecting
 from pystreamredis.waiting import READ, WRITE, Waiter, Woken
 
 from .certificates import Authority
@@ -545,3 +545,14 @@ def test_a_wake_ends_a_tls_handshake_and_leaves_no_socket_behind(waiter: Waiter)
         with pytest.raises(Woken):
             connect(options_for(address, ssl=True), waiter.wait)
     timer.join()
+
+
+def test_connecting_step_by_step_waits_for_nobody() -> None:
+    """Whoever drives it may do other things meanwhile, and give it up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        steps = connecting(ConnectionOptions("127.0.0.1", server.getsockname()[1]))
+        sock, events, deadline = next(steps)
+        assert events == WRITE
+        assert deadline is not None
+        steps.close()
+        assert sock.fileno() == -1
