@@ -161,7 +161,7 @@ class Reader:
                     self.chains[stream] = Chain(stream, "0-0", position="0-0")
             for stream in self.opened()[:-3]:
                 self.end(stream)
-        starts = {stream: chain.position for stream, chain in self.chains.items()}
+        starts = {stream: _as_text(chain.position) for stream, chain in self.chains.items()}
         if self.last is None:
             starts |= {stream: None for stream in streams if stream not in starts}
             if random.random() < 0.4:
