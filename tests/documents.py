@@ -5,11 +5,12 @@ Of the code blocks of a page in reStructuredText,
 - `pycon` is typed in, and must print what is shown; a page is one session;
 - `python` is a program. It is run at once, and must end without an error. With a caption it
   is a file of that name instead, for a command below it to run;
-- `console` has commands. `redis-cli` speaks to the server, `make pyz` builds, of `make` else the
-  target must be known, and the others are run, and must print what is shown: `...` stands for
-  anything, `^C` is typed when all that is above it was printed. What has a caption is run in a
-  terminal of its own, and ends with the page;
-- all others are only to be looked at.
+- `console` has commands, which are run, and must print what is shown: `...` stands for anything,
+  `^C` is typed when all that is above it was printed. What has a caption is run in a terminal of
+  its own, and ends with the page. `redis-cli` speaks to the server, `make pyz` builds, of `make`
+  else the target must be known; `pip` installs into an environment of its own, which the commands
+  below it find; `docker compose` is put down under `not_run` where no engine answers;
+- all others are what `tests/test_document_texts.py` is about.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import doctest
 import inspect
 import os
 import re
+import secrets
 import shlex
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from select import select
@@ -35,14 +39,15 @@ from sensors import Client
 
 from pystreamredis import Streams
 from tests.certificates import Authority
+from tests.servers import free_port
 from tools.pyz import TARGET, build
 
 ROOT = Path(__file__).parent.parent
 LONG = 60.0
 PORT = "6379"  # where documents have their server
 TLS_PORT = "6390"  # and the one with TLS
-# What needs an engine for containers, or changes the machine.
-NOT_RUN = ("docker compose up", "docker compose down", "pip install", "sudo apt install")
+# What a build of the package takes of a clone.
+SOURCES = ("pyproject.toml", "DESCRIPTION.rst", "LICENSE", "pystreamredis", "protocol")
 
 
 class Block:
@@ -143,12 +148,20 @@ class Reader:
         self._runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
         self._client = Client(f"redis://127.0.0.1:{port}")
         self._others: list[subprocess.Popen[str]] = []
+        self._programs = os.path.dirname(sys.executable)
+        self._compose = Compose()
         for name in ("examples", "pystreamredis", "LICENSE"):
             (folder / name).symlink_to(ROOT / name)
 
+    @property
+    def not_run(self) -> list[str]:
+        """The commands that there is no engine for."""
+        return self._compose.not_run
+
     def close(self) -> None:
-        """End what still runs in other terminals."""
+        """End what still runs in other terminals, and in containers."""
         self._client.close()
+        self._compose.close()
         for process in self._others:
             with process:
                 os.killpg(process.pid, signal.SIGINT)
@@ -208,9 +221,11 @@ class Reader:
         return text
 
     def _run_command(self, command: Command, block: Block) -> str:
+        if command.line.startswith("docker compose "):
+            return self._compose.run(command.line)
         line = self._here(command.line)
-        if line.startswith(NOT_RUN):
-            return ""
+        if line.startswith("pip install "):
+            return self._install(line)
         if line.startswith("redis-cli "):
             self._client.call(*shlex.split(line)[1:])
             return ""
@@ -230,18 +245,28 @@ class Reader:
             wrong = self._watch(process, command)
         return wrong and f"{self._page}, line {block.line}: {command.line}\n{wrong}\n"
 
+    def _install(self, line: str) -> str:
+        """Run pip in a copy of the clone, in an environment that has nothing else."""
+        clone, environment = self._folder / "clone", self._folder / "environment"
+        clone.mkdir()
+        for name in SOURCES:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, clone / name)
+        venv.create(environment, with_pip=True, symlinks=True)
+        self._programs = str(environment / "bin")
+        done = _run(line.replace("pip", "pip --disable-pip-version-check -q"), clone, self._path)
+        return done or _run("pystreamredis --version", self._folder, self._path)
+
+    @property
+    def _path(self) -> dict[str, str]:
+        return {"PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}"}
+
     def _start(self, line: str) -> subprocess.Popen[str]:
-        bin_folder = os.path.dirname(sys.executable)
         line = line.replace(".venv/bin/", "")
         return subprocess.Popen(
             ["bash", "-c", line],
             cwd=ROOT if "--dry-run" in line else self._folder,
-            env=os.environ
-            | {
-                "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-                "PYTHONUNBUFFERED": "1",
-                "TZ": "UTC",
-            },
+            env=os.environ | self._path | {"PYTHONUNBUFFERED": "1", "TZ": "UTC"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -271,6 +296,47 @@ class Reader:
             return "" if is_right else f"ended with {process.returncode}, printed:\n{printed}"
         finally:
             timer.cancel()
+
+
+class Compose:
+    """Runs commands of Docker Compose on the compose file, beside whatever runs already."""
+
+    def __init__(self) -> None:
+        self.not_run: list[str] = []
+        self._is_up = False
+        self._own = {
+            "COMPOSE_PROJECT_NAME": f"pystreamredis-{secrets.token_hex(4)}",
+            "REDIS_PORT": str(free_port()),
+            "VALKEY_PORT": str(free_port()),
+        }
+
+    def run(self, line: str) -> str:
+        """Run one if an engine answers; return what went wrong."""
+        if _run("docker compose ls", ROOT):
+            self.not_run.append(line)
+            return ""
+        self._is_up = " down" not in line
+        return _run(line, ROOT, self._own)
+
+    def close(self) -> None:
+        """Remove what was not removed."""
+        if self._is_up:
+            self.run("docker compose down")
+
+
+def _run(line: str, folder: Path, variables: dict[str, str] | None = None) -> str:
+    """Run a command to its end; return "" if it ended well, otherwise what it said."""
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=os.environ | (variables or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=5 * LONG,  # some is fetched from the net
+        check=False,
+    )
+    return "" if done.returncode == 0 else f"{line}: {done.stderr or done}\n"
 
 
 def _is_as_shown(printed: str, shown: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from embedded_server import embedded_server
 
-from tests.documents import Reader, blocks_of, commands_of, files_named, port_of
+from tests.documents import PORT, Compose, Reader, blocks_of, commands_of, files_named, port_of
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,48 @@ def test_a_file_is_written_and_run_at_the_port_of_the_server(reader: Reader) -> 
 def test_what_runs_in_a_terminal_of_its_own_does_not_hold_up(reader: Reader) -> None:
     page = block("console", "$ echo up; sleep 60", "up").replace("\n\n", "\n   :caption: there\n\n")
     assert follow(reader, page + block("console", "$ echo down", "down")) == ""
+
+
+def test_what_pip_cannot_install_is_reported(reader: Reader) -> None:
+    assert "no-such-folder" in follow(reader, block("console", "$ pip install ./no-such-folder"))
+
+
+def docker_that_says(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a stand-in for Docker before any other; return where it notes what it is told."""
+    (folder / "docker").write_text(f"#!/bin/sh\ncd {folder}\n{script}\n", "utf-8")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder / "log"
+
+
+def test_compose_runs_under_a_name_of_its_own_and_is_put_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = 'echo "$COMPOSE_PROJECT_NAME $REDIS_PORT $*" >> log; [ "$2" != wrong ]'
+    log = docker_that_says(tmp_path, note, monkeypatch)
+    compose = Compose()
+    assert compose.run("docker compose up --wait") == ""
+    assert compose.run("docker compose wrong").startswith("docker compose wrong: ")
+    compose.close()
+    compose.close()
+    told = [line.split(" ", 2) for line in log.read_text("utf-8").splitlines()]
+    commands = [line for _, _, line in told if line != "compose ls"]
+    assert commands == ["compose up --wait", "compose wrong", "compose down"]
+    project, port, _ = told[1]
+    assert project.startswith("pystreamredis-")
+    assert port not in {"", PORT}
+    assert compose.not_run == []
+
+
+def test_without_an_engine_compose_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = docker_that_says(tmp_path, 'echo "$*" >> log; false', monkeypatch)
+    compose = Compose()
+    assert compose.run("docker compose up --wait") == ""
+    compose.close()
+    assert log.read_text("utf-8") == "compose ls\n"
+    assert compose.not_run == ["docker compose up --wait"]
 
 
 def test_files_are_found_in_text_but_not_in_links_to_elsewhere() -> None:

@@ -68,6 +68,12 @@ def test_sessions_and_commands_print_what_the_readme_shows(reader: Reader) -> No
             pytest.fail(wrong, pytrace=False)
 
 
+def test_commands_for_contributors_are_known(reader: Reader) -> None:
+    blocks = blocks_of(CONTRIBUTING)
+    assert CONTRIBUTING.count("code-block::") == len(blocks) > 0
+    assert [wrong for block in blocks if (wrong := reader.follow(block))] == []
+
+
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: f"line {block.line}")
 def test_programs_run(block: Block, filled: Reader) -> None:
     wrong, printed = filled.run_program(block)

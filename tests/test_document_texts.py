@@ -1,0 +1,223 @@
+"""What documents show that is no program: trees, files for other programs, lines of a log.
+
+Each such block is compared with what it is about; one that nothing here knows fails.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from pystreamredis import RedisError, Streams
+from tests.commands import LONG, url_of
+from tests.documents import PORT, ROOT, Block, blocks_of
+from tests.foreign import Engine
+from tests.servers import Server, StartServer, wait_until
+
+PAGES = {
+    path.name if path.parent == ROOT else str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for path in [*ROOT.glob("*.rst"), *sorted((ROOT / "docs").rglob("*.rst"))]
+}
+PROGRAMS = ("pycon", "python", "console")
+LOOKED_AT = [
+    (page, block)
+    for page, text in PAGES.items()
+    for block in blocks_of(text)
+    if block.language not in PROGRAMS
+]
+Check: TypeAlias = Callable[[Block, str, Path, Server], None]
+CHECKS: dict[str, Check] = {}
+
+
+def check(first_line: str) -> Callable[[Check], Check]:
+    """Register what is to hold for a block whose first line begins so."""
+
+    def register(function: Check) -> Check:
+        CHECKS[first_line] = function
+        return function
+
+    return register
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), LOOKED_AT, ids=[f"{page}:{block.line}" for page, block in LOOKED_AT]
+)
+def test_what_is_shown_is_so(
+    page: str, block: Block, tmp_path: Path, start_server: StartServer
+) -> None:
+    (holds,) = [each for first, each in CHECKS.items() if block.text.startswith(first)]
+    holds(block, PAGES[page], tmp_path, start_server())
+
+
+def test_there_is_nothing_here_that_no_document_shows() -> None:
+    shown = [block.text for _, block in LOOKED_AT]
+    assert [first for first in CHECKS if not any(text.startswith(first) for text in shown)] == []
+
+
+@check("('Stream0', b'1529416095111-4', {b'index': b'21'})")
+def is_the_message(block: Block, page: str, folder: Path, server: Server) -> None:
+    server.command("XADD", "Stream0", "1529416095111-4", "index", "21")
+    with Streams(**server.options, Stream0=0, block=None) as streams:
+        assert block.text == "".join(f"{message}\n" for message in streams)
+
+
+@check("RedisError")
+def is_the_tree_of_errors(block: Block, page: str, folder: Path, server: Server) -> None:
+    drawn = [re.split(r"(?<=\w) {2,}", line)[0] for line in block.text.splitlines()]
+    assert drawn == list(tree(RedisError))
+
+
+def tree(error: type[Exception]) -> Iterator[str]:
+    """Draw the classes below one, in the order of their definition."""
+    yield error.__name__
+    classes = [each for each in error.__subclasses__() if each.__module__ == error.__module__]
+    for each in classes:
+        first, others = ("└── ", "    ") if each is classes[-1] else ("├── ", "│   ")
+        name, *below = tree(each)
+        yield first + name
+        yield from (others + line for line in below)
+
+
+@check(
+    "protocol/        the wire format: bytes in, values out (installs as pystreamredis.protocol)"
+)
+def names_each_folder(block: Block, page: str, folder: Path, server: Server) -> None:
+    named = {line.partition("/")[0] for line in block.text.splitlines()}
+    manifest = (ROOT / "MANIFEST.in").read_text("utf-8")
+    assert named == set(re.findall(r"^graft (\w+)$", manifest, flags=re.MULTILINE))
+
+
+@check("the socket's bytes  ")
+def names_modules(block: Block, page: str, folder: Path, server: Server) -> None:
+    named = [
+        name
+        for line in block.text.splitlines()
+        for name in re.split(" {2,}", line.strip())[1].split(", ")
+    ]
+    modules = {path.stem for path in (ROOT / "pystreamredis").iterdir()}
+    assert len(named) >= 10
+    assert [name for name in named if name not in modules] == []
+
+
+@check("WARNING localhost:6379 closed the connection")
+def is_what_the_service_logs(block: Block, page: str, folder: Path, server: Server) -> None:
+    (program,) = [each for each in blocks_of(page) if each.caption == "service.py"]
+    (folder / "service.py").write_text(program.text.replace(PORT, str(server.port)), "utf-8")
+    with running([sys.executable, "service.py"], folder) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"INFO connected to localhost:{server.port}\n"
+        server.stop()
+        logged = []
+        for line in process.stdout:
+            if "messages" not in line:
+                logged.append(line.replace(str(server.port), PORT))
+            if "closed" in line:
+                server.start()
+            if "after an outage" in line:
+                break
+    seconds = r"of [\d.]+ s"
+    assert re.sub(seconds, "", "".join(logged)) == re.sub(seconds, "", block.text)
+
+
+@check("[Unit]")
+def starts_and_stops_the_service(block: Block, page: str, folder: Path, server: Server) -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block.text)
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    service = unit["Service"]
+    assert service["Restart"] in {"always", "on-failure"}
+    # As in the tutorial: a clone there, with a .venv, and the file beside it.
+    python = f"{service['WorkingDirectory']}/.venv/bin/python"
+    (program,) = [each for each in blocks_of(page) if each.caption == "service.py"]
+    (folder / "service.py").write_text(program.text.replace(PORT, str(server.port)), "utf-8")
+    command, *arguments = service["ExecStart"].split()
+    assert command == python
+    with running([sys.executable, *arguments], folder) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("INFO connected")
+        process.send_signal(signal.SIGTERM)  # KillSignal= of systemd.service
+        assert process.wait(LONG) == 0
+    assert (folder / "state.json").exists()
+
+
+@check("services:")
+def has_a_reader_that_reads(block: Block, page: str, folder: Path, server: Server) -> None:
+    shown: dict[str, Any] = yaml.safe_load(block.text)
+    ours: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    assert shown.keys() == {"services", "volumes"}
+    services = shown["services"]
+    assert services["redis"]["image"] == ours["services"]["redis"]["image"]
+    reader = services["reader"]
+    places = dict(each.split(":")[:2] for each in reader["volumes"])
+    assert places == {".": "/reader", "state": "/state"}
+    assert "state" in shown["volumes"]
+    # What the shell in the container does, with what it finds there.
+    shell, option, line = shlex.split(reader["command"])
+    assert (shell, option) == ("sh", "-c")
+    install, then, program = line.partition(" && ")
+    assert (install, then) == ("pip install /reader", " && ")
+    here = {
+        "python": sys.executable,
+        "/reader": str(ROOT),
+        "/state": str(folder),
+        "redis://redis:6379": url_of(server),
+    }
+    assert [there for there in here if there not in program] == []
+    program = re.sub("|".join(map(re.escape, here)), lambda match: here[match[0]], program)
+    server.command("XADD", "Stream0", "1-0", "f", "v")
+    with running([shell, option, program], folder) as process:
+        wait_until(lambda: rows(folder / "messages.db"), within=LONG)
+        process.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
+        process.wait(LONG)
+    assert rows(folder / "messages.db") == [("Stream0", "1-0", '{"f": "v"}')]
+
+
+def rows(path: Path) -> list[Any]:
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path, timeout=LONG)) as db:
+        try:
+            return db.execute("SELECT * FROM messages").fetchall()
+        except sqlite3.OperationalError:  # there is no table yet
+            return []
+
+
+@contextmanager
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_compose_takes_the_files() -> None:
+    if reason := Engine().reason:
+        pytest.skip(reason)
+    shown = [block.text for _, block in LOOKED_AT if block.language == "yaml"]
+    ours = (ROOT / "docker-compose.yml").read_text("utf-8")
+    for text in (*shown, ours):
+        subprocess.run(
+            ["docker", "compose", "-f", "-", "config", "--quiet"], input=text, text=True, check=True
+        )
