@@ -148,7 +148,8 @@ class Column:
             return Fixed(low, b".{%d}" % low)
         if not self.has_cr:
             sure = max(0, low - (high - low) - _SLACK)
-            return Varied(low, high, b".{%d}" % sure, sure, (0, _LONGEST))
+            begin = b".{%d}" % sure if sure else b""
+            return Varied(low, high, begin, sure, (0, _LONGEST))
         if len(self.lengths) > _KNOWN_LENGTHS:
             return None
         # Where they are close, those around them are expected as well.

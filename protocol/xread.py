@@ -129,7 +129,7 @@ class XreadParser:
             None if self._blocks is None else "some of an XREAD reply, expected all of it"
         )
 
-    def foresee(self, keys: Sequence[bytes], count: int) -> list[tuple[bytes, bytes]] | None:
+    def foresee(self, keys: Sequence[bytes], count: int) -> list[bytes] | None:
         """Guess where the reply that is coming in will end, without reading it.
 
         Whoever knows that can send the next XREAD before taking the time to read. It is
@@ -141,8 +141,8 @@ class XreadParser:
             count: How many entries of each.
 
         Returns:
-            Each stream's first and last ID in the reply; None as long as it does not
-            look as if all the streams had `count` entries there.
+            Each stream's last ID in the reply; None as long as it does not look as if
+            all the streams had `count` entries there.
         """
         self._buffer.join()
         data, pos = self._buffer.data, self._buffer.pos
@@ -171,16 +171,15 @@ class XreadParser:
         if learner is not None and len(data) - starts[-1] < learner.entry_size * missing * 3 // 4:
             # Do not look again at each piece that comes.
             return None
-        # An entry is two arrays. Of one that has begun, the second may still be there.
-        arrays = data.startswith(b"*", starts[-1]) + data.count(b"\r\n*", starts[-1])
-        if arrays // 2 != missing:
+        if not _holds_entries(missing, data, starts[-1]):
             return None
-        spans = [_ids_within(data, start, end) for start, end in zip(starts, ends, strict=True)]
-        reading = [_ids_of(messages) for _, messages in begun]
-        if reading:
-            reading[-1] = reading[-1][0] or spans[0][0], spans[0][1] or reading[-1][1]
-        foreseen = reading + spans[1:]
-        return foreseen if all(map(all, foreseen)) else None
+        last_ids = [_last_id(data, *span) for span in zip(starts, ends, strict=True)]
+        read = [_last_id_of(messages) for _, messages in begun]
+        if read:
+            # What the buffer begins with is the rest of the stream that was read last.
+            read[-1] = last_ids[0] or read[-1]
+        foreseen = read + last_ids[1:]
+        return foreseen if all(foreseen) else None
 
     # Each method below that needs bytes is a generator: it yields NEED_DATA until
     # they are there, so that it reads from top to bottom as if they all were.
@@ -384,14 +383,22 @@ def _size(header: bytes) -> int:
     return int(found[1]) if found else -1
 
 
-def _ids_within(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
-    """The IDs of what looks like the first and the last entry between; empty if nothing does."""
-    first, last = data.find(_OPENING, start, end), data.rfind(_OPENING, start, end)
-    if first < 0:
-        return b"", b""
-    # The last one may be the array of a single field: then the entry opens before it.
-    last_id = _id_at(data, last) or _id_at(data, data.rfind(_OPENING, start, last))
-    return _id_at(data, first), last_id
+def _holds_entries(number: int, data: bytes, start: int) -> bool:
+    """Whether there look to be so many entries from `start` on, the first maybe in part."""
+    # Where all IDs are of one length, what entries begin with is long, and soon counted.
+    opening = data[start : data.find(b"\n", start + len(_OPENING)) + 1]
+    if opening.startswith(_OPENING) and data.count(opening, start) == number:
+        return data.rfind(b"\r\n*") > data.rfind(opening)
+    # An entry is two arrays. Of one that has begun, the second may still be there.
+    arrays = data.startswith(b"*", start) + data.count(b"\r\n*", start)
+    return arrays // 2 == number
+
+
+def _last_id(data: bytes, start: int, end: int) -> bytes:
+    """The ID of what looks like the last entry between; empty if nothing does."""
+    last = data.rfind(_OPENING, start, end)
+    # It may be the array of a single field: then the entry opens before it.
+    return _id_at(data, last) or _id_at(data, data.rfind(_OPENING, start, last))
 
 
 def _id_at(data: bytes, opening: int) -> bytes:
@@ -402,11 +409,10 @@ def _id_at(data: bytes, opening: int) -> bytes:
     return entry_id if is_id(entry_id) else b""
 
 
-def _ids_of(messages: list[Message]) -> tuple[bytes, bytes]:
-    """The IDs of the first and the last message, empty if there are none."""
-    ids = [message[1] for message in (messages[:1] + messages[-1:])] or [b"", b""]
-    first, last = [each if isinstance(each, bytes) else each.encode("ascii") for each in ids]
-    return first, last
+def _last_id_of(messages: list[Message]) -> bytes:
+    """The ID of the last message; empty if there is none."""
+    entry_id: bytes | str = messages[-1][1] if messages else b""
+    return entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii")
 
 
 def _length(header: bytes, kinds: bytes) -> int:

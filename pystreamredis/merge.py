@@ -58,6 +58,14 @@ def _watermark(cursors: list[Cursor], limit: int | None) -> int | None:
     return min(bounds) if bounds else None
 
 
+def waiting_after(cursor: Cursor, watermark: int) -> int:
+    """Count the messages of a stream that lie beyond a watermark."""
+    waiting = cursor.waiting
+    if not waiting or _number(waiting[-1]) <= watermark:
+        return 0
+    return len(waiting) - bisect_right(waiting, watermark, key=_number)
+
+
 def _take(cursor: Cursor, watermark: int | None) -> list[Message]:
     """Take out one stream's messages up to the watermark."""
     waiting = cursor.waiting

@@ -20,7 +20,7 @@ from .exceptions import (
     TimeoutError,
 )
 from .ids import ZERO, number_of
-from .merge import are_in_order
+from .merge import are_in_order, waiting_after
 from .outages import WARNING, Outages
 from .protocol import (
     MessageMaker,
@@ -316,11 +316,11 @@ class Conversation:
     def _guess_on(self, now: float) -> None:
         """Send the next XREAD before the reply to this one was read, while many are full.
 
-        So the server works while this side does. Only where that is safe: all streams
-        are asked, and none can be left with more than `count` messages waiting.
+        So the server works while this side does. Streams that will be left with more than
+        `count` messages waiting are left out of it.
         """
         request = self._request
-        if request is None or request.asked != self.cursors or self._holds:
+        if request is None or self._holds:
             return
         if self._wrong_guesses > 1 + self._right_guesses // 16:
             return
@@ -328,19 +328,30 @@ class Conversation:
         foreseen = self._replies.foresee([cursor.key for cursor in full], self._count)
         if not foreseen:
             return
-        watermark = min(number_of(last) for _, last in foreseen)
-        after = {cursor: cursor.fetched for cursor in request.asked}
-        for cursor, (first, last) in zip(full, foreseen, strict=True):
-            if cursor.waiting and number_of(first) > watermark:
-                return
-            after[cursor] = last
-        self._guess = self._send(request.asked, list(after.values()), now, None)
+        ends = dict(zip(full, foreseen, strict=True))
+        left_out = [] if request.asked == self.cursors else self._left_out_of(request)
+        watermark = min(map(number_of, foreseen + [cursor.fetched for cursor in left_out]))
+        # What is full now is left with `count` at most, unless some that came before stay.
+        beyond = {cursor for cursor in full if waiting_after(cursor, watermark)}
+        beyond.update(c for c in left_out if waiting_after(c, watermark) > self._count)
+        asked = [cursor for cursor in self.cursors if cursor not in beyond]
+        after = [ends.get(cursor, cursor.fetched) for cursor in asked]
+        self._guess = self._send(asked, after, now, None)
+
+    def _left_out_of(self, request: Request) -> list[Cursor]:
+        asked = set(request.asked)
+        return [cursor for cursor in self.cursors if cursor not in asked]
 
     def _is_right(self, guess: Request) -> bool:
         """Whether a read sent on a guess is one that can be sent now."""
-        return guess.asked == self.cursors and all(
-            cursor.fetched == after and len(cursor.waiting) <= self._count
-            for cursor, after in zip(guess.asked, guess.after, strict=True)
+        left_out = [] if guess.asked == self.cursors else self._left_out_of(guess)
+        return (
+            len(guess.asked) + len(left_out) == len(self.cursors)
+            and all(len(cursor.waiting) >= self._count for cursor in left_out)
+            and all(
+                cursor.fetched == after and len(cursor.waiting) <= self._count
+                for cursor, after in zip(guess.asked, guess.after, strict=True)
+            )
         )
 
     def _read_one(self) -> bool:

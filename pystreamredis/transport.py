@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     Connecting: TypeAlias = Generator[tuple[socket.socket, int, float | None], bool, Made]
     """Yields sockets, what to wait for, and until when; is sent whether that came."""
 
-# What one call takes in at most, in bytes: some thousand entries.
-_CHUNK = 262_144
+# How many bytes are received at once: at first, and at most.
+_FEW = 65_536
+_MOST = 4_194_304
+# From how many bytes on more of them may be there already.
+_MUCH = 16_384
 
 
 class Transport:
@@ -44,8 +47,8 @@ class Transport:
         self.sock = sock
         self._would_block = would_block
         self._unsent = b""
-        # Made once: to allocate as much for each call takes longer than to copy what came.
-        self._received = memoryview(bytearray(_CHUNK))
+        # Kept: to allocate as much for each call takes longer than to copy what came.
+        self._room = memoryview(bytearray(_FEW))
 
     @property
     def events(self) -> int:
@@ -58,11 +61,23 @@ class Transport:
 
     def receive(self) -> bytes | None:
         """Take in what has come: b"" at the end of the stream, None if nothing is there."""
+        taken, size = 0, _MUCH
         try:
-            size = self.sock.recv_into(self._received)
+            # The sooner the end of a reply is known, the sooner the next read is on its way.
+            while size >= _MUCH and taken < len(self._room):
+                size = self.sock.recv_into(self._room[taken:])
+                taken += size
         except self._would_block:
-            return None
-        return bytes(self._received[:size])
+            if not taken:
+                return None
+        except OSError:
+            # What has come before is to be taken in first; then it is raised again.
+            if not taken:
+                raise
+        data = bytes(self._room[:taken])
+        if len(self._room) == taken < _MOST:
+            self._room = memoryview(bytearray(4 * taken))
+        return data
 
     def send(self, data: bytes = b"") -> None:
         """Send, after what is unsent yet; what the kernel does not take is kept."""

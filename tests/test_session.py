@@ -267,6 +267,88 @@ class TestReadsOnAGuess:
             assert made.failure is None, cut
             assert handed_over(made) == [("a", b"3-0"), ("a", b"4-0")]
 
+    def test_it_goes_on_while_streams_hold_messages_back(self) -> None:
+        """Contract 3.4: who has more than `count` messages waiting is not asked for more."""
+        made = opened(["a", "b"])
+        made.ask(0.0, None)
+        asked(made)
+        tell(made, reply(block(b"a", "1-0", "2-0"), block(b"b", "90-0", "91-0")))
+        assert handed_over(made) == [("a", b"1-0"), ("a", b"2-0")]
+        made.ask(1.0, None)
+        assert asked(made).positions == {b"a": b"2-0"}
+
+        (command,) = commands_in(tell(made, reply(block(b"a", "3-0", "4-0"))))
+        assert Read(command).positions == {b"a": b"4-0", b"b": b"91-0"}
+        assert handed_over(made) == [("a", b"3-0"), ("a", b"4-0")]
+        made.ask(2.0, None)
+        assert made.take_outgoing() == b""
+
+        full = reply(block(b"a", "5-0", "6-0"), block(b"b", "92-0", "93-0"))
+        (command,) = commands_in(tell(made, full))
+        assert Read(command).positions == {b"a": b"6-0"}
+        assert handed_over(made) == [("a", b"5-0"), ("a", b"6-0")]
+        made.ask(3.0, None)
+        assert made.take_outgoing() == b""
+        assert len(made.cursors[1].waiting) == 4
+
+        (command,) = commands_in(tell(made, reply(block(b"a", "7-0", "8-0"))))
+        assert Read(command).positions == {b"a": b"8-0"}
+        assert handed_over(made) == [("a", b"7-0"), ("a", b"8-0")]
+        made.ask(4.0, None)
+
+        (command,) = commands_in(tell(made, reply(block(b"a", "98-0", "99-0"))))
+        assert Read(command).positions == {b"a": b"99-0", b"b": b"93-0"}
+        assert [entry_id for _, entry_id in handed_over(made)] == [
+            b"90-0",
+            b"91-0",
+            b"92-0",
+            b"93-0",
+        ]
+
+    def test_it_reckons_with_what_those_hold_back_that_are_not_asked(self) -> None:
+        """Contract 3.2, 3.4: here only `b` can tell what is between 91-0 and 95-0."""
+        made = opened(["a", "b", "c"])
+        made.ask(0.0, None)
+        asked(made)
+        first = block(b"a", "2-0", "95-0"), block(b"b", "90-0", "91-0"), block(b"c", "1-0", "3-0")
+        tell(made, reply(*first))
+        assert [entry_id for _, entry_id in handed_over(made)] == [b"1-0", b"2-0", b"3-0"]
+        made.ask(1.0, None)
+        assert asked(made).positions == {b"a": b"95-0", b"c": b"3-0"}
+        full = reply(block(b"a", "96-0", "97-0"), block(b"c", "98-0", "99-0"))
+        (command,) = commands_in(tell(made, full))
+        assert Read(command).positions == {b"b": b"91-0", b"c": b"99-0"}
+
+    def test_a_guess_that_leaves_out_what_can_be_asked_by_now_is_wrong(self) -> None:
+        made = opened(["a", "b"])
+        made.ask(0.0, None)
+        tell(made, reply(block(b"a", "1-0", "2-0"), block(b"b", "90-0", "91-0")))
+        handed_over(made)
+        made.ask(1.0, None)
+        tell(made, reply(block(b"a", "3-0", "4-0")))
+        handed_over(made)
+        made.ask(2.0, None)
+        assert tell(made, reply(block(b"a", "5-0", "6-0"), block(b"b", "92-0", "93-0")))
+        release(made.cursors)
+        made.cursors[1].waiting = []  # as if they had been handed over
+        made.take_outgoing()
+        made.ask(3.0, None)
+        assert asked(made).positions == {b"a": b"6-0", b"b": b"93-0"}
+
+    def test_a_guess_for_a_stream_that_was_discarded_is_wrong(self) -> None:
+        """Contract 2.5."""
+        made = opened(["a", "b"])
+        for first, second in ("1", "2"), ("3", "4"):
+            made.ask(0.0, None)
+            made.take_outgoing()
+            ids = f"{first}-0", f"{second}-0"
+            sent = tell(made, reply(block(b"a", *ids), block(b"b", *ids)))
+            release(made.cursors)
+        assert sent
+        del made.cursors[1]
+        made.ask(1.0, None)
+        assert asked(made).positions == {b"a": b"4-0"}
+
     def test_a_wrong_guess_is_read_and_thrown_away(self) -> None:
         """Contract 3.1: that answer is asked for again."""
         made = self.start()

@@ -291,6 +291,47 @@ def test_nothing_is_received_when_nothing_has_come(waiter: Waiter) -> None:
         waiter.forget()
 
 
+class MadeUp:
+    """A socket in whose stead something is said at each `recv_into`."""
+
+    def __init__(self, *said: int | OSError) -> None:
+        self.said = list(said)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        said = self.said.pop(0)
+        if isinstance(said, OSError):
+            raise said
+        buffer[:said] = b"x" * said
+        return said
+
+
+@pytest.mark.parametrize(
+    ("said", "received", "left"),
+    [
+        ((100, BlockingIOError()), 100, 1),
+        ((20_000, BlockingIOError()), 20_000, 0),
+        ((20_000, 16_384, 5, BlockingIOError()), 36_389, 1),
+        ((20_000, 0), 20_000, 0),
+        ((20_000, ConnectionResetError()), 20_000, 0),
+        ((16_384,) * 6, 65_536, 2),
+    ],
+)
+def test_what_is_there_is_received_at_once(
+    said: tuple[int | OSError, ...], received: int, left: int
+) -> None:
+    """Little shows that no more is there; and peers that never stop are not waited for."""
+    sock: Any = MadeUp(*said)
+    assert Transport(sock, (BlockingIOError,)).receive() == b"x" * received
+    assert len(sock.said) == left
+
+
+def test_the_more_comes_the_more_is_received_at_once() -> None:
+    sock: Any = MadeUp(*[65_536] * 200)
+    transport = Transport(sock, (BlockingIOError,))
+    sizes = [len(transport.receive() or b"") for _ in range(5)]
+    assert sizes == [65_536, 262_144, 1_048_576, 4_194_304, 4_194_304]
+
+
 def test_a_closed_connection_is_received_as_its_end(waiter: Waiter) -> None:
     with (
         serving(listen(), lambda sock: sock.sendall(b"last words")) as address,
