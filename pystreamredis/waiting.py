@@ -5,13 +5,19 @@ from __future__ import annotations
 import selectors
 import socket
 from contextlib import suppress
+from math import inf
+from threading import current_thread, main_thread
+from time import monotonic
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 
-# The longest wait, in seconds, that every system takes; who waits for more waits again.
+# The longest wait, in seconds, that every system takes.
 _LONGEST = 86_400.0
+# How late a signal may be handled, in seconds, that comes right before the system is asked
+# to wait: nothing ends that wait, and Python runs no handler before it is over.
+_SLICE = 0.05
 
 
 class Woken(Exception):
@@ -51,9 +57,7 @@ class Waiter:
             Woken: The wait was ended from elsewhere.
         """
         self._watch(sock, events)
-        if timeout is not None:
-            timeout = min(max(0.0, timeout), _LONGEST)
-        ready = self._selector.select(timeout)
+        ready = self._select(inf if timeout is None else timeout)
         if any(key.fileobj is self._woken for key, _ in ready):
             raise Woken
         return bool(ready)
@@ -67,6 +71,20 @@ class Waiter:
         self._selector.close()
         self._wake.close()
         self._woken.close()
+
+    def _select(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait in slices, between which signals are handled, where they are: in the main thread.
+
+        `signal.set_wakeup_fd` would do without, but is the application's to set.
+        """
+        deadline = monotonic() + timeout
+        ready = self._selector.select(max(0.0, min(timeout, _SLICE)))
+        if ready or timeout <= _SLICE:
+            return ready
+        slice_ = _SLICE if current_thread() is main_thread() else _LONGEST
+        while not ready and (left := deadline - monotonic()) > 0:
+            ready = self._selector.select(min(left, slice_))
+        return ready
 
     def _watch(self, sock: socket.socket | None, events: int) -> None:
         # In such an order that an interruption at any point leaves no lie behind.

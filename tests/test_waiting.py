@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import select
+import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -152,3 +158,70 @@ def test_closing_frees_every_descriptor() -> None:
     waiter.close()
     assert [sock.fileno() for sock in sockets] == [-1, -1]
     waiter.close()
+
+
+class Selector:
+    """A selector on a clock of its own: nothing is ever ready, and the time passes at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def select(self, timeout: float) -> list[Any]:
+        self.waits.append(timeout)
+        self.now += timeout
+        return []
+
+
+@pytest.fixture
+def selector(monkeypatch: pytest.MonkeyPatch, waiter: Waiter) -> Iterator[Selector]:
+    selector = Selector()
+    with monkeypatch.context() as patched:
+        patched.setattr(waiter, "_selector", selector)
+        patched.setattr("pystreamredis.waiting.monotonic", lambda: selector.now)
+        yield selector
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.01, 0.05, 0.06, 1.0, 35.0, 200_000.0])
+def test_a_wait_lasts_as_long_as_it_was_told_to_in_slices(
+    waiter: Waiter, selector: Selector, timeout: float
+) -> None:
+    assert not waiter.wait(None, 0, timeout)
+    assert selector.now == pytest.approx(timeout)
+    assert max(selector.waits) <= 0.05
+
+
+def test_a_thread_that_handles_no_signals_is_not_woken_for_them(
+    waiter: Waiter, selector: Selector
+) -> None:
+    thread = threading.Thread(target=waiter.wait, args=(None, 0, 200_000.0))
+    thread.start()
+    thread.join(LONG)
+    assert selector.now == pytest.approx(200_000.0)
+    assert len(selector.waits) <= 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no raise() to call")
+def test_a_signal_right_before_the_system_waits_is_handled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, waiter: Waiter
+) -> None:
+    """Contract 4.4: nothing ends that wait, since the signal has been noted already."""
+    interrupt = partial(ctypes.CDLL(None)["raise"], signal.SIGINT)
+
+    class Late:
+        def select(self, timeout: float) -> list[Any]:
+            wait = partial(select.select, [], [], [], timeout)
+            # From C, where no handler is run between the two.
+            list(map(partial.__call__, (interrupt, wait)))
+            return []
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    began = monotonic()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(waiter, "_selector", Late())
+            with pytest.raises(KeyboardInterrupt):
+                waiter.wait(None, 0, LONG)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert monotonic() - began < LONG
