@@ -119,6 +119,11 @@ def answer_in_http(conversation: Conversation) -> None:
     conversation.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
+def close_within_handshake(conversation: Conversation) -> None:
+    conversation.pause(0.1)  # until the client's part has come: unread, it would be a reset
+    conversation.close()
+
+
 def answer_in_plain_text(conversation: Conversation) -> None:
     conversation.send(b"-ERR unknown command\r\n")
     conversation.pause(LONG)
@@ -146,6 +151,9 @@ KINDS: dict[str, Kind] = {
     "no TLS at the peer": Kind(answer_in_plain_text, {"ssl": True}, "(?i)ssl|tls", OSError),
     "reset within the TLS handshake": Kind(
         Conversation.reset, {"ssl": True}, "(?i)reset|eof", OSError
+    ),
+    "closed within the TLS handshake": Kind(
+        close_within_handshake, {"ssl": True}, "(?i)closed|eof", OSError
     ),
     "no TLS handshake in time": Kind(
         None,

@@ -157,6 +157,9 @@ async def _open(
         # Which in Python 3.10 is not the built-in one.
         raise TimeoutError(f"no answer within {options.connect_timeout:g} s") from None
     except OSError as error:
+        if not error.args:  # what asyncio makes of the end of the stream there
+            text = "the peer closed the connection within the TLS handshake"
+            raise ConnectionResetError(text) from None
         if error.errno is None or type(error).__module__ != "builtins":
             raise
         # asyncio says that the call has failed, and not why.
