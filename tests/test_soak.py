@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.proxy import Proxy
 from tests.soak.campaign import Report, Setup, run
-from tests.soak.faults import RIGHTS
+from tests.soak.faults import RIGHTS, Faults, ProxyFaults, ServerFaults, plan
+from tests.soak.reader import Plan, Reader, Session
 from tests.soak.stopwatch import Figure
 from tests.soak.tables import put_into, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers import Server
 
 # What has to be among what readers did, for the rest to count.
 WAYS = {
@@ -34,6 +45,121 @@ def test_nothing_is_lost_repeated_or_out_of_order_whatever_happens() -> None:
     assert report.faults.total() >= 60, str(report)
     assert report.handed > 10_000, str(report)
     assert set(report.ways) >= WAYS, str(report)
+
+
+# The plan, without anything that it is done to.
+
+FIRST, SECOND = "network: closed", "network: reset"
+
+
+def _planned(seed: str, uses: Callable[[Random], object]) -> list[tuple[float, str, int]]:
+    """The first of a plan, each with a choice of its own, and then used as it likes."""
+    found = []
+    for fault in islice(plan(seed, [FIRST, SECOND, "server: CLIENT KILL"], (0.1, 0.7)), 300):
+        found.append((fault.after, fault.kind, fault.choices.getrandbits(64)))
+        uses(fault.choices)
+    return found
+
+
+def test_the_same_seed_gives_the_same_faults_whatever_comes_of_them() -> None:
+    """When, which, and what is left open of each; another seed gives others."""
+    others = Random()
+    planned = _planned("monday", lambda _: None)
+    assert planned == _planned("monday", lambda it: it.sample(range(99), others.randrange(99)))
+    assert planned != _planned("tuesday", lambda _: None)
+    assert set(Counter(kind for _, kind, _ in planned).values()) == {100}
+    assert all(0.1 <= after <= 0.7 for after, _, _ in planned)
+
+
+class _Planned(Faults):
+    """Notes what it would do, some of which fails or cannot be done."""
+
+    def __init__(self, seed: str, fails: Random) -> None:
+        self.choices: list[tuple[str, int]] = []
+        self._fails = fails
+        super().__init__(seed, (0.0, 0.0))
+
+    def _faults(self) -> dict[str, Any]:
+        return {kind: lambda kind=kind: self._make(kind) for kind in (FIRST, SECOND)}
+
+    def _make(self, kind: str) -> bool:
+        self.choices.append((kind, self._random.getrandbits(64)))
+        if len(self.choices) == 50:
+            self._ending.set()
+        if self._fails.random() < 0.3:
+            raise OSError("it cannot be made")
+        return self._fails.random() < 0.5 and self._random.random() < 2
+
+    def _heal(self) -> None:
+        """There is nothing to heal."""
+
+
+def test_faults_are_made_as_planned() -> None:
+    runs = [_Planned("monday", Random(at)) for at in range(2)]
+    for faults in runs:
+        faults.run()
+    assert len(runs[0].choices) == 50
+    assert runs[0].choices == runs[1].choices
+    assert runs[0].made != runs[1].made
+
+
+def test_the_same_seed_gives_sessions_the_same_options_whatever_came_before() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("host", "unix_socket", "user", "password"), "")
+    where: dict[str, Any] = {"ports": [1, 2], "streams": ["s"], "archive": [], "authority": None}
+    chosen = []
+    for used in range(2):
+        reader = Reader(Plan("a", "monday", **nothing, **where, knows_plus=True, starts_now=False))
+        reader.random = Random(used)
+        reader.tally.sessions = 7
+        chosen.append(Session(reader, {"s": "0-0"}))
+        reader.tally.sessions = 8
+        chosen.append(Session(reader, {"s": "0-0"}))
+    told = [
+        (session.seconds, session.interrupts, session.options | {"password": ""})
+        for session in chosen
+    ]
+    assert told[:2] == told[2:]
+    assert told[0] != told[1]
+
+
+# What the campaign is to do: each of these is one of its kinds, on each server.
+WANTED = """
+network: refused
+network: closed
+network: closed within a reply
+network: closed within a request
+network: reset
+network: reset within a reply
+network: split into single bytes
+network: delayed
+network: stalled
+network: silent, half-open
+network: a byte of structure spoilt
+network: any byte spoilt, under TLS
+server: kill -9 and restart, which loads
+server: SIGSTOP and SIGCONT
+server: CLIENT KILL
+server: CLIENT UNBLOCK ERROR
+server: CLIENT UNBLOCK TIMEOUT
+server: CLIENT PAUSE
+server: REPLICAOF and back
+server: user deleted, back with another password
+server: maxclients reached
+stream: SET over it, then mended
+stream: deleted and created again
+stream: right to read it taken and given back
+"""
+
+
+def test_the_campaign_makes_each_kind_of_fault() -> None:
+    """The server's `timeout` against a slow caller comes besides, by readers that are slow."""
+    plain, secure = (
+        ProxyFaults(Proxy("127.0.0.1", 1), "", (0, 0), is_secure=is_secure)
+        for is_secure in (False, True)
+    )
+    servers = ServerFaults(cast("Server", None), Path(), "", (0, 0))
+    kinds = {*plain.kinds, *secure.kinds, *servers.kinds}
+    assert kinds == set(WANTED.strip().splitlines())
 
 
 def test_readers_log_in_with_no_more_rights_than_the_readme_gives() -> None:
@@ -63,6 +189,7 @@ def test_the_figures_go_into_the_documentation(name: str, tmp_path: Path) -> Non
     """Between the comments, in the place of those from before, as often as one likes."""
     report = Report("a seed", 5.0, written=1234567)
     report.faults["server: kill -9"] = 42
+    report.ended["a wait cancelled"] = 4321
     texts = sections(report, [Figure("a wait", "7 ms", "9 ms", True)])
     path = tmp_path / "README.rst"
     path.write_text(TEXT.format(name=name), "utf-8")
@@ -71,7 +198,8 @@ def test_the_figures_go_into_the_documentation(name: str, tmp_path: Path) -> Non
     assert written.startswith(f"before\n\n.. soak: {name}\n\n")
     assert written.endswith("\n.. soak: end\n\nafter\n")
     assert "\nold\n" not in written
-    assert all(text in written for text in ("1,234,567", "42", "kill -9"))
+    assert all(text in written for text in ("1,234,567", "42", "kill -9", "4,321"))
+    assert "42 faults in 5 s" in written or name == "tables"
     put_into(path, texts)
     assert path.read_text("utf-8") == written
     path.write_text("nothing", "utf-8")

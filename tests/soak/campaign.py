@@ -49,6 +49,7 @@ class Report:
     seed: str
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
     unmade: list[str] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"seed {self.seed}, {self.seconds:.0f} s"]
         lines += _table("faults made", self.faults)
+        lines += _table("waits of readers that were ended besides", self.ended)
         lines += _table("failures that readers were told", self.failures)
         lines += ["", f"{self.sessions:10,}  sessions of readers, among them:"]
         lines += [f"{count:10,}  {way}" for way, count in sorted(self.ways.items())]
@@ -185,7 +187,7 @@ class Stage:
         self._write_archive()
         self.writer = Writer(server, _STREAMS, setup.rate, self._random("writer"))
         self.server_faults = ServerFaults(
-            server, self._password, self._random("server"), setup.pauses
+            server, self._password, f"{self._seed}-server", setup.pauses
         )
         self.faults: list[Faults] = [self.server_faults]
         self.readers = [self._reader(at, stack, folder, setup) for at in range(setup.readers)]
@@ -213,8 +215,8 @@ class Stage:
             inner = stack.enter_context(Proxy(host, port, ssl_context=context))
             host, port = inner.host, inner.port
         proxy = stack.enter_context(Proxy(host, port))
-        random = self._random(f"proxy {at}")
-        self.faults.append(ProxyFaults(proxy, random, setup.pauses, is_secure=is_secure))
+        seed = f"{self._seed}-proxy {at}"
+        self.faults.append(ProxyFaults(proxy, seed, setup.pauses, is_secure=is_secure))
         plan = Plan(
             name=f"{server.kind}-{at}",
             seed=f"{self._seed}-{at}",
@@ -234,7 +236,7 @@ class Stage:
     def waiting(self, stack: ExitStack, setup: Setup) -> Waiting:
         """Start a reader that does nothing but wait, through a proxy as broken as others."""
         proxy = stack.enter_context(Proxy(self.server.host, self.server.port))
-        self.faults.append(ProxyFaults(proxy, self._random("waiting"), setup.pauses))
+        self.faults.append(ProxyFaults(proxy, f"{self._seed}-waiting", setup.pauses))
         return stack.enter_context(closing(Waiting(proxy.host, proxy.port, self._seed)))
 
     def start(self) -> None:
@@ -324,6 +326,7 @@ def _add_up(report: Report, stage: Stage, deadline: float) -> None:
             continue
         tally = found["tally"]
         report.faults += Counter(tally["faults"])
+        report.ended += Counter(tally["ended"])
         report.failures += Counter(tally["failures"])
         report.ways += Counter(tally["ways"])
         report.notes += [f"{found['name']}: {note}" for note in tally["notes"]]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 from threading import Event, Thread
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.peer import closed_port
 from tests.resp import CommandError
@@ -14,8 +15,7 @@ from tests.servers import ServerFailed
 from tests.soak.messages import FRAGILE, HEAD, add
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.proxy import Direction, Proxy
     from tests.servers import Server
@@ -33,6 +33,33 @@ _ALL_BUT_FRAGILE = "~[^f]*"
 _SPOILS = [(0, b"\0"), (1, b"6"), (4, b":"), (5, b"0"), (5, b"2"), (6, b" "), (9, b"x")]
 
 
+class Planned(NamedTuple):
+    """A fault to be made.
+
+    Attributes:
+        after: How long it is quiet before it, in seconds.
+        kind: Which one.
+        choices: What is left open of it follows from this.
+    """
+
+    after: float
+    kind: str
+    choices: Random
+
+
+def plan(seed: str, kinds: Iterable[str], pauses: tuple[float, float]) -> Iterator[Planned]:
+    """Say which faults to make, each kind as often as the others.
+
+    Whatever comes of one of them, those after it are the same with the same seed.
+    """
+    random = Random(seed)
+    deck = list(kinds)
+    while True:
+        random.shuffle(deck)
+        for kind in deck:
+            yield Planned(random.uniform(*pauses), kind, Random(random.getrandbits(64)))
+
+
 class Faults(Thread):
     """Makes one fault after the other, every few hundred ms.
 
@@ -41,12 +68,14 @@ class Faults(Thread):
         notes: What went wrong with making them.
     """
 
-    def __init__(self, random: Random, pauses: tuple[float, float]) -> None:
+    def __init__(self, seed: str, pauses: tuple[float, float]) -> None:
         super().__init__(daemon=True)
         self.made: Counter[str] = Counter()
         self.notes: list[str] = []
-        self._random = random
-        self._pauses = pauses
+        self._kinds = self._faults()
+        self._plan = plan(seed, self._kinds, pauses)
+        # Until the first one of them is made.
+        self._random = Random(seed)
         self._ending = Event()
 
     def finish(self) -> None:
@@ -55,20 +84,22 @@ class Faults(Thread):
         self.join(60)
 
     def run(self) -> None:
-        deck: list[str] = []
-        faults = self._faults()
-        while not self._ending.wait(self._random.uniform(*self._pauses)):
-            if not deck:  # each kind as often as the others
-                deck = list(faults)
-                self._random.shuffle(deck)
-            kind = deck.pop()
+        for fault in self._plan:
+            if self._ending.wait(fault.after):
+                return
+            self._random = fault.choices
             try:
-                if faults[kind]():
-                    self.made[kind] += 1
+                if self._kinds[fault.kind]():
+                    self.made[fault.kind] += 1
             except (OSError, CommandError, ServerFailed) as error:
-                self.notes.append(f"{kind}: {error!r}")
+                self.notes.append(f"{fault.kind}: {error!r}")
             finally:
                 self._heal()
+
+    @property
+    def kinds(self) -> list[str]:
+        """All kinds that it makes."""
+        return list(self._kinds)
 
     def _last(self, low: float, high: float) -> None:
         """Let it last for some time."""
@@ -91,14 +122,14 @@ class ProxyFaults(Faults):
     def __init__(
         self,
         proxy: Proxy,
-        random: Random,
+        seed: str,
         pauses: tuple[float, float],
         *,
         is_secure: bool = False,
     ) -> None:
-        super().__init__(random, pauses)
         self._proxy = proxy
         self._is_secure = is_secure
+        super().__init__(seed, pauses)
 
     def _faults(self) -> dict[str, Fault]:
         faults = self._spoiling()
@@ -184,9 +215,9 @@ class ServerFaults(Faults):
     """What happens to one server, and so to all its readers and its writer."""
 
     def __init__(
-        self, server: Server, password: Path, random: Random, pauses: tuple[float, float]
+        self, server: Server, password: Path, seed: str, pauses: tuple[float, float]
     ) -> None:
-        super().__init__(random, pauses)
+        super().__init__(seed, pauses)
         self._server = server
         self._password = password
         self._changes = 0

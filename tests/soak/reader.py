@@ -109,6 +109,7 @@ class Tally:
     ways: Counter[str] = field(default_factory=Counter)  # in which there were sessions
     failures: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)  # waits, by how
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -220,7 +221,8 @@ class Session:
         self, reader: Reader, starts: dict[str, str | None], seconds: float | None = None
     ) -> None:
         self.reader = reader
-        self.random = random = reader.random
+        # Its own, so that the same seed gives each session the same options.
+        self.random = random = Random(f"{reader.plan.seed}-{reader.tally.sessions}")
         self.tally = reader.tally
         self.is_calm = reader.last is not None
         self.seconds = seconds or (3.0 if self.is_calm else random.uniform(0.5, 6.0))
@@ -296,7 +298,7 @@ class Session:
             streams.close()
             timer.join()
             if isinstance(streams, CancelledStreams):
-                self.tally.faults["reader: a wait cancelled, asyncio"] += streams.cancelled
+                self.tally.ended["a wait cancelled, asyncio"] += streams.cancelled
         # Where now never was, nothing was followed.
         for stream in self.unknown:
             self.chains.pop(stream)
@@ -346,7 +348,7 @@ class Session:
             try:
                 self._read_some(streams, by_for=by_for)
             except KeyboardInterrupt:
-                self.tally.faults["reader: a blocked next() interrupted"] += 1
+                self.tally.ended["a blocked next() interrupted"] += 1
                 self._arm()
             except RedisError as error:
                 self.failed(error)

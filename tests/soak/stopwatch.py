@@ -23,7 +23,7 @@ from time import monotonic, sleep, thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pystreamredis import ConnectionError, Streams, TimeoutError
-from tests.peer import CLOSE, Expect, Peer, closed_port
+from tests.peer import CLOSE, Conversation, Expect, Peer, closed_port, deaf_port
 from tests.proxy import Proxy
 from tests.resp import Client, Error
 
@@ -147,6 +147,24 @@ def judge_silence(server: Server) -> list[Figure]:
         took = max(notice_silence(server, block, timeout) for _ in range(3))
         # What was asked before it fell silent may be answered still, and then it is asked anew.
         figures.append(_silence_figure(block, timeout, took, (block or 0) / 1000 + timeout))
+    return figures
+
+
+def judge_connects() -> list[Figure]:
+    """Measure how long it takes to give up on a peer with which there is no connection."""
+    figures = []
+    with deaf_port(full=True) as port, Peer(Conversation.stay_silent) as peer:
+        ways: dict[str, dict[str, Any]] = {
+            "a host that answers no connect": {"port": port},
+            "a peer that answers no TLS handshake": {"port": peer.port, "ssl": True},
+        }
+        for way, where in ways.items():
+            began = monotonic()
+            with suppress(TimeoutError):
+                Streams("127.0.0.1", **where, socket_connect_timeout=0.5, s=None)
+            took = monotonic() - began
+            what = f"{way} is given up on, socket_connect_timeout=0.5"
+            figures.append(Figure(what, f"{took:.2f} s", "0.5 s", 0.5 <= took <= 0.5 + _LATE))
     return figures
 
 
@@ -282,6 +300,7 @@ def judge_quiet(server: Server) -> list[Figure]:
     return [
         *judge_waits(waits, "without faults"),
         *judge_silence(server),
+        *judge_connects(),
         *judge_rest(3.0),
         *judge_hold(server),
     ]

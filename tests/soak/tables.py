@@ -53,7 +53,8 @@ def _summary(report: Report) -> list[str]:
         kinds[where].append(f"{what} ({count:,})")
     promises = ", ".join(f"{getattr(report, name):,} {text}" for name, text in PROMISES.items())
     return [
-        f"{report.faults.total():,} faults in {report.seconds:.0f} s on {_when_and_where()};",
+        f"{report.faults.total():,} faults in {report.seconds:.0f} s on {_when_and_where()}, and "
+        f"{report.ended.total():,} waits interrupted or cancelled besides;",
         f"{report.written:,} messages written, {report.handed:,} handed over in "
         f"{report.sessions:,} sessions:",
         f"{promises}.",
@@ -68,6 +69,8 @@ def _rows(kinds: Mapping[str, list[str]]) -> list[tuple[str, str]]:
 
 def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
     counts = [
+        ("faults", report.faults.total()),
+        ("waits interrupted or cancelled besides", report.ended.total()),
         ("messages written", report.written),
         ("messages handed over", report.handed),
         *((text, getattr(report, name)) for name, text in PROMISES.items()),
@@ -78,6 +81,7 @@ def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
         "",
         *_list_table(["what was counted", "number"], _numbers(counts)),
         *_list_table(["what was done", "times"], _numbers(sorted(report.faults.items()))),
+        *_list_table(["waits that were ended besides", "times"], _numbers(report.ended.items())),
         *_list_table(["what readers were told", "times"], _numbers(report.failures.most_common())),
         *_list_table(["sessions of readers", "number"], _numbers(sorted(report.ways.items()))),
         *_list_table(["what was measured", "result", "limit"], times),
