@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from pystreamredis.exceptions import ConnectionError
 from pystreamredis.outages import DEBUG, INFO, WARNING, Outages
 
@@ -70,3 +72,7 @@ def test_each_connection_is_told_with_its_own_address() -> None:
         "connected to host:2 after an outage of 1.0 s",
         "gone",
     ]
+
+
+def test_the_levels_are_those_of_logging() -> None:
+    assert (DEBUG, INFO, WARNING) == (logging.DEBUG, logging.INFO, logging.WARNING)
