@@ -175,8 +175,7 @@ def _connect(
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK) and sock.family != socket.AF_UNIX:
         yield from until_ready(sock, WRITE)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
+    _raise(code)
     if sock.family != socket.AF_UNIX:
         # Requests are small, and each is waited for.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -184,6 +183,11 @@ def _connect(
     if options.ssl_context is None:
         return Transport(sock, (BlockingIOError, InterruptedError))
     return (yield from _secure(sock, options.ssl_context, options.host, until_ready))
+
+
+def _raise(code: int) -> None:
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _secure(
@@ -194,6 +198,8 @@ def _secure(
 ) -> Connecting[Transport]:
     from ssl import SSLWantReadError, SSLWantWriteError
 
+    # Of one that was reset meanwhile, it would lose the descriptor.
+    _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     try:
         while True:

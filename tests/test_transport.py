@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.transport import TlsTransport, Transport, connect, connecting
+from pystreamredis.transport import TlsTransport, Transport, _secure, connect, connecting
 from pystreamredis.waiting import READ, WRITE, Waiter, Woken
 
 from .certificates import Authority
@@ -576,6 +576,19 @@ def test_a_tls_peer_that_is_silent_is_given_up_on_in_time(waiter: Waiter) -> Non
         with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
             connect(options, waiter.wait)
         assert 0.19 <= monotonic() - began < 5
+
+
+def test_a_reset_before_tls_begins_leaves_no_socket_behind(authority: Authority) -> None:
+    """Of one that is not connected any more, Python's `wrap_socket` loses the descriptor."""
+    with listen() as listener, closing(socket.create_connection(listener.getsockname())) as sock:
+        accepted, _ = listener.accept()
+        reset(accepted)
+        accepted.close()
+        context = ssl.create_default_context(cafile=authority.certfile)
+        securing = _secure(sock, context, "127.0.0.1", lambda *_: pytest.fail("it waits"))
+        with pytest.raises(ConnectionResetError):
+            next(securing)
+        assert sock.fileno() >= 0  # so it is still for its owner to close
 
 
 def test_a_wake_ends_a_tls_handshake_and_leaves_no_socket_behind(waiter: Waiter) -> None:
