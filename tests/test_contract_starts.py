@@ -120,7 +120,7 @@ def collect(streams: Streams, number: int) -> tuple[list[Any], int]:
         ([b"a", "b"], {}),
         (b"a", {"b": "$"}),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,  # repr of a set differs from run to run
 )
 def test_streams_are_given_in_many_ways_and_start_now(
     embedded: Endpoint, streams: Any, named: dict[str, Any]
