@@ -24,7 +24,8 @@ server: $(VENV)/.demo ## run an embedded server at localhost:6379 until Ctrl-C
 	@$(RUN) examples/embedded_server.py
 
 test: $(VENV)/.test ## run the tests; ARGS=... goes to pytest
-	$(RUN) -m pytest $(ARGS)
+	@# Most of their time is waiting, so there may be more at once than there are cores.
+	$(RUN) -m pytest -n 4 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.test ## readers and writers under random faults; DURATION=<seconds> SEED=<text>
 	@# WRITE="README.rst docs/explanation/testing.rst" puts the figures there.

@@ -34,4 +34,4 @@ for missing in sorted(set(SUPPORTED) - set(HERE)):
 def tests(session: nox.Session) -> None:
     """Run the tests, on each Python in an environment of its own."""
     session.install("--quiet", "-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "4", "--dist", "worksteal", *session.posargs)
