@@ -137,7 +137,8 @@ def _add_formats(parser: ArgumentParser) -> None:
         "--csv",
         metavar="FIELDS",
         type=_typed(_fields),
-        help="a table of the stream, the ID and these fields: temp,humidity",
+        help="a table of the stream, the ID and these fields: temp,humidity; the names of the "
+        "columns come first, unless they would go into a file that is not empty",
     )
     add(
         "-f",
