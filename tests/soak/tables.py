@@ -57,14 +57,11 @@ def _summary(report: Report) -> list[str]:
         f"{report.ended.total():,} waits interrupted or cancelled besides;",
         f"{report.written:,} messages written, {report.handed:,} handed over in "
         f"{report.sessions:,} sessions:",
-        f"{promises}.",
+        f"{promises}. What was done, and how often:",
         "",
-        *_list_table(["where", "what was done (how often)"], _rows(kinds)),
+        *(f"* {where}: {', '.join(what)}" for where, what in kinds.items()),
+        "",
     ]
-
-
-def _rows(kinds: Mapping[str, list[str]]) -> list[tuple[str, str]]:
-    return [(where, ", ".join(what)) for where, what in kinds.items()]
 
 
 def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
