@@ -23,6 +23,7 @@ from pystreamredis.protocol import (
     XreadParser,
     blocks_of,
 )
+from pystreamredis.slots import SLOTS, moved_to, slot_of
 from pystreamredis.url import parse_url
 from tests import resp, simulation
 
@@ -459,6 +460,18 @@ def _take_all(follower: Follower, now: float) -> Iterator[Any]:
         return
 
 
+def any_error_is_a_place_in_a_cluster_or_none(data: bytes) -> None:
+    """And any key is in one slot."""
+    assert 0 <= slot_of(data) < SLOTS
+    place = moved_to(ServerError(data.decode("utf-8", "surrogateescape")), "here")
+    if place is None:
+        return
+    slot, host, port = place
+    assert 0 <= slot < SLOTS
+    assert 0 < port < 65536
+    assert host, "there is no such host"
+
+
 # What callers write.
 
 
@@ -546,6 +559,17 @@ SEEDS: dict[Target, list[bytes]] = {
         b"\1\0\1+OK\r\n-ERR \xfe\r\n",
         b"\0\0\0\xfe\r\n",
         b"\0\0\0$\xfe\r\n",
+    ],
+    any_error_is_a_place_in_a_cluster_or_none: [
+        b"MOVED 3999 127.0.0.1:6381",
+        b"MOVED 16383 ::1:65535",
+        b"MOVED 1 [fe80::1]:6379",
+        b"MOVED 1 ?:6379",
+        b"MOVED 1 :6379",
+        b"MOVED 1 a.example:6379",
+        b"ASK 1 a:1",
+        b"a{tag}{other}",
+        b"{}a",
     ],
     any_text_is_a_start_or_a_value_error: [b"1-2", b"18446744073709551615-0", b"5", b"-1", b"$"],
     any_url_is_options_or_a_value_error: [

@@ -17,7 +17,14 @@ from pystreamredis.exceptions import (
 from pystreamredis.options import ConnectionOptions
 from pystreamredis.protocol import Parser, ServerError
 from pystreamredis.protocol import ProtocolError as WireError
-from pystreamredis.scripts import Refused, find_culprit, find_last, greet, wants_hello
+from pystreamredis.scripts import (
+    Refused,
+    find_culprit,
+    find_last,
+    greet,
+    look_back,
+    wants_hello,
+)
 from tests.simulation import MAX_ID, Peer, Server, commands_in, number, written
 
 if TYPE_CHECKING:
@@ -91,6 +98,8 @@ class TestGreet:
             ({"username": "me", "password": "pw"}, [[[b"AUTH", b"me", b"pw"]]]),
             ({"username": "me"}, [[[b"AUTH", b"me", b""]]]),
             ({"username": "", "password": "pw"}, [[[b"AUTH", b"pw"]]]),
+            ({"username": ""}, [[[b"AUTH", b""]]]),
+            ({"protocol": 3, "username": "me"}, [[[b"HELLO", b"3", b"AUTH", b"me", b""]]]),
             ({"password": b"\xff"}, [[[b"AUTH", b"\xff"]]]),
             ({"password": lambda: "asked"}, [[[b"AUTH", b"asked"]]]),
             ({"db": 3}, [[[b"SELECT", b"3"]]]),
@@ -112,7 +121,7 @@ class TestGreet:
     ) -> None:
         """Contract 6.1: HELLO, AUTH, SELECT; with the defaults nothing."""
         driven = Rounds(Server())
-        driven.run(greeting(**connection))
+        assert driven.run(greeting(**connection)) is False
         assert driven.sent == rounds
 
     @pytest.mark.parametrize(
@@ -130,12 +139,13 @@ class TestGreet:
         next(script)
         commands = commands_in(b"".join(script.send([ServerError(refusal)])))
         assert commands == [[b"AUTH", b"me", b"pw"], [b"SELECT", b"2"]]
-        with pytest.raises(StopIteration):
+        with pytest.raises(StopIteration) as stop:
             script.send([b"OK", b"OK"])
+        assert stop.value.value is True
 
     def test_hello_alone_needs_nothing_in_its_place(self) -> None:
         """Contract 6.2."""
-        run_with(greeting(protocol=3), [ServerError("ERR unknown command")])
+        assert run_with(greeting(protocol=3), [ServerError("ERR unknown command")]) is True
 
     def test_hello_is_not_said_where_it_is_known_to_be_unknown(self) -> None:
         """Contract 6.2: or a closed connection, after which it is not said again."""
@@ -188,6 +198,22 @@ class TestGreet:
         with pytest.raises(AuthenticationError) as caught:
             Rounds(server).run(script)
         assert SECRET not in str(caught.value)
+
+    @pytest.mark.parametrize("password", [SECRET, SECRET.encode(), lambda: SECRET])
+    @pytest.mark.parametrize("connection", [{}, {"protocol": 3, "username": "me"}])
+    def test_a_password_is_taken_out_wherever_it_is_in_an_error(
+        self, password: Any, connection: Any
+    ) -> None:
+        """Contract 7: proxies word their errors in their own ways."""
+        error = ServerError(f"NOPERM cannot log in with {SECRET}: no")
+        told = str(raised_by(greeting(password=password, **connection), [error]))
+        assert told.endswith("NOPERM cannot log in with (not shown): no")
+
+    @pytest.mark.parametrize("password", ["", None])
+    def test_without_a_password_errors_stay_as_they_are(self, password: str | None) -> None:
+        script = greeting(password=password, username="me", db=2)
+        told = str(raised_by(script, [ServerError("ERR no"), b"OK"]))
+        assert told == "localhost:6379 refused AUTH: ERR no"
 
 
 keys = st.sampled_from([b"a", b"b", b"\xff", b"long name"])
@@ -245,7 +271,12 @@ class TestFindLast:
         driven = Rounds(serving(content, takes_plus=False), resp=resp)
         assert driven.run(find_last(list(content))) == last_of(content)
         assert len(driven.sent) <= 2 + MOST_ROUNDS
-        assert {command[0] for commands in driven.sent for command in commands} == {b"XREAD"}
+        sent = [command for commands in driven.sent for command in commands]
+        assert {tuple(command[:4]) for command in sent} == {
+            (b"XREAD", b"COUNT", b"1", b"STREAMS")  # of an entry there is more than its ID
+        }
+        asked = {after for command in sent for after in command[4 + len(command[4:]) // 2 :]}
+        assert all(number(after) <= MAX_ID for after in asked - {b"+"})
 
     @settings(deadline=None, max_examples=100)
     @given(streams, st.data())
@@ -332,6 +363,81 @@ class TestFindLast:
     def test_what_is_no_reply_to_xread_is_refused(self, reply: Any) -> None:
         """Contract 5.1: a reply that is not RESP, or not to what was asked."""
         assert isinstance(raised_by(find_last([b"a"]), [reply]), WireError)
+
+    def test_an_entry_that_is_not_after_what_was_asked_for_ends_the_search(self) -> None:
+        """Contract 7: or a peer could have it go on for as many rounds as there may be."""
+        script = find_last([b"a"])
+        next(script)
+        script.send([ServerError("ERR Invalid stream ID")])
+        probes = commands_in(b"".join(script.send([[[b"a", [[b"5-0", []]]]]])))
+        after = probes[0][-1]
+        replies: list[Any] = [[[b"a", [[after, []]]]], *[None] * (len(probes) - 1)]
+        with pytest.raises(WireError, match=r"entry b'5-0', expected one after b'5-0'"):
+            script.send(replies)
+
+
+def _entry(entry_id: bytes) -> list[Any]:
+    return [entry_id, [b"f", b"v"]]
+
+
+class TestLookBack:
+    """Whether streams still hold the entries that were read last."""
+
+    def test_the_oldest_entry_and_that_at_the_position_are_asked_for_at_once(self) -> None:
+        driven = Rounds(serving({b"a": {5 << 64}, b"b": {7}}))
+        assert driven.run(look_back({b"a": b"5-0", b"b": b"0-7"})) == {}
+        ((command,),) = driven.sent
+        assert command[:4] == [b"XREAD", b"COUNT", b"1", b"STREAMS"]
+        before = b"4-18446744073709551615"
+        assert command[4:] == [b"a", b"b", b"a", b"b", ZERO, ZERO, before, b"0-6"]
+
+    @pytest.mark.parametrize(
+        ("seen", "kind", "oldest"),
+        [
+            # The oldest entry, and the first from the position on.
+            ([b"1-0", b"5-0"], None, None),
+            ([b"5-0", b"5-0"], None, None),
+            ([b"1-0", b"9-0"], None, None),  # it was deleted: by itself that is no gap
+            ([b"1-0"], "rewound", b"1-0"),
+            ([b"4-18446744073709551615"], "rewound", b"4-18446744073709551615"),
+            ([b"5-1", b"5-1"], "trimmed", b"5-1"),
+            ([b"9-0", b"10-0"], "trimmed", b"9-0"),
+            ([b"10-0", b"9-0"], "trimmed", b"9-0"),  # in whichever order they come
+            ([b"9-0"], "trimmed", b"9-0"),
+            ([b"5-0"], None, None),
+            ([], None, None),  # empty, or not there: it is not known that anything was missed
+        ],
+    )
+    @pytest.mark.parametrize("is_one_block", [True, False])
+    def test_what_is_there_tells_what_may_have_happened(
+        self, seen: list[bytes], kind: str | None, oldest: bytes | None, is_one_block: bool
+    ) -> None:
+        blocks: list[Any] = [[b"a", [_entry(entry_id)]] for entry_id in seen]
+        reply = [[b"a", [_entry(each) for each in sorted(seen, key=number)]]]
+        gaps = run_with(look_back({b"a": b"5-0"}), [reply if is_one_block else blocks or None])
+        assert {key: (gap.kind, gap.oldest) for key, gap in gaps.items()} == (
+            {} if kind is None else {b"a": (kind, oldest)}
+        )
+
+    def test_each_stream_is_judged_by_itself(self) -> None:
+        reply = [
+            [b"a", [_entry(b"1-0")]],
+            [b"b", [_entry(b"1-0")]],
+            [b"c", [_entry(b"8-0")]],
+            [b"b", [_entry(b"5-0")]],
+            [b"c", [_entry(b"8-0")]],
+        ]
+        gaps = run_with(look_back(dict.fromkeys([b"a", b"b", b"c", b"d"], b"5-0")), [reply])
+        assert {key: gap.kind for key, gap in gaps.items()} == {b"a": "rewound", b"c": "trimmed"}
+
+    def test_a_refusal_that_passes_is_told_and_another_is_left_to_the_next_read(self) -> None:
+        error = ServerError("LOADING wait")
+        script = look_back({b"a": b"5-0"})
+        next(script)
+        with pytest.raises(Refused) as caught:
+            script.send([error])
+        assert caught.value.error is error
+        assert run_with(look_back({b"a": b"5-0"}), [ServerError("WRONGTYPE no")]) == {}
 
 
 class TestFindCulprit:
