@@ -565,6 +565,7 @@ SEEDS: dict[Target, list[bytes]] = {
         b"MOVED 16383 ::1:65535",
         b"MOVED 1 [fe80::1]:6379",
         b"MOVED 1 ?:6379",
+        b"MOVED 1 []:6379",
         b"MOVED 1 :6379",
         b"MOVED 1 a.example:6379",
         b"ASK 1 a:1",

@@ -42,10 +42,11 @@ def moved_to(error: ServerError, host: str) -> tuple[int, str, int] | None:
     _, slot, address = words
     # An IPv6 address is full of colons, and newer servers put no brackets around it.
     named, colon, port = address.rpartition(":")
+    named = named.strip("[]")
     if not colon or not (_is_number(slot, SLOTS - 1) and _is_number(port, 65535) and int(port)):
         return None
     # "?" is said by a node that does not know its own name for the other.
-    return int(slot), host if named in ("", "?") else named.strip("[]"), int(port)
+    return int(slot), host if named in ("", "?") else named, int(port)
 
 
 def _is_number(text: str, largest: int) -> bool:

@@ -84,6 +84,7 @@ def test_a_real_cluster_agrees(cluster: Cluster) -> None:
         ("MOVED 0 node-2.example:6379", (0, "node-2.example", 6379)),
         ("MOVED 3999 :6381", (3999, "here", 6381)),
         ("MOVED 3999 ?:6381", (3999, "here", 6381)),
+        ("MOVED 3999 []:6381", (3999, "here", 6381)),
         ("MOVED 5 2001:db8::1:7000", (5, "2001:db8::1", 7000)),
         ("MOVED 5 [2001:db8::1]:7000", (5, "2001:db8::1", 7000)),
         ("MOVED 16383 h:65535", (16383, "h", 65535)),
