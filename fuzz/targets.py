@@ -507,6 +507,8 @@ _PARSED = [
     b"*-1\r\n",
     b"_\r\n",
     b"-ERR Invalid stream ID\r\n",
+    b"-MOVED 3999 127.0.0.1:6381\r\n",
+    b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
     b">2\r\n+message\r\n:1\r\n",
     b"|1\r\n+ttl\r\n:3600\r\n*0\r\n",
     b"*?\r\n:1\r\n%?\r\n+a\r\n#t\r\n.\r\n.\r\n",
