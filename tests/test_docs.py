@@ -110,6 +110,13 @@ def test_commands_of_make_and_files_that_are_named_exist(page: str) -> None:
     assert [name for name in files_named(TEXTS[page]) if not (ROOT / name).exists()] == []
 
 
+def test_every_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"``(test_\w+)``", TEXTS["explanation/testing.rst"]))
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    assert len(named) > 20
+    assert named <= set(re.findall(r"\bdef (test_\w+)", tests))
+
+
 def test_every_page_is_listed() -> None:
     listed = set(re.findall(r"^   ([\w/-]+)$", TEXTS["index.rst"], flags=re.MULTILINE))
     assert listed == {name.removesuffix(".rst") for name in PAGES} - {"index"}
