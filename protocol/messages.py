@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import re
 
 from .buffer import excerpt
 from .errors import ProtocolError
+from .ids import is_id
 from .values import Map, pairs_of
 
 TYPE_CHECKING = False
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Message: TypeAlias = tuple[Any, Any, Any]
     """``(name, id, data)``"""
-
-_split_id = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})").fullmatch
 
 # Encodings in which ASCII is ASCII wherever it stands.
 _ASCII_BASED = frozenset({"ascii", "utf-8", "iso8859-1"})
@@ -73,14 +71,6 @@ class MessageMaker:
         if self.encoding is None:
             return name, entry_id, self.fields(pairs_of(items))
         return name, entry_id.decode("ascii"), self.fields(pairs_of(list(map(self.text, items))))
-
-
-def is_id(entry_id: bytes) -> bool:
-    """Whether it is two unsigned 64-bit numbers."""
-    found = _split_id(entry_id)
-    if found is None or len(entry_id) <= 20:
-        return found is not None
-    return int(found[1]) < 2**64 and int(found[2]) < 2**64
 
 
 def show(value: object) -> str:

@@ -13,8 +13,8 @@ is taken. A value is matched in one of three ways, each of which sees to that:
 - any length: what is stated and what is taken (all up to a CR) are both captured,
   and compared before a message is made of them.
 
-Of an ID the same is true, and that nothing but digits is around its dash is seen
-to for all of a run at once.
+Of an ID the same is true; that nothing but digits is around its dash, and that each is
+larger than the one before, is seen to for all of a run at once.
 
 What was not seen yet (a length, a CR, other fields) and the end of what has come do
 not match; the last alternative, ``(.+)``, takes all the rest. So nothing is ever
@@ -28,6 +28,7 @@ import re
 from operator import itemgetter
 
 from .columns import Column, Ids
+from .ids import count_ascending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ _ENTRIES_AT_ONCE = 8
 _FIRST_LESSONS = 64
 _MOST_LESSONS = 4096
 
-_DIGITS = b"0123456789"
 _id = itemgetter(1)
 
 
@@ -262,26 +262,10 @@ class Pattern:
             if not rest:
                 break
             start = end - rest
-        right = _count_ids(messages)
+        right = count_ascending(list(map(_id, messages)))
         if right < len(messages):
             return messages[:right], None
         return messages, rest
-
-
-def _count_ids(messages: list[Message]) -> int:
-    """Count the messages before the first whose ID holds anything but digits and its dash."""
-    if _are_numbers(messages):
-        return len(messages)
-    wrong = (at for at in range(len(messages)) if not _are_numbers(messages[at : at + 1]))
-    return next(wrong)
-
-
-def _are_numbers(messages: list[Message]) -> bool:
-    if not messages:
-        return True
-    ids = map(_id, messages)
-    joined = "".join(ids).encode() if isinstance(messages[0][1], str) else b"".join(ids)
-    return joined.translate(None, _DIGITS) == b"-" * len(messages)
 
 
 class _Reader:

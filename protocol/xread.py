@@ -13,7 +13,8 @@ import re
 
 from .buffer import excerpt
 from .errors import ProtocolError
-from .messages import MessageMaker, is_id, show
+from .ids import is_id, number_of
+from .messages import MessageMaker, show
 from .parser import Parser
 from .patterns import Learner
 from .values import NEED_DATA, NeedData, Push, ServerError
@@ -256,9 +257,9 @@ class XreadParser:
             entry = self._slice_entry()
             if entry is None:
                 # Not all there, or not as usual: the parser of values knows what to say.
-                messages.append(self._maker.message(name, (yield from self._read_value())))
+                _append(messages, self._maker.message(name, (yield from self._read_value())))
                 continue
-            messages.append(self._maker.make(name, *entry))
+            _append(messages, self._maker.make(name, *entry))
             learner = self._learner_for(name, entry[1], learner)
             learner.learn(*entry, self._buffer.pos - start)
 
@@ -284,10 +285,11 @@ class XreadParser:
                 # What follows them is to be read one by one: where that begins is not known.
                 for message in matched[:missing]:
                     self._slice_entry()
-                    messages.append(message)
+                    _append(messages, message)
                 return
             if not matched or len(matched) > missing:
                 return
+            _see_to_order(messages, matched[0])
             messages += matched
             buffer.pos = end - rest
             learner.entry_size = (end - rest - start) // len(matched) + 1
@@ -350,8 +352,24 @@ def blocks_of(value: Value, names: Mapping[bytes, Any], maker: MessageMaker) -> 
         if type(pair) not in (list, tuple) or len(pair) != 2 or type(pair[1]) is not list:
             raise ProtocolError(f"{show(pair)}, expected a stream of an XREAD reply")
         name = _name_of(pair[0], names)
-        blocks.append((name, [maker.message(name, entry) for entry in pair[1]]))
+        messages: list[Message] = []
+        for entry in pair[1]:
+            _append(messages, maker.message(name, entry))
+        blocks.append((name, messages))
     return blocks or None
+
+
+def _append(messages: list[Message], message: Message) -> None:
+    _see_to_order(messages, message)
+    messages.append(message)
+
+
+def _see_to_order(messages: list[Message], later: Message) -> None:
+    if messages and number_of(messages[-1][1]) >= number_of(later[1]):
+        raise ProtocolError(
+            f"entry {later[1]!r} of stream {later[0]!r:.60} after {messages[-1][1]!r}, "
+            "expected the larger ID later"
+        )
 
 
 def _name_of(key: Value, names: Mapping[bytes, Any]) -> Any:

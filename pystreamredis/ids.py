@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import re
 
+from .protocol.ids import number_of as number_of
+
 ZERO = b"0-0"
 """The ID before all entries: no entry has it."""
 
 _PART = 64
 _MAX_PART = 2**_PART - 1
 _split = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?").fullmatch
-
-
-def number_of(entry_id: bytes | str) -> int:
-    """Make one 128-bit number of a whole ID; numbers compare as IDs do."""
-    if isinstance(entry_id, str):
-        entry_id = entry_id.encode("ascii")
-    ms, _, sequence = entry_id.partition(b"-")
-    return (int(ms) << _PART) | int(sequence)
 
 
 def id_of(number: int) -> bytes:

@@ -8,8 +8,7 @@ all streams may be handed over; what lies beyond waits for the next read.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import islice
-from operator import itemgetter, lt
+from operator import itemgetter
 
 from .handover import Batch
 from .ids import number_of
@@ -17,7 +16,6 @@ from .ids import number_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from .cursors import Cursor
     from .protocol.messages import Message
@@ -101,29 +99,6 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
             end += 1
         batch[at:end] = sorted(batch[at:end], key=_number)
     return batch
-
-
-def are_in_order(messages: list[Message]) -> bool:
-    """Whether each message's ID is larger than the one before."""
-    if len(messages) == 1:
-        return True
-    ids = list(map(_id, messages))
-    lengths = list(map(len, ids))
-    dash = _dash(ids[0])
-    # What stands at its place in all of them: a longer ms between two that are equally long
-    # would compare well as text. Joined if possible, since that is the quickest.
-    if is_even := len(set(lengths)) == 1:
-        column = ids[0][:0].join(ids)[dash :: lengths[0]]
-    else:
-        column = ids[0][:0].join(map(itemgetter(slice(dash, dash + 1)), ids))
-    if column.count(column[:1]) < len(ids):
-        keys: list[Any] = list(map(_number, messages))
-    elif is_even:
-        keys = ids
-    else:
-        # The ms; where these are equal, the length, which is the sequence's; and then that.
-        keys = list(zip(map(itemgetter(slice(dash)), ids), lengths, ids, strict=True))
-    return all(map(lt, keys, islice(keys, 1, None)))
 
 
 def _dash(entry_id: bytes | str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.cursors import Cursor
-from pystreamredis.merge import are_in_order, release
+from pystreamredis.ids import number_of
+from pystreamredis.merge import release, waiting_after
 
 MAX = 2**64 - 1
 # One shape after the other: as clocks make them, of one length, of many lengths,
@@ -149,20 +149,12 @@ def test_data_that_cannot_be_compared_is_never_looked_at() -> None:
     assert [message[0] for message in release(cursors).messages] == ["s0", "s1", "s0", "s1"]
 
 
-few = st.sampled_from([1, 2, 9, 10, 11, 99, 100, 101])
-
-
-@settings(deadline=None, max_examples=500)
-@given(st.lists(st.tuples(few, few), min_size=1, max_size=4), st.booleans(), st.booleans())
-@example([(10, 11), (100, 1), (11, 11)], False, False)
-@example([(10, 1), (100, 1), (11, 1)], False, False)
-@example([(1000, 1), (1, 1), (2000, 1)], False, False)
-def test_an_order_is_told_as_in_the_naive_way(
-    pairs: list[Pair], text: bool, is_sorted: bool
-) -> None:
-    """Contract 3.1: also of what no server writes, of which the first and the last look well."""
-    if is_sorted:
-        pairs = sorted(pairs)
-    messages: list[Any] = [("s", written(pair, text=text), {}) for pair in pairs]
-    naive = all(before < after for before, after in pairwise(pairs))
-    assert are_in_order(messages) is naive
+@pytest.mark.parametrize(
+    ("watermark", "left"), [((0, 5), 3), ((1, 0), 2), ((2, 7), 1), ((4, 0), 0)]
+)
+def test_what_is_beyond_a_watermark_would_go_on_waiting(watermark: Pair, left: int) -> None:
+    """Contract 3.4: what a stream may still be asked for depends on it."""
+    (cursor,) = cursors_of([({(1, 0), (2, 0), (4, 0)}, True)])
+    assert waiting_after(cursor, number_of(written(watermark))) == left
+    cursor.waiting = []
+    assert waiting_after(cursor, number_of(written(watermark))) == 0

@@ -24,6 +24,7 @@ LAYERS = [
     "protocol.buffer",
     "protocol.encoder",
     "protocol.parser",
+    "protocol.ids",
     "protocol.messages",
     "protocol.columns",
     "protocol.patterns",

@@ -27,6 +27,7 @@ from pystreamredis.protocol import (
     blocks_of,
 )
 from pystreamredis.protocol.buffer import Buffer
+from pystreamredis.protocol.ids import number_of
 
 from .wire import (
     Outcome,
@@ -478,7 +479,9 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "with line ends": lambda: _large(lambda n: [b"field", b"\r\n" * (n % 9)]),
     "with other fields each": lambda: _large(lambda n: [b"%d" % n, b"x"]),
     "wide": lambda: _large(lambda n: [b"%d" % (at % 300) for at in range(400)], 20),
-    "in many streams": lambda: encode_reply([(b"s", [S_ENTRY] * 3)] * 500),
+    "in many streams": lambda: encode_reply(
+        [(b"s", [(b"%d-0" % n, [b"a", b"b"]) for n in (1, 2, 3)])] * 500
+    ),
 }
 
 
@@ -531,10 +534,10 @@ IDS = st.builds(lambda ms, seq: b"%d-%d" % (ms, seq), NUMBERS, NUMBERS)
 ITEMS = st.lists(st.tuples(STRINGS, STRINGS), max_size=3).map(
     lambda pairs: [item for pair in pairs for item in pair]
 )
-STREAMS = st.lists(
-    st.tuples(st.sampled_from(sorted(NAMES)), st.lists(st.tuples(IDS, ITEMS), max_size=4)),
-    max_size=4,
+ENTRIES = st.dictionaries(IDS, ITEMS, max_size=4).map(
+    lambda entries: sorted(entries.items(), key=lambda entry: number_of(entry[0]))
 )
+STREAMS = st.lists(st.tuples(st.sampled_from(sorted(NAMES)), ENTRIES), max_size=4)
 
 
 # Foreseeing where a reply ends: a guess that may be missing, and must not be in the way.
