@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from pystreamredis.cursors import Cursor
 from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseError, TimeoutError
+from pystreamredis.ids import before
 from pystreamredis.merge import release
 from pystreamredis.options import ConnectionOptions
+from pystreamredis.outages import WARNING
 from pystreamredis.session import Conversation
 from tests.simulation import Bulk, Read, commands_in, encode, reading
 
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 
 
 def conversation(
-    names: Sequence[str] = ("a",), *, count: int = 2, start: bytes | None = b"0-0", **kind: Any
+    names: Sequence[str] = ("a",),
+    *,
+    count: int = 2,
+    start: bytes | None = b"0-0",
+    on_rewind: str = "keep",
+    **kind: Any,
 ) -> Conversation:
     cursors = [Cursor(name, name.encode(), start) for name in names]
-    return Conversation(ConnectionOptions(**kind), reading(count=count), cursors)
+    read = reading(count=count, on_rewind=on_rewind)
+    return Conversation(ConnectionOptions(**kind), read, cursors)
 
 
 def opened(names: Sequence[str] = ("a",), **kind: Any) -> Conversation:
@@ -492,3 +500,135 @@ class TestStates:
         assert (made.failure.code, made.failure.stream) == ("WRONGTYPE", "b")
         assert made.is_idle
         assert made.cursors[0].fetched == b"0-0"
+
+
+def warnings(made: Conversation) -> list[str]:
+    """Take out what was told of streams."""
+    told = [text for level, text in made.notices if level == WARNING]
+    made.notices.clear()
+    return told
+
+
+def look(made: Conversation, now: float, *blocks: Any) -> list[bytes]:
+    """Let it look after streams, and have that answered; return the keys that it asked for."""
+    assert made.look_back(now)
+    assert not made.is_ready
+    keys = asked(made).keys
+    tell(made, reply(*blocks), now)
+    assert made.is_idle
+    return keys
+
+
+class TestLookingBack:
+    """Whether streams have lost what was to be read next."""
+
+    TRIMMED = (
+        "stream 'a' at localhost:6379: the oldest entry is 8-0 now, newer than the position 5-1: "
+        "it was trimmed, and messages may have been missed"
+    )
+    REWOUND = (
+        "stream 'a' at localhost:6379: there are entries from 1-0 on, but none at the position "
+        "5-1 or after it: it may have begun again, and messages may be missed until its IDs pass "
+        "the position"
+    )
+
+    def test_streams_that_are_silent_for_30_s_are_looked_after_by_one_read(self) -> None:
+        made = opened(["a", "b"], start=b"5-1")
+        assert not made.look_back(29.9)
+        assert not made.look_back(37.3)  # it is not looked whether to look at each read
+        assert made.take_outgoing() == b""
+        assert look(made, 37.5) == [b"a", b"b", b"a", b"b"]
+        assert not made.look_back(67.4)
+        assert look(made, 75.0) == [b"a", b"b", b"a", b"b"]
+
+    def test_those_that_entries_came_of_are_left_out(self) -> None:
+        made = opened(["a", "b"], start=b"5-1")
+        made.ask(20.0, None)
+        made.take_outgoing()
+        tell(made, reply(block(b"a", "6-0")), 20.0)
+        release(made.cursors)
+        assert look(made, 45.0) == [b"b", b"b"]
+        assert look(made, 60.0) == [b"a", b"a"]
+
+    def test_those_that_were_never_at_an_entry_are_left_out(self) -> None:
+        """What lies before a point in time was not asked for."""
+        made = opened(["a", "b"], start=before(7))
+        assert not made.look_back(99.0)
+        assert made.is_idle
+        assert made.take_outgoing() == b""
+
+    def test_it_waits_for_a_read_on_a_guess(self) -> None:
+        made = TestReadsOnAGuess().start()
+        assert tell(made, TestReadsOnAGuess.SECOND, 2.0)
+        assert not made.look_back(99.0)
+
+    def test_before_the_first_connection_nothing_can_have_been_missed(self) -> None:
+        made = opened(start=b"5-1")
+        assert made.take_outgoing() == b""
+        made.closed(1.0)
+        made.failure = None
+        made.opened(2.0)
+        assert asked(made).keys == [b"a", b"a"]
+
+    @pytest.mark.parametrize(
+        ("seen", "text"),
+        [(["8-0", "8-0"], TRIMMED), (["1-0"], REWOUND)],
+        ids=["trimmed", "rewound"],
+    )
+    def test_a_gap_is_told_once_until_entries_come_again(self, seen: list[str], text: str) -> None:
+        """In words that claim no more than is known."""
+        made = opened(start=b"5-1")
+        blocks = [block(b"a", entry_id) for entry_id in seen]
+        look(made, 100.0, *blocks)
+        assert warnings(made) == [text]
+        look(made, 200.0, *blocks)
+        assert warnings(made) == []
+        made.ask(200.0, None)
+        made.take_outgoing()
+        tell(made, reply(block(b"a", "9-0")), 200.0)
+        release(made.cursors)
+        look(made, 300.0, *(block(b"a", f"1{entry_id}") for entry_id in seen))
+        assert len(warnings(made)) == 1
+
+    def test_another_kind_of_gap_is_told_as_well(self) -> None:
+        made = opened(start=b"5-1")
+        look(made, 100.0, block(b"a", "8-0"), block(b"a", "8-0"))
+        look(made, 200.0, block(b"a", "1-0"))
+        assert warnings(made) == [self.TRIMMED, self.REWOUND]
+
+    @pytest.mark.parametrize("on_rewind", ["keep", "restart"])
+    def test_a_rewind_restarts_a_stream_of_which_something_was_read_where_told_so(
+        self, on_rewind: str
+    ) -> None:
+        made = opened(["a", "b"], start=b"5-1", on_rewind=on_rewind)
+        made.ask(0.0, None)
+        made.take_outgoing()
+        tell(made, reply(block(b"a", "6-0")))
+        release(made.cursors)
+        look(made, 100.0, block(b"a", "1-0"), block(b"b", "1-0"))
+        assert len(warnings(made)) == 2
+        made.ask(100.0, None)
+        start = b"0-0" if on_rewind == "restart" else b"6-0"
+        assert asked(made).positions == {b"a": start, b"b": b"5-1"}
+
+    def test_a_stream_that_was_trimmed_is_never_restarted(self) -> None:
+        made = opened(start=b"5-1", on_rewind="restart")
+        made.ask(0.0, None)
+        made.take_outgoing()
+        tell(made, reply(block(b"a", "6-0")))
+        release(made.cursors)
+        look(made, 100.0, block(b"a", "8-0"), block(b"a", "8-0"))
+        made.ask(100.0, None)
+        assert asked(made).positions == {b"a": b"6-0"}
+
+    def test_a_refusal_that_passes_is_a_failure_and_another_is_left_to_the_next_read(self) -> None:
+        """Contract 5.1, 5.6."""
+        made = opened(start=b"5-1")
+        assert made.look_back(100.0)
+        tell(made, b"-WRONGTYPE no\r\n", 100.0)
+        assert made.failure is None
+        assert made.look_back(200.0)
+        tell(made, b"-LOADING wait\r\n", 200.0)
+        assert isinstance(made.failure, ConnectionError)
+        assert str(made.failure) == "localhost:6379 refused XREAD: LOADING wait"
+        assert not made.is_open
