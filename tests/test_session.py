@@ -13,7 +13,7 @@ from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseErr
 from pystreamredis.ids import before
 from pystreamredis.merge import release
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.outages import WARNING
+from pystreamredis.outages import INFO, WARNING
 from pystreamredis.session import Conversation
 from tests.simulation import Bulk, Read, commands_in, encode, reading
 
@@ -422,6 +422,7 @@ class TestSilence:
         """Contract 5.5."""
         made = TestReadsOnAGuess().start()
         assert tell(made, TestReadsOnAGuess.SECOND, 9.0)
+        assert made.silent_at == 14.0
         made.ask(10.0, 1000)
         assert made.silent_at == 14.0
 
@@ -439,6 +440,26 @@ class TestStates:
         assert (made.is_open, made.is_ready, made.is_idle) == (True, True, True)
         made.ask(0.0, None)
         assert (made.is_ready, made.is_idle) == (True, False)
+
+    def test_a_connection_is_told_of_once_the_server_has_answered_a_read(self) -> None:
+        made = opened()
+        assert made.notices == []
+        made.ask(0.0, None)
+        tell(made, reply())
+        assert made.notices == [(INFO, "connected to localhost:6379")]
+
+    @pytest.mark.parametrize("protocol", [2, 3])
+    def test_what_is_no_resp_is_not_shown_where_it_may_be_the_password(self, protocol: int) -> None:
+        """Contract 7: until the login has been answered."""
+        made = opened(password="open sesame", protocol=protocol)
+        tell(made, b"what is open sesame\r\n")
+        assert isinstance(made.failure, ProtocolError)
+        assert "sesame" not in f"{made.failure} {made.failure.__cause__} {made.notices}"
+        made.opened(1.0)
+        tell(made, b"+OK\r\n", 1.0)
+        made.ask(1.0, None)
+        tell(made, b"what is this\r\n", 1.0)
+        assert "what is this" in str(made.failure)
 
     def test_it_is_not_ready_before_every_start_is_known(self) -> None:
         """Contract 2.3: a concrete ID."""
@@ -540,6 +561,12 @@ class TestLookingBack:
         assert look(made, 37.5) == [b"a", b"b", b"a", b"b"]
         assert not made.look_back(67.4)
         assert look(made, 75.0) == [b"a", b"b", b"a", b"b"]
+
+    def test_the_silence_begins_with_the_connection(self) -> None:
+        made = conversation(start=b"5-1")
+        made.opened(100.0)
+        assert not made.look_back(129.9)
+        assert look(made, 137.5) == [b"a", b"a"]
 
     def test_those_that_entries_came_of_are_left_out(self) -> None:
         made = opened(["a", "b"], start=b"5-1")
