@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,10 +28,11 @@ def conversation(
     count: int = 2,
     start: bytes | None = b"0-0",
     on_rewind: str = "keep",
+    hold: int = 0,
     **kind: Any,
 ) -> Conversation:
     cursors = [Cursor(name, name.encode(), start) for name in names]
-    read = reading(count=count, on_rewind=on_rewind)
+    read = reading(count=count, on_rewind=on_rewind, hold=hold)
     return Conversation(ConnectionOptions(**kind), read, cursors)
 
 
@@ -201,6 +203,22 @@ class TestAnswers:
         made.ask(0.0, None)
         tell(made, reply(block(b"z", "1-0")))
         assert isinstance(made.failure, ProtocolError)
+
+    def test_a_stream_that_a_read_left_out_may_hold_more_than_is_known(self) -> None:
+        """Contract 3.2: though it was read to its end before, 52-0 may be there by now."""
+        made = opened(["a", "b"], hold=1)  # so that nothing is asked on a guess
+        handed = []
+        for blocks in (
+            (block(b"a", "50-0"), block(b"b", "1-0", "2-0")),
+            (block(b"a", "51-0"), block(b"b", "3-0", "4-0")),
+            (block(b"b", "60-0"),),
+        ):
+            made.ask(0.0, None)
+            made.take_outgoing()
+            tell(made, reply(*blocks))
+            made.take_outgoing()
+            handed.append([entry_id for _, entry_id in handed_over(made)])
+        assert handed == [[b"1-0", b"2-0"], [b"3-0", b"4-0"], [b"50-0", b"51-0"]]
 
     def test_a_stream_that_was_dropped_meanwhile_is_passed_over(self) -> None:
         """Contract 2.5: the reply to the read before still has it."""
@@ -413,6 +431,14 @@ class TestSilence:
         tell(made, b"*", 2.0)
         assert made.silent_at == 5.0
 
+    def test_each_answer_within_the_login_shows_that_the_peer_lives(self) -> None:
+        """Contract 5.5."""
+        made = opened(password="pw", db=1, socket_timeout=3)
+        made.take_outgoing(0.0)
+        assert made.silent_at == 3.0
+        tell(made, b"+OK\r\n", 2.0)
+        assert made.silent_at == 5.0
+
     def test_it_may_last_for_ever_if_that_is_wanted(self) -> None:
         made = opened(socket_timeout=None)
         made.ask(0.0, 1000)
@@ -444,9 +470,34 @@ class TestStates:
     def test_a_connection_is_told_of_once_the_server_has_answered_a_read(self) -> None:
         made = opened()
         assert made.notices == []
-        made.ask(0.0, None)
-        tell(made, reply())
-        assert made.notices == [(INFO, "connected to localhost:6379")]
+        for now in (0.0, 1.0):
+            made.ask(now, None)
+            tell(made, reply(), now)
+            assert made.notices == [(INFO, "connected to localhost:6379")]
+
+    def test_no_connection_in_time_is_a_timeout_and_a_connection_error(self) -> None:
+        """Contract 5.1, 5.5."""
+        for cause, kind in (
+            (OSError("refused"), ConnectionError),
+            (builtins.TimeoutError(), TimeoutError),
+        ):
+            made = conversation()
+            made.not_opened(0.0, cause)
+            assert type(made.failure) is kind
+            assert made.failure.__cause__ is cause
+
+    def test_hello_that_was_answered_is_not_to_blame_for_the_end_of_the_connection(self) -> None:
+        """Contract 6.2: only where it is closed over HELLO, another try goes without."""
+        made = opened(protocol=3)
+        made.take_outgoing()
+        made.closed(1.0)
+        assert (made.failure, made.is_open) == (None, False)
+        made.opened(2.0)
+        assert made.take_outgoing() == b""
+        made = opened(protocol=3)
+        tell(made, encode(Bulk([[b"proto", b"3"]]), 3))
+        made.closed(1.0)
+        assert isinstance(made.failure, ConnectionError)
 
     @pytest.mark.parametrize("protocol", [2, 3])
     def test_what_is_no_resp_is_not_shown_where_it_may_be_the_password(self, protocol: int) -> None:
