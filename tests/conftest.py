@@ -129,6 +129,9 @@ def best_binary() -> Path:
 def pytest_configure() -> None:
     # A run that is ended by its CI tidies up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that runs the tests in the background has them and all that they start ignore it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:

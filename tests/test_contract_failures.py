@@ -153,7 +153,7 @@ KINDS: dict[str, Kind] = {
         Conversation.reset, {"ssl": True}, "(?i)reset|eof", OSError
     ),
     "closed within the TLS handshake": Kind(
-        close_within_handshake, {"ssl": True}, "(?i)closed|eof", OSError
+        close_within_handshake, {"ssl": True, "socket_timeout": 5}, "(?i)closed|eof", OSError
     ),
     "no TLS handshake in time": Kind(
         None,
