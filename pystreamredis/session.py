@@ -227,12 +227,17 @@ class Conversation:
             text = f"{self.options.address} closed the connection{after}"
         else:
             text = f"lost the connection to {self.options.address}: {cause}"
+        if not (self._is_answered or self.options.ssl_context or self.options.unix_socket_path):
+            text += " (if it is a port for TLS: ssl=True, or rediss://)"
         self._fail(ConnectionError(text), now, cause)
 
     def not_opened(self, now: float, cause: Exception) -> None:
         """No connection could be made."""
         text = f"cannot connect to {self.options.address}: {cause}"
         timed_out = isinstance(cause, builtins.TimeoutError)
+        if timed_out and self.options.ssl_context:
+            # A server without TLS waits for the end of what it takes for a command.
+            text += " (is it a port for TLS?)"
         self._fail(TimeoutError(text) if timed_out else ConnectionError(text), now, cause)
 
     def fell_silent(self, now: float) -> None:

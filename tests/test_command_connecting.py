@@ -102,6 +102,9 @@ def test_tls(start_server: StartServer, tmp_path: Path) -> None:
         for url in f"rediss://localhost:{proxy.port}", f"redis://localhost:{proxy.port}":
             done = run(url, "s", "-e", "-J", *ca)
             assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+        done = run(f"redis://localhost:{proxy.port}", "s", "-e")
+        assert done.returncode == 1
+        assert "if it is a port for TLS: ssl=True, or rediss://" in done.stderr
         # Not signed by one that is trusted, and for another host.
         done = run(f"rediss://localhost:{proxy.port}", "s", "-e")
         assert done.returncode == 1

@@ -521,6 +521,27 @@ class TestStates:
         assert made.is_idle
         assert made.cursors[0].start == made.cursors[0].fetched == b"5-0"
 
+    def test_a_server_that_ends_it_before_any_answer_may_want_tls(self) -> None:
+        advice = "(if it is a port for TLS: ssl=True, or rediss://)"
+        at_once, answered, over_tls = opened(), opened(), opened(ssl=True)
+        answered.ask(0.0, None)
+        tell(answered, reply(block(b"a", "1-0")))
+        for made in (at_once, answered, over_tls):
+            made.closed(1.0)
+        assert str(at_once.failure) == f"localhost:6379 closed the connection {advice}"
+        assert str(answered.failure) == "localhost:6379 closed the connection"
+        assert str(over_tls.failure) == "localhost:6379 closed the connection"
+        at_once.opened(2.0)
+        at_once.closed(3.0, ConnectionResetError("reset"))
+        assert str(at_once.failure).endswith(f": reset {advice}")
+
+    def test_a_handshake_without_an_answer_may_be_with_a_server_without_tls(self) -> None:
+        plain, over_tls = conversation(), conversation(ssl=True)
+        for made in (plain, over_tls):
+            made.not_opened(5.0, builtins.TimeoutError("no answer within 5 s"))
+        assert str(plain.failure) == "cannot connect to localhost:6379: no answer within 5 s"
+        assert str(over_tls.failure) == f"{plain.failure} (is it a port for TLS?)"
+
     def test_what_was_not_sent_or_read_of_one_connection_is_not_of_the_next(self) -> None:
         """Contract 5.2: a conversation begins anew with each connection."""
         made = opened(["a"])
