@@ -1,4 +1,4 @@
-"""Signals: the first is taken note of, the second does what it does anywhere."""
+"""Signals: the first is taken note of, a later one does what it does anywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pystreamredis.command.interrupts import Interrupts, can_write
+from pystreamredis.command.interrupts import _TWICE, Interrupts, can_write
 
 LONG = 60.0
 
@@ -76,7 +76,20 @@ def test_an_empty_pipe_needs_no_wait() -> None:
     os.close(writing)
 
 
-def test_a_second_signal_is_no_concern_of_ours() -> None:
+def test_a_signal_that_is_sent_twice_at_once_is_one() -> None:
+    """As timeout(1) does: to the program, and to the group that it is in."""
+    stopped: list[bool] = []
+    with Interrupts(lambda: stopped.append(True)) as interrupts:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert interrupts.number == signal.SIGTERM
+    assert stopped == [True]
+
+
+def test_a_second_signal_later_is_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 100.0 + _TWICE])
+    monkeypatch.setattr("pystreamredis.command.interrupts.monotonic", lambda: next(clock))
+
     def interrupt_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

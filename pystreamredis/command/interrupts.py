@@ -1,7 +1,7 @@
 """Signals that end the command: taken note of, so that nothing is left half done.
 
-No exception comes out of the blue, after which nobody could tell what was written. A
-second signal does what it does to any program.
+No exception comes out of the blue, after which nobody could tell what was written. One
+more, from somebody who does not want to wait, does what it does to any program.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # Ctrl-C, an orderly end, and the end of the terminal.
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+# For how long after the first a signal is the same once more, in seconds: timeout(1) sends
+# it to the program, and then to the group that this is in.
+_TWICE = 0.5
 
 
 class Interrupts:
@@ -35,6 +39,7 @@ class Interrupts:
     def __init__(self, stop: Callable[[], object]) -> None:
         self.number: int | None = None
         self._stop = stop
+        self._came = 0.0
         # A signal makes the first readable, which ends a wait.
         self._come, self._wake = socket.socketpair()
         self._wake.setblocking(False)
@@ -74,9 +79,14 @@ class Interrupts:
         select.select([self._come], [], [], seconds)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        self.number = number
-        self._restore()
-        self._stop()
+        now = monotonic()
+        if self.number is None:
+            self.number = number
+            self._came = now
+            self._stop()
+        elif now - self._came >= _TWICE:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
