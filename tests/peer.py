@@ -20,7 +20,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_LONG = 10.0
+_LONG = 60.0
 
 
 class Step(Enum):
