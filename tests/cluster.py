@@ -13,13 +13,11 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.resp import CommandError
-from tests.servers import Server, ServerFailed, free_port, wait_until
+from tests.servers import Server, ServerFailed, Started, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from typing_extensions import Self
 
     from tests.resp import Argument
 
@@ -82,7 +80,7 @@ def _read_role(line: str) -> tuple[str, Role]:
     return node_id, Role(follows, owned, is_down)
 
 
-class Cluster:
+class Cluster(Started):
     """Three masters and three replicas.
 
     ``with Cluster(binary) as cluster: Streams(**cluster.options, streams=[...])``
@@ -99,21 +97,16 @@ class Cluster:
             for node in self.nodes:
                 node._config_args = (*node._config_args, "--primaryauth", self._password)
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-            self._join()
-            self.wait_until_agreed()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<cluster of {', '.join(node.address for node in self.nodes)}>"
+
+    def start(self) -> None:
+        """Start the nodes, and make a cluster of them."""
+        with ThreadPoolExecutor(len(self.nodes)) as executor:
+            for started in [executor.submit(node.start) for node in self.nodes]:
+                started.result()
+        self._join()
+        self.wait_until_agreed()
 
     def close(self) -> None:
         """End all nodes, and remove what they have written."""
@@ -280,11 +273,6 @@ class Cluster:
         wait_until(self._agree, within=_AGREE_WITHIN)
 
     # How it comes about.
-
-    def _start(self) -> None:
-        with ThreadPoolExecutor(len(self.nodes)) as executor:
-            for started in [executor.submit(node.start) for node in self.nodes]:
-                started.result()
 
     def _join(self) -> None:
         masters, replicas = self.nodes[:_MASTERS], self.nodes[_MASTERS:]

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.servers import Server, wait_until
+from tests.servers import Server, Started, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from typing_extensions import Self
 
 MASTER = "mymaster"
 _SENTINELS = 3
@@ -36,7 +34,7 @@ class Sentinel(Server):
         return [binary, str(self.folder / "sentinel.conf"), "--sentinel", *options]
 
 
-class Watched:
+class Watched(Started):
     """A master and its replica, and three Sentinels that watch them.
 
     ``with Watched(binary) as watched: watched.master.kill()``
@@ -48,22 +46,15 @@ class Watched:
         self._binary = binary
         self.sentinels: list[Sentinel] = []
 
-    def __enter__(self) -> Self:
-        try:
-            self.master.start()
-            self.replica.start()
-            self.replica.command("REPLICAOF", "127.0.0.1", self.master.port)
-            self.sentinels = [Sentinel(self._binary, self.master) for _ in range(_SENTINELS)]
-            for sentinel in self.sentinels:
-                sentinel.start()
-            wait_until(lambda: all(map(self._knows_all, self.sentinels)), within=20)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def start(self) -> None:
+        """Start them, and wait until they know each other."""
+        self.master.start()
+        self.replica.start()
+        self.replica.command("REPLICAOF", "127.0.0.1", self.master.port)
+        self.sentinels = [Sentinel(self._binary, self.master) for _ in range(_SENTINELS)]
+        for sentinel in self.sentinels:
+            sentinel.start()
+        wait_until(lambda: all(map(self._knows_all, self.sentinels)), within=20)
 
     def close(self) -> None:
         """End all of them."""

@@ -188,7 +188,28 @@ class Endpoint:
         self._forget_client()
 
 
-class Server(Endpoint):
+class Started:
+    """What a `with` block starts and closes; of what does not start, nothing is left."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Server(Endpoint, Started):
     """A server process on a free loopback port, and on a unix socket in its own folder.
 
     ``with Server(path, "--appendonly", "yes") as server: ...``. The folder outlives the
@@ -203,17 +224,7 @@ class Server(Endpoint):
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        if self.running:
-            return self
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return self if self.running else super().__enter__()
 
     @property
     def folder(self) -> Path:
