@@ -130,7 +130,7 @@ def answer_in_plain_text(conversation: Conversation) -> None:
 
 
 # Fails soon.
-QUICK: dict[str, Any] = {"block": 10, "socket_timeout": 0.2}
+QUICK: dict[str, Any] = {"block": 10, "socket_timeout": 0.5}
 KINDS: dict[str, Kind] = {
     "refused": Kind(None, {}, "(?i)refused", ConnectionRefusedError),
     "reset": Kind(reset_after_command, {}, "(?i)reset", ConnectionResetError),
@@ -158,12 +158,12 @@ KINDS: dict[str, Kind] = {
     "no TLS handshake in time": Kind(
         None,
         {"ssl": True, "deaf": True},
-        r"no answer within 0\.2 s",
+        r"no answer within 0\.5 s",
         builtins.TimeoutError,
         TimeoutError,
     ),
     "no reply in time": Kind(
-        Conversation.stay_silent, {}, r"no reply .*0\.2 s \(socket_timeout\)", None, TimeoutError
+        Conversation.stay_silent, {}, r"no reply .*0\.5 s \(socket_timeout\)", None, TimeoutError
     ),
     "not RESP": Kind(answer_in_http, {}, "HTTP/1.1 400", ValueError, ProtocolError),
     **{text.split()[0]: Kind(refuse(text), {}, re.escape(text)) for text in TEMPORARY[:-1]},
