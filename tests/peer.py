@@ -88,7 +88,8 @@ class Conversation:
 
     def close(self) -> None:
         """Close the connection; what the client has sent meanwhile is read first."""
-        with suppress(OSError, Gone):  # unread, it would turn the end into a reset
+        # Unread, it would turn the end into a reset; it may be TLS, and so no commands.
+        with suppress(OSError, Gone, ValueError):
             self._sock.shutdown(socket.SHUT_WR)
             self._sock.setblocking(False)
             for _ in range(100):

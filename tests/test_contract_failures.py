@@ -129,6 +129,8 @@ def answer_in_plain_text(conversation: Conversation) -> None:
     conversation.pause(LONG)
 
 
+# What it takes to begin with TLS on a busy machine is no matter here.
+TLS: dict[str, Any] = {"ssl": True, "socket_timeout": 5}
 # Fails soon.
 QUICK: dict[str, Any] = {"block": 10, "socket_timeout": 0.5}
 KINDS: dict[str, Kind] = {
@@ -148,13 +150,9 @@ KINDS: dict[str, Kind] = {
     "no unix socket": Kind(
         None, {"unix_socket_path": "/nonexistent/socket"}, "(?i)no such file", FileNotFoundError
     ),
-    "no TLS at the peer": Kind(answer_in_plain_text, {"ssl": True}, "(?i)ssl|tls", OSError),
-    "reset within the TLS handshake": Kind(
-        Conversation.reset, {"ssl": True}, "(?i)reset|eof", OSError
-    ),
-    "closed within the TLS handshake": Kind(
-        close_within_handshake, {"ssl": True, "socket_timeout": 5}, "(?i)closed|eof", OSError
-    ),
+    "no TLS at the peer": Kind(answer_in_plain_text, TLS, "(?i)ssl|tls", OSError),
+    "reset within the TLS handshake": Kind(Conversation.reset, TLS, "(?i)reset|eof", OSError),
+    "closed within the TLS handshake": Kind(close_within_handshake, TLS, "(?i)closed|eof", OSError),
     "no TLS handshake in time": Kind(
         None,
         {"ssl": True, "deaf": True},
