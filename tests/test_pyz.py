@@ -15,7 +15,9 @@ import pytest
 
 from tests.commands import LONG, environment, url_of
 from tests.servers import Endpoint, wait_until
-from tools.pyz import LIMIT, bare, build
+from tools.pyz import LIMIT, ROOT, Bare, bare, build
+
+HOUSE = ROOT / "pystreamredis"
 
 
 @pytest.fixture(scope="module")
@@ -143,24 +145,31 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 class Empty:
-    pass
+ pass
 
 class Full:
 
-    def method(self, first, *rest, key='#', **more):
-        total = first
-        self.total = total
-        late = total + len(rest) + len(key) + len(more)
-        return late
+ def method(self, first, *rest, key='#', **more):
+  total = first
+  self.total = total
+  late = total + len(rest) + len(key) + len(more)
+  return late
 if TYPE_CHECKING:
-    kept = 1
+ kept = 1
 else:
-    kept = 2
+ kept = 2
 """
 
 
 def test_what_is_left_out_of_a_module() -> None:
     assert bare(SOURCE) == BARE
+
+
+def test_narrow_lines_are_the_same_program() -> None:
+    for path in [*HOUSE.rglob("*.py"), *(ROOT / "protocol").glob("*.py")]:
+        source = path.read_text("utf-8")
+        wide = ast.unparse(ast.fix_missing_locations(Bare().visit(ast.parse(source))))
+        assert ast.dump(ast.parse(bare(source))) == ast.dump(ast.parse(wide)), path
 
 
 def test_what_is_left_is_what_was_there() -> None:

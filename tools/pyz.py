@@ -8,6 +8,7 @@ the wheel.
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import sys
 import zipapp
@@ -61,7 +62,9 @@ class Bare(ast.NodeTransformer):
 
 def bare(source: str) -> str:
     """Write a module again, without what running it does not take."""
-    return ast.unparse(ast.fix_missing_locations(Bare().visit(ast.parse(source)))) + "\n"
+    plain = ast.unparse(ast.fix_missing_locations(Bare().visit(ast.parse(source)))) + "\n"
+    # One space a level is enough. No string is changed by it: unparse writes them in one line.
+    return re.sub("^(?: {4})+", lambda found: " " * (len(found[0]) // 4), plain, flags=re.MULTILINE)
 
 
 def build(target: Path) -> int:
