@@ -349,19 +349,19 @@ def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
 
 def _follow(follower: Follower, pieces: list[bytes], now: float, last: dict[Any, int]) -> None:
     """Follow over one connection; `last` is the last ID of each stream, as a number."""
-    follower.opened(now)
+    follower.opened(now, follower.parts[0])
     for at, piece in enumerate([*pieces, b""]):
         if piece:
-            follower.conversation.received(piece, now + at)
-            follower.conversation.process()
+            follower.parts[0].conversation.received(piece, now + at)
+            follower.parts[0].conversation.process()
         else:
-            follower.conversation.closed(now + at)
+            follower.parts[0].conversation.closed(now + at)
         for name, entry_id, _ in _take_all(follower, now + at):
             assert number_of(entry_id) > last.get(name, 0), "out of order"
             last[name] = number_of(entry_id)
-        if not follower.conversation.is_open:
+        if not follower.parts[0].conversation.is_open:
             return
-        assert len(follower.conversation.take_outgoing()) < 100_000
+        assert len(follower.parts[0].conversation.take_outgoing()) < 100_000
 
 
 def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
@@ -418,7 +418,7 @@ def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
     )
     follower = Follower(options, _reading(10, 0), ())
     follower.add({"a": 0}, {})
-    conversation = follower.conversation
+    conversation = follower.parts[0].conversation
     conversation.opened(0.0)
     for piece in [*pieces_of(shaper.rest().replace(b"\xfe", PASSWORD.encode()), shaper), b""]:
         if conversation.is_ready or not conversation.is_open:
@@ -443,6 +443,7 @@ def _reading(count: int, hold: int) -> ReadOptions:
         fields=list,
         hold=hold,
         on_rewind="keep",
+        connections=1,
     )
 
 

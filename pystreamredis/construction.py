@@ -46,6 +46,7 @@ class StreamsBase:
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
         hold: int = 0,
         on_rewind: str = "keep",
+        connections: int | None = None,
         username: str | bytes | None = None,
         password: Password | None = None,
         db: int = 0,
@@ -74,6 +75,7 @@ class StreamsBase:
             fields=fields,
             hold=hold,
             on_rewind=on_rewind,
+            connections=connections,
         )
         connection = ConnectionOptions(
             host,
@@ -227,6 +229,7 @@ class RedisBase:
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
         hold: int = 0,
         on_rewind: str = "keep",
+        connections: int | None = None,
         **named_streams: Start,
     ) -> Kind:
         """Follow streams on this server; see `Streams` for what is given and raised.
@@ -242,6 +245,7 @@ class RedisBase:
             fields=fields,
             hold=hold,
             on_rewind=on_rewind,
+            connections=connections,
         )
         return self._kind._of(self._connection, reading, streams, named_streams)
 

@@ -23,9 +23,10 @@ class Cursor:
         heard: When an entry has come, or when it was looked whether any was missed.
         told: Of which kind of gap was told since an entry has come.
         complete: Whether the server had no more entries at the last read.
+        place: Of two equal IDs, that of the smaller one comes first.
     """
 
-    __slots__ = ("complete", "fetched", "heard", "key", "name", "start", "told", "waiting")
+    __slots__ = ("complete", "fetched", "heard", "key", "name", "place", "start", "told", "waiting")
 
     def __init__(self, name: Name, key: bytes, start: bytes | None) -> None:
         self.name = name
@@ -36,9 +37,15 @@ class Cursor:
         self.complete = False
         self.heard = 0.0
         self.told: str | None = None
+        self.place = 0
 
     def __repr__(self) -> str:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has no part in a merge: nothing waits, nor is anything left at the server."""
+        return self.complete and not self.waiting
 
     @property
     def is_at_entry(self) -> bool:

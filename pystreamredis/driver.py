@@ -1,7 +1,7 @@
-"""The shell for programs that block: one socket, one clock, and the follower's orders.
+"""The shell for programs that block: sockets, one clock, and the follower's orders.
 
-It connects, sends, waits and receives; what to send and what an answer means is all
-said by the follower.
+It waits for all connections at once, and has each connect, send and receive when its
+time has come; what to send and what an answer means is all said by the follower.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from time import monotonic
 
 from .exceptions import RedisError
 from .handover import Batch
+from .line import Line
 from .log import tell
-from .transport import Transport, connect
 from .waiting import Waiter, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .follower import Follower
+    from .follower import Follower, Part
     from .starts import Name, Start, StreamsArgument
 
 
@@ -31,8 +31,10 @@ class Driver:
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
-        self._transport: Transport | None = None
         self._waiter = Waiter()
+        # One for each part, of which there may come others with time.
+        self._parts: list[Part] = []
+        self._lines: dict[Part, Line] = {}
         # Held by the thread that uses it.
         self._busy = Lock()
         self._is_closed = False
@@ -98,28 +100,28 @@ class Driver:
             self._disconnect()
             raise
         finally:
-            tell(self._follower.conversation.notices)
+            self._tell()
 
-    def _establish(self) -> Batch:
-        while self._follower.is_establishing() and not self._is_closed:
+    def _establish(self, names: Iterable[Name] | None = None) -> Batch:
+        while self._follower.is_establishing(names) and not self._is_closed:
             self._exchange()
         return self._follower.batch
 
     def _add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> Batch:
-        follower, conversation = self._follower, self._follower.conversation
+        follower = self._follower
         added = follower.add(streams, named_streams)
         # A failure that was not told yet is another matter, and stays for later.
-        pending, conversation.failure = conversation.failure, None
+        pending = follower.take_failures(added)
         try:
-            # Anew, since the server is not to be asked while it still works on a read.
-            conversation.abandon()
-            self._disconnect()
-            self._establish()
+            # Anew, since a server is not to be asked while it still works on a read.
+            for part in follower.parts_of(added):
+                part.conversation.abandon()
+            self._establish(added)
         except BaseException:
             follower.discard(added)
-            conversation.failure = pending
             raise
-        conversation.failure = conversation.failure or pending
+        finally:
+            follower.put_back(pending)
         return follower.batch
 
     def _discard(self, names: Iterable[Name]) -> Batch:
@@ -139,67 +141,52 @@ class Driver:
 
     def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
-        follower, now = self._follower, monotonic()
-        if self._transport is not None:
-            self._communicate(self._transport, now)
-        elif follower.conversation.is_open:
-            # An interruption has come between the connection's end and its note.
-            follower.conversation.abandon()
-        elif follower.may_connect(now):
-            self._connect()
-        else:
-            wake_at = follower.wake_at()
-            self._waiter.wait(None, 0, None if wake_at is None else wake_at - now)
-        if not follower.conversation.is_open:
-            self._disconnect()
-        tell(follower.conversation.notices)
+        now = monotonic()
+        lines = self._lines_of_parts()
+        if not sum(line.attend(now) for line in lines):
+            wake_at = self._follower.wake_at()
+            ready = self._wait(lines, wake_at, now)
+            for line in ready:
+                line.respond()
+            if not ready or (wake_at is not None and wake_at <= monotonic()):
+                self._follower.woke(monotonic())
+        self._tell()
 
-    def _connect(self) -> None:
-        conversation = self._follower.conversation
-        try:
-            conversation.options = conversation.options.located()
-            self._transport = connect(conversation.options, self._waiter.wait)
-        except OSError as error:
-            conversation.not_opened(monotonic(), error)
-        else:
-            self._follower.opened(monotonic())
+    def _wait(self, lines: list[Line], wake_at: float | None, now: float) -> list[Line]:
+        """Wait for what is due next; return the lines that something has come over."""
+        pending = [line for line in lines if line.has_pending]
+        if pending:
+            ready = self._waiter.wait(0)
+            return ready + [line for line in pending if line not in ready]
+        times = [line.deadline for line in lines if line.deadline is not None]
+        if wake_at is not None:
+            times.append(wake_at)
+        return self._waiter.wait(min(times) - now if times else None)
 
-    def _communicate(self, transport: Transport, now: float) -> None:
-        conversation = self._follower.conversation
-        self._flush()
-        wake_at = self._follower.wake_at()
-        timeout = None if wake_at is None else wake_at - now
-        if not (
-            transport.has_pending() or self._waiter.wait(transport.sock, transport.events, timeout)
-        ):
-            self._follower.woke(monotonic())
-            return
-        try:
-            data = transport.receive()
-        except OSError as error:
-            conversation.closed(monotonic(), error)
-            return
-        if data:
-            conversation.received(data, monotonic())
-            self._flush()
-            conversation.process()
-        elif data is not None:
-            conversation.closed(monotonic())
+    def _lines_of_parts(self) -> list[Line]:
+        follower = self._follower
+        if self._parts is not follower.parts:
+            for part in self._lines.keys() - follower.parts:
+                self._lines[part].close()
+                tell(part.conversation.notices)
+                del self._lines[part]
+            for part in follower.parts:
+                if part not in self._lines:
+                    self._lines[part] = Line(follower, part, self._waiter)
+            self._parts = follower.parts
+        return list(self._lines.values())
 
     def _flush(self) -> None:
-        if self._transport is None:
-            return
-        try:
-            self._transport.send(self._follower.conversation.take_outgoing(monotonic()))
-        except OSError:
-            # Its answers up to here are still to be read; what ends them says why.
-            pass
+        for line in self._lines.values():
+            line.flush()
+
+    def _tell(self) -> None:
+        for part in self._follower.parts:
+            tell(part.conversation.notices)
 
     def _disconnect(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            self._waiter.forget()
-            transport.close()
+        for line in self._lines.values():
+            line.close()
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""

@@ -5,7 +5,7 @@ for. One round of `next()` that finds no message in hand is::
 
     follower.begin_wait(now)
     while (batch := follower.step(now)) is None:
-        connect if follower.may_connect(now); send; wait until follower.wake_at(); receive
+        connect where follower.may_connect(now, part); send; wait until follower.wake_at(); receive
 
 A batch with nothing in it ends the iteration.
 
@@ -22,6 +22,7 @@ There may be several conversations, each with its own streams (`parts`). Then
 from __future__ import annotations
 
 from math import ceil
+from operator import attrgetter
 
 from .cursors import Cursor
 from .exceptions import ConnectionError
@@ -29,6 +30,7 @@ from .handover import Batch, Item
 from .hold import Hold
 from .merge import release
 from .session import Conversation
+from .spreading import connections_for, spread
 from .starts import read_start, read_streams
 
 TYPE_CHECKING = False
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from .options import ConnectionOptions, ReadOptions
     from .session import Request
     from .starts import Name, Start, StreamsArgument
+
+_place = attrgetter("place")
 
 # How long one XREAD blocks at most, in ms: a peer that is dead is found out no later
 # than this and socket_timeout.
@@ -53,21 +57,42 @@ class Part:
     Attributes:
         conversation: What is said to its server, about its streams.
         retry_at: When to connect again at the earliest.
+        is_connecting: Whether a connection is being made; whoever makes it takes note.
         is_out: Whether its failure was told, and it was not answered since.
         has_to_pause: Whether to wait before the next try, once the caller asks again.
         asked: The last read that was sent while the caller waits.
         found_nothing: The last read that found nothing, and when it was answered.
+        unsettled: Those of its streams that have a part in the merge; None where that is to
+            be looked up.
     """
 
-    __slots__ = ("asked", "conversation", "found_nothing", "has_to_pause", "is_out", "retry_at")
+    __slots__ = (
+        "asked",
+        "conversation",
+        "found_nothing",
+        "has_to_pause",
+        "is_connecting",
+        "is_out",
+        "retry_at",
+        "unsettled",
+    )
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.retry_at = 0.0
+        self.is_connecting = False
         self.is_out = False
         self.has_to_pause = False
         self.asked: Request | None = None
         self.found_nothing: tuple[Request, float] | None = None
+        self.unsettled: list[Cursor] | None = None
+
+    def find_unsettled(self) -> list[Cursor]:
+        """List those of its streams that have a part in the merge."""
+        if self.unsettled is None:
+            cursors = self.conversation.cursors
+            self.unsettled = [cursor for cursor in cursors if not cursor.is_settled]
+        return self.unsettled
 
     @property
     def has_streams(self) -> bool:
@@ -77,6 +102,8 @@ class Part:
     @property
     def wake_at(self) -> float | None:
         """Until when to wait for its bytes, or before the next try to connect."""
+        if self.is_connecting:
+            return None
         return self.conversation.silent_at if self.conversation.is_open else self.retry_at
 
 
@@ -87,10 +114,10 @@ class Follower:
         options: Where the server is, and how to log in.
         reading: How to read.
         keywords: What may have been meant where the name of an unknown stream is given.
-        connections: How many conversations the streams are spread over.
 
     Attributes:
-        parts: What is said to the server, and how that goes.
+        parts: What is said to servers, and how that goes. Where parts come or go, it is another
+            list.
         batch: What is being handed over to the caller.
     """
 
@@ -99,27 +126,22 @@ class Follower:
         options: ConnectionOptions,
         reading: ReadOptions,
         keywords: Iterable[str],
-        connections: int = 1,
     ) -> None:
         self._options = options
         self._reading = reading
         self._keywords = keywords
         self._cursors: list[Cursor] = []
-        self.parts = [Part(Conversation(options, reading, [])) for _ in range(connections)]
+        self.parts = [self._new_part()]
         self.batch: Batch = Batch([], {})
         self._handed: dict[Name, bytes | str] = {}
         self._hold = Hold(reading.hold)
         self._began = 0.0
+        self._places = 0
         # Whether messages may be free that were held back, though no read was answered.
         self._may_release = False
 
     def __repr__(self) -> str:
-        return f"of {len(self._cursors)} streams at {self.conversation.options.address}"
-
-    @property
-    def conversation(self) -> Conversation:
-        """The first one: all there is, unless several were asked for."""
-        return self.parts[0].conversation
+        return f"of {len(self._cursors)} streams at {self.parts[0].conversation.options.address}"
 
     # Which streams, from where.
 
@@ -140,10 +162,15 @@ class Follower:
                 raise ValueError(f"stream {name!r} is given twice, first as {known[key]!r}")
             known[key] = name
             cursors.append(Cursor(name, key, read_start(name, start, self._keywords)))
-        self._cursors.extend(cursors)
         for cursor in cursors:
-            part = min(self.parts, key=lambda part: len(part.conversation.cursors))
-            part.conversation.cursors.append(cursor)
+            self._places += 1
+            cursor.place = self._places
+        self._cursors.extend(cursors)
+        more = connections_for(len(self._cursors), self._reading.connections) - len(self.parts)
+        if more > 0:
+            self.parts = self.parts + [self._new_part() for _ in range(more)]
+        spread(cursors, [part.conversation.cursors for part in self.parts])
+        self._look_up_unsettled()
         return [cursor.name for cursor in cursors]
 
     def discard(self, names: Iterable[Name]) -> None:
@@ -152,6 +179,10 @@ class Follower:
         dropped = {cursor.name for cursor in self._cursors if cursor.key in keys}
         for cursors in (self._cursors, *(part.conversation.cursors for part in self.parts)):
             cursors[:] = [cursor for cursor in cursors if cursor.key not in keys]
+        self._look_up_unsettled()
+        needed = [part for part in self.parts if part.has_streams] or self.parts[:1]
+        if len(needed) < len(self.parts):
+            self.parts = needed
         # Those that it has held back may be handed over now.
         self._may_release = True
         rest = self.batch.withdraw()
@@ -193,7 +224,8 @@ class Follower:
         """
         for part in self.parts:
             # Bytes may have come with those before that only now can be understood.
-            part.conversation.process()
+            if part.conversation.has_unread:
+                part.conversation.process()
         if (batch := self._release(now)).messages:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
@@ -208,13 +240,40 @@ class Follower:
         self._ask_for_caller(now)
         return None
 
-    def is_establishing(self) -> bool:
-        """Whether the conversation is still to be made ready.
+    def parts_of(self, names: Iterable[Name]) -> list[Part]:
+        """List the parts that read any of these streams."""
+        wanted = set(names)
+        return [
+            part
+            for part in self.parts
+            if any(cursor.name in wanted for cursor in part.conversation.cursors)
+        ]
+
+    def take_failures(self, names: Iterable[Name]) -> list[tuple[Part, RedisError]]:
+        """Take out what was not told yet of the parts that read these streams."""
+        taken = []
+        for part in self.parts_of(names):
+            failure, part.conversation.failure = part.conversation.failure, None
+            if failure is not None:
+                taken.append((part, failure))
+        return taken
+
+    def put_back(self, failures: list[tuple[Part, RedisError]]) -> None:
+        """Have failures told after all, unless there are others by now."""
+        for part, failure in failures:
+            part.conversation.failure = part.conversation.failure or failure
+
+    def is_establishing(self, names: Iterable[Name] | None = None) -> bool:
+        """Whether conversations are still to be made ready.
+
+        Args:
+            names: The streams that are to be read over them; None for all.
 
         Raises:
             RedisError: It cannot be, and that is to be raised.
         """
-        for part in self.parts:
+        parts = self.parts if names is None else self.parts_of(names)
+        for part in parts:
             failure = part.conversation.failure
             if failure is not None and self._is_to_be_raised(failure):
                 part.conversation.failure = None
@@ -223,19 +282,19 @@ class Follower:
             part.has_streams
             and part.conversation.failure is None
             and not part.conversation.is_ready
-            for part in self.parts
+            for part in parts
         )
 
-    def may_connect(self, now: float, index: int = 0) -> bool:
+    def may_connect(self, now: float, part: Part) -> bool:
         """Whether a connection is to be made now for this part."""
-        part = self.parts[index]
-        is_done = part.conversation.is_open or part.conversation.failure is not None
-        return part.has_streams and not is_done and now >= part.retry_at
+        if part.is_connecting or part.conversation.is_open or not part.has_streams:
+            return False
+        return part.conversation.failure is None and now >= part.retry_at
 
-    def opened(self, now: float, index: int = 0) -> None:
+    def opened(self, now: float, part: Part) -> None:
         """A connection was made. A wait counts from here: messages may be there at once."""
         self._began = now
-        self.parts[index].conversation.opened(now)
+        part.conversation.opened(now)
 
     def wake_at(self) -> float | None:
         """Until when to wait for bytes, or for another try to connect."""
@@ -269,8 +328,12 @@ class Follower:
             position = self._position(cursor)
             if position is not None:
                 cursor.fetched = position if isinstance(position, bytes) else position.encode()
+        self._look_up_unsettled()
 
     # What happens inside.
+
+    def _new_part(self) -> Part:
+        return Part(Conversation(self._options, self._reading, []))
 
     def _install(self, batch: Batch) -> Batch:
         self.batch.settle(self._handed)
@@ -281,7 +344,7 @@ class Follower:
         """Take out what may be handed over since the last read was answered, or held for long."""
         answered = self._take_answered()
         if answered:
-            self._hold.arrived(self._cursors, now)
+            self._hold.arrived(self._find_unsettled(self.parts), now)
         elif self._hold.due_at is None and not self._may_release:
             return Batch([], {})
         self._may_release = False
@@ -305,28 +368,41 @@ class Follower:
             answered, part.conversation.answered = part.conversation.answered, None
             if answered is not None:
                 part.is_out = False
+                part.unsettled = None
                 taken.append((part, answered))
         return taken
 
     def _merge(self, limit: int | None) -> Batch:
-        out = [part.conversation.cursors for part in self.parts if part.is_out]
+        out = [part for part in self.parts if part.is_out]
         if not out:
-            return release(self._cursors, limit)
-        away = {cursor for cursors in out for cursor in cursors}
-        return release([cursor for cursor in self._cursors if cursor not in away], limit, out)
+            return release(self._find_unsettled(self.parts), limit)
+        there = self._find_unsettled([part for part in self.parts if not part.is_out])
+        return release(there, limit, [part.find_unsettled() for part in out])
+
+    def _find_unsettled(self, parts: list[Part]) -> list[Cursor]:
+        """List the streams of some parts that have a part in the merge, in their order."""
+        if len(parts) == 1:
+            return parts[0].find_unsettled()
+        found = [cursor for part in parts for cursor in part.find_unsettled()]
+        found.sort(key=_place)
+        return found
+
+    def _look_up_unsettled(self) -> None:
+        for part in self.parts:
+            part.unsettled = None
 
     def _ask_ahead(self, now: float) -> None:
         """Send the next reads ahead of time, wherever none is on its way."""
         for part in self.parts:
             conversation = part.conversation
-            if part.has_streams and conversation.is_idle and not conversation.look_back(now):
+            if conversation.is_idle and part.has_streams and not conversation.look_back(now):
                 conversation.ask(now, self._block_ahead())
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
         for part in self.parts:
             conversation = part.conversation
-            if not (part.has_streams and conversation.is_idle):
+            if not (conversation.is_idle and part.has_streams):
                 continue
             block = self._block_from(now)
             if self._has_found_nothing(part):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     Password: TypeAlias = str | bytes | Callable[[], str | bytes]
     Host: TypeAlias = str | Callable[[], tuple[str, int]]
 
+# Who needs more had better spread the streams over processes.
+_MAX_CONNECTIONS = 1000
 _MAX_COUNT = 2**63 - 1  # what the server reads COUNT and BLOCK into
 
 
@@ -26,6 +28,7 @@ class ReadOptions:
 
     __slots__ = (
         "block",
+        "connections",
         "count",
         "fields",
         "hold",
@@ -46,6 +49,7 @@ class ReadOptions:
         fields: Callable[[Iterable[tuple[Any, Any]]], Any],
         hold: int,
         on_rewind: str,
+        connections: int | None,
     ) -> None:
         self.count = _integer("count", count, 1, _MAX_COUNT)
         self.block = None if block is None else _integer("block", block, 0, _MAX_COUNT)
@@ -58,6 +62,9 @@ class ReadOptions:
         if on_rewind not in ("keep", "restart"):
             raise ValueError(f"on_rewind is {on_rewind!r}, expected 'keep' or 'restart'")
         self.on_rewind = on_rewind
+        if connections is not None:
+            connections = _integer("connections", connections, 1, _MAX_CONNECTIONS)
+        self.connections = connections
         self.hold = _integer("hold", hold, 0, _MAX_COUNT)
 
 

@@ -82,6 +82,8 @@ class Conversation:
         failure: What went wrong and was not told yet. After a `ConnectionError`
             the conversation is not open any more.
         answered: The read that was answered last, until someone has taken note.
+        outgoing: What is to be sent.
+        has_unread: Whether bytes came that are not understood yet.
     """
 
     def __init__(
@@ -112,7 +114,8 @@ class Conversation:
 
     def _reset(self) -> None:
         self.is_open = False
-        self._outgoing: list[bytes] = []
+        self.has_unread = False
+        self.outgoing: list[bytes] = []
         # What a read begins with: mostly the same streams as in the one before.
         self._head = b""
         self._head_of: tuple[list[Cursor], int | None] = [], None
@@ -154,7 +157,7 @@ class Conversation:
     @property
     def is_idle(self) -> bool:
         """Whether it is ready and no read is on its way."""
-        return self.is_ready and self._request is None
+        return self._request is None and self.is_ready
 
     @property
     def silent_at(self) -> float | None:
@@ -167,11 +170,11 @@ class Conversation:
 
     def take_outgoing(self, now: float = 0.0) -> bytes:
         """Take out the bytes to send, at the time they are sent."""
-        if not self._outgoing:
+        if not self.outgoing:
             return b""
         self._left = now
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
+        data = b"".join(self.outgoing)
+        self.outgoing.clear()
         return data
 
     # What the holder of the connection tells.
@@ -193,6 +196,7 @@ class Conversation:
     def received(self, data: bytes, now: float) -> None:
         """Bytes came. What is `outgoing` now is to be sent before `process` is called."""
         self._arrived = now
+        self.has_unread = True
         self._values.feed(data)
         if self._expects_more and self._guess is None and not self._stale:
             self._guess_on(now)
@@ -208,6 +212,7 @@ class Conversation:
             elif self._heard < self._arrived >= (self.silent_at or inf):
                 self.fell_silent(self._arrived)
             self._values.buffer.forget()
+            self.has_unread = not self._values.buffer.is_empty
         except WireError as error:
             # Some peers repeat what they were sent, and that may be a password.
             hidden = WireError("what is no RESP, in reply to the login")
@@ -315,7 +320,7 @@ class Conversation:
             keys = [cursor.key for cursor in asked]
             self._head_of = asked, block
             self._head = encode_xread_head(keys, count=self._count, block=block)
-        self._outgoing.append(self._head + encode_bulks(after))
+        self.outgoing.append(self._head + encode_bulks(after))
         return Request(asked, after, now, block)
 
     def _guess_on(self, now: float) -> None:
@@ -435,7 +440,7 @@ class Conversation:
             self._fail(failure, self._heard)
         else:
             self._awaited = len(commands)
-            self._outgoing.extend(commands)
+            self.outgoing.extend(commands)
 
     def _establish(self, *, hello: bool) -> Script[None]:
         """Log in, look what was missed meanwhile, and fix "now" where streams start there."""

@@ -56,6 +56,8 @@ class Streams(StreamsBase):
         on_rewind: What to do about a stream that seems to have begun again with smaller
             IDs: ``"keep"`` the position, so that nothing is repeated, or ``"restart"``
             from its beginning. Either is logged as a warning.
+        connections: Over how many connections at most to spread the streams; None for one
+            for each hundred of them, and not more than a hundred.
         username: The user to log in as, with `password`.
         password: The password, or a callable that returns it, asked at each connect.
         db: The number of the database.

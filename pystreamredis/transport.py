@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
     from .options import ConnectionOptions
 
-    Wait: TypeAlias = Callable[[socket.socket, int, float | None], bool]
-    """Waits until a socket is ready for READ or WRITE, for some seconds at most."""
-
     Made = TypeVar("Made")
-    Connecting: TypeAlias = Generator[tuple[socket.socket, int, float | None], bool, Made]
+    Connecting: TypeAlias = Generator[tuple[socket.socket, int, float | None], bool | None, Made]
     """Yields sockets, what to wait for, and until when; is sent whether that came."""
 
 # How many bytes are received at once: at first, and at most.
@@ -54,6 +51,11 @@ class Transport:
     def events(self) -> int:
         """What to wait for."""
         return READ | WRITE if self._unsent else READ
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the kernel has not taken all of what was to be sent."""
+        return bool(self._unsent)
 
     def has_pending(self) -> bool:
         """Whether bytes can be received that no wait would tell of."""
@@ -104,31 +106,14 @@ class TlsTransport(Transport):
         return self.sock.pending() > 0
 
 
-def connect(options: ConnectionOptions, wait: Wait) -> Transport:
-    """Make a connection, to the first of the host's addresses that takes one.
-
-    Raises:
-        OSError: None of them does; the last one's error.
-    """
-    steps = connecting(options)
-    try:
-        sock, events, deadline = next(steps)
-        while True:
-            left = None if deadline is None else deadline - monotonic()
-            sock, events, deadline = steps.send(wait(sock, events, left))
-    except StopIteration as made:
-        transport: Transport = made.value
-        return transport
-    finally:
-        # Where the wait was interrupted, it is half made.
-        steps.close()
-
-
 def connecting(options: ConnectionOptions) -> Connecting[Transport]:
-    """Make a connection as `connect` does, step by step, so that nobody else waits for it.
+    """Make a connection, to the first of the host's addresses that takes one, step by step.
 
     It yields what to wait for, and until when at most (by `time.monotonic`; None for
     ever), and is to be sent whether that came. Closing it frees what it has.
+
+    Raises:
+        OSError: None of them does; the last one's error.
     """
     failure = OSError("the host has no addresses")
     for family, address in _addresses(options):

@@ -1,4 +1,4 @@
-"""Waiting on one socket, in a way that another thread can end."""
+"""Waiting on sockets, in a way that another thread can end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from contextlib import suppress
 from math import inf
 from threading import current_thread, main_thread
 from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -32,8 +36,7 @@ class Waiter:
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._selector.register(self._woken, READ)
-        self._watched: socket.socket | None = None
-        self._events = 0
+        self._watched: dict[socket.socket, int] = {}
 
     def wake(self) -> None:
         """End every wait from now on; for any thread, and for signal handlers."""
@@ -42,29 +45,47 @@ class Waiter:
         except OSError:
             pass  # it is full of wakes already, or closed: there is no wait to end
 
-    def wait(self, sock: socket.socket | None, events: int, timeout: float | None) -> bool:
-        """Wait until `sock` is ready.
+    def watch(self, sock: socket.socket, events: int, owner: object = None) -> None:
+        """Wait for a socket as well from now on.
 
         Args:
-            sock: The socket; None to wait for the time alone.
-            events: `READ`, `WRITE` or both.
+            sock: The socket.
+            events: What to wait for: `READ`, `WRITE` or both.
+            owner: What `wait` is to return when it is ready.
+        """
+        if self._watched.get(sock) == events:
+            return
+        # In such an order that an interruption at any point leaves no lie behind.
+        self._watched[sock] = 0
+        with suppress(KeyError):  # also of one that had its descriptor, and was not forgotten
+            self._selector.unregister(sock)
+        self._selector.register(sock, events, owner)
+        self._watched[sock] = events
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop watching a socket, which is about to be closed, or is already."""
+        if sock not in self._watched:
+            return
+        with suppress(KeyError, ValueError, OSError):
+            self._selector.unregister(sock)
+        del self._watched[sock]
+
+    def wait(self, timeout: float | None) -> list[Any]:
+        """Wait until a socket is ready.
+
+        Args:
             timeout: For how long at most, in seconds; None for ever.
 
         Returns:
-            Whether it is ready.
+            The owners of those that are.
 
         Raises:
             Woken: The wait was ended from elsewhere.
         """
-        self._watch(sock, events)
         ready = self._select(inf if timeout is None else timeout)
         if any(key.fileobj is self._woken for key, _ in ready):
             raise Woken
-        return bool(ready)
-
-    def forget(self) -> None:
-        """Stop watching the socket, which is about to be closed."""
-        self._watch(None, 0)
+        return [key.data for key, _ in ready]
 
     def close(self) -> None:
         """Free what it holds."""
@@ -85,20 +106,3 @@ class Waiter:
         while not ready and (left := deadline - monotonic()) > 0:
             ready = self._selector.select(min(left, slice_))
         return ready
-
-    def _watch(self, sock: socket.socket | None, events: int) -> None:
-        # In such an order that an interruption at any point leaves no lie behind.
-        if sock is self._watched and events == self._events:
-            return
-        self._events = 0
-        if self._watched is not None and self._watched is not sock:
-            with suppress(KeyError, ValueError, OSError):
-                self._selector.unregister(self._watched)
-        self._watched = sock
-        if sock is None:
-            return
-        try:
-            self._selector.modify(sock, events)
-        except (KeyError, OSError):
-            self._selector.register(sock, events)
-        self._events = events

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 IN_DOCKER = "docker-"
 OVER_BOTH_SHELLS = {
+    "test_contract_connections",
     "test_contract_failures",
     "test_contract_hold",
     "test_contract_host",

@@ -366,7 +366,7 @@ class Shell:
         """Do as `Streams.add` does."""
         self.follower.add(None, named)
         self._disconnect()
-        self.follower.conversation.abandon()
+        self.follower.parts[0].conversation.abandon()
         self.establish()
 
     def next(self) -> Any:
@@ -399,36 +399,36 @@ class Shell:
 
     def _note_what_is_held(self) -> None:
         held = Counter(message[0] for message in self.follower.batch.messages)
-        for cursor in self.follower.conversation.cursors:
+        for cursor in self.follower.parts[0].conversation.cursors:
             held[cursor.name] += len(cursor.waiting)
         self.most_held = max(self.most_held, *held.values(), 0)
 
     def _exchange(self) -> None:
         if self.peer is not None:
             self._communicate(self.peer)
-        elif self.follower.may_connect(self.now):
+        elif self.follower.may_connect(self.now, self.follower.parts[0]):
             self._connect()
         else:
             wake_at = self.follower.wake_at()
             assert wake_at is not None, "nothing to wait for"
             self.sleep(wake_at - self.now)
-        if not self.follower.conversation.is_open:
+        if not self.follower.parts[0].conversation.is_open:
             self._disconnect()
 
     def _connect(self) -> None:
         self.attempts.append(self.now)
         failure = self.failures.popleft() if self.failures else None
         if failure is not None:
-            self.follower.conversation.not_opened(self.now, failure)
+            self.follower.parts[0].conversation.not_opened(self.now, failure)
             return
         self.peer = Peer(self.server)
         self.peer.noise = self.noise
         self._left = next(self._cuts)
-        self.follower.opened(self.now)
+        self.follower.opened(self.now, self.follower.parts[0])
 
     def _communicate(self, peer: Peer) -> None:
         self._flush()
-        conversation = self.follower.conversation
+        conversation = self.follower.parts[0].conversation
         if self.peer is None or not (self._is_readable(peer) or self._wait(peer)):
             self.follower.woke(self.now)
         elif self._left == 0:
@@ -482,7 +482,7 @@ class Shell:
     def _flush(self) -> None:
         if self.peer is None:
             return
-        data = self.follower.conversation.take_outgoing()
+        data = self.follower.parts[0].conversation.take_outgoing()
         if self.closes_on is not None and self.closes_on in data:
             self.peer.closes = True
             return

@@ -652,7 +652,7 @@ def test_a_dead_server_is_noticed_in_bounded_time_whatever_block_is(
         assert isinstance(next(streams), ConnectionError)
         # From here on without a connection, by a clock of the test's own.
         follower = streams._follower
-        follower.opened(100.0)
+        follower.opened(100.0, follower.parts[0])
         follower.begin_wait(100.0)
         assert follower.step(100.0) is None
         assert follower.wake_at() == 100.0 + noticed

@@ -1222,7 +1222,7 @@ def test_no_failure_betrays_the_password(
     while error is not None:
         assert SECRET not in f"{error} {error!r}"
         error = error.__cause__ or error.__context__
-    conversation = shell.follower.conversation
+    conversation = shell.follower.parts[0].conversation
     for thing in (shell.follower, conversation, conversation.options, *conversation.cursors):
         assert SECRET not in f"{thing} {thing!r}"
 

@@ -17,6 +17,7 @@ from pystreamredis.protocol import NEED_DATA, XreadParser
 from pystreamredis.waiting import READ, WRITE, Waiter
 from tests.peer import Peer
 from tests.scripted import at, ids_of
+from tests.waits import forget_all, wait_for
 from tests.wire import encode_entry, encode_reply
 
 if TYPE_CHECKING:
@@ -114,17 +115,17 @@ def test_a_wait_interrupted_at_its_selector_can_be_followed_by_others(
     second, another = socket.socketpair()
     with closing(waiter), first, other, second, another:
         if method != "register":
-            waiter.wait(first, READ, 0)
+            wait_for(waiter, first, READ, 0)
         selector = waiter._selector
         watched, events = (first, READ | WRITE) if method == "modify" else (second, READ)
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
             patch.setattr(selector, method, interrupted(getattr(selector, method), when))
-            waiter.wait(watched, events, 0)
+            wait_for(waiter, watched, events, 0)
         if is_forgotten:
-            waiter.forget()
+            forget_all(waiter)
         watched.close()
         third, yet_another = socket.socketpair()  # with the descriptor of the closed one
         with third, yet_another:
             yet_another.send(b"x")
-            assert waiter.wait(third, READ, 5)
-            waiter.forget()
+            assert wait_for(waiter, third, READ, 5)
+            forget_all(waiter)

@@ -356,7 +356,7 @@ def follower(**options: Any) -> Follower:
     ) as streams:
         next(streams)
         made = streams._follower
-    made.opened(0.0)
+    made.opened(0.0, made.parts[0])
     made.begin_wait(0.0)
     assert made.step(0.0) is None
     return made
@@ -400,11 +400,11 @@ def test_whatever_comes_ends_in_messages_in_order_or_in_a_connection_error(
     made = follower(decode_responses=decode)
     found: list[Any] = []
     for piece in pieces(data, sizes):
-        if not made.conversation.is_open:
+        if not made.parts[0].conversation.is_open:
             break
-        made.conversation.received(piece, 0.0)
-        made.conversation.take_outgoing()
-        made.conversation.process()
+        made.parts[0].conversation.received(piece, 0.0)
+        made.parts[0].conversation.take_outgoing()
+        made.parts[0].conversation.process()
         try:
             batch = made.step(0.0)
         except ResponseError:

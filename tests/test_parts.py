@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.exceptions import ConnectionError
-from pystreamredis.follower import Follower
+from pystreamredis.follower import Follower, Part
 from pystreamredis.options import ConnectionOptions
 from tests.simulation import PATIENCE, Peer, Server, number, reading, written
 
@@ -30,10 +30,11 @@ class Shell:
         self.silent: set[int] = set()
         # After how many bytes each connection breaks, in turn.
         self.cuts: list[int] = []
-        self.peers: list[Peer | None] = [None] * parts
-        self.left: list[int | None] = [None] * parts
-        self.follower = Follower(ConnectionOptions(), reading(**read), (), parts)
+        read["connections"] = parts
+        self.follower = Follower(ConnectionOptions(), reading(**read), ())
         self.follower.add(streams, {})
+        self.peers: dict[Part, Peer] = {}
+        self.left: dict[Part, int | None] = {}
 
     def next(self) -> Any:
         for message in self.follower.batch.iterator:
@@ -60,54 +61,55 @@ class Shell:
     def break_off(self, index: int) -> None:
         """Let a connection break, and no other be made in its place."""
         self.down.add(index)
-        self.peers[index] = None
-        self.follower.parts[index].conversation.closed(self.now)
+        part = self.follower.parts[index]
+        del self.peers[part]
+        part.conversation.closed(self.now)
 
     def _flush(self) -> None:
-        for part, peer in zip(self.follower.parts, self.peers, strict=True):
-            if peer is not None:
-                peer.receive(part.conversation.take_outgoing(), self.now)
+        for part, peer in self.peers.items():
+            peer.receive(part.conversation.take_outgoing(), self.now)
 
     def _move(self) -> bool:
         """Move bytes, and connect; whether any part has got further."""
-        moved = [self._move_one(index) for index in range(len(self.peers))]
+        moved = [self._move_one(index) for index in range(len(self.follower.parts))]
         return any(moved)
 
     def _move_one(self, index: int) -> bool:
-        conversation, peer = self.follower.parts[index].conversation, self.peers[index]
+        part = self.follower.parts[index]
+        conversation = part.conversation
         if not conversation.is_open:
-            peer = self.peers[index] = None
+            self.peers.pop(part, None)
+        peer = self.peers.get(part)
         if peer is None:
-            if not self.follower.may_connect(self.now, index):
+            if not self.follower.may_connect(self.now, part):
                 return False
             if index in self.down:
                 conversation.not_opened(self.now, REFUSED)
             else:
-                self.peers[index] = Peer(self.server)
-                self.left[index] = self.cuts.pop(0) if self.cuts else None
-                self.follower.opened(self.now, index)
+                self.peers[part] = Peer(self.server)
+                self.left[part] = self.cuts.pop(0) if self.cuts else None
+                self.follower.opened(self.now, part)
             return True
         peer.receive(conversation.take_outgoing(), self.now)
         data, peer.sent = peer.sent, b""
         if not data or index in self.silent:
             return False
-        left = self.left[index]
+        left = self.left[part]
         conversation.received(data[:left], self.now)
         conversation.process()
         if left is not None:
-            self.left[index] = max(0, left - len(data))
+            self.left[part] = max(0, left - len(data))
             if left <= len(data):
                 conversation.closed(self.now)
         return True
 
     def _pass_time(self) -> None:
-        deadlines = [peer.deadline for peer in self.peers if peer is not None]
+        deadlines = [peer.deadline for peer in self.peers.values()]
         times = [time for time in (*deadlines, self.follower.wake_at()) if time is not None]
         assert times, "nothing will ever happen"
         self.now = max(self.now, min(times))
-        for peer in self.peers:
-            if peer is not None:
-                peer.work(self.now)
+        for peer in self.peers.values():
+            peer.work(self.now)
         self.follower.woke(self.now)
 
 
@@ -229,9 +231,16 @@ def test_streams_are_spread_and_dropped() -> None:
     server = server_with({b"%d" % n: [n + 1] for n in range(6)})
     shell = Shell(server, {b"%d" % n: 0 for n in range(6)}, 3, block=10)
     assert [len(part.conversation.cursors) for part in shell.follower.parts] == [2, 2, 2]
+    assert shell.next()[1] == b"0-1"
+    before = shell.follower.parts
     shell.follower.discard([b"0", b"3"])
     assert ids(shell.rest()) == [2, 3, 5, 6]
-    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [0, 2, 2]
+    assert shell.follower.parts == before[1:]
+    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [2, 2]
+    shell.follower.add({b"7": 0, b"8": 0, b"9": 0}, {})
+    assert shell.follower.parts[:2] == before[1:]
+    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [3, 2, 2]
+    shell.follower.discard([b"7", b"8", b"9"])
     assert set(shell.follower.positions) == {b"1", b"2", b"4", b"5"}
 
 

@@ -14,11 +14,11 @@ from pystreamredis.cursors import Cursor
 from pystreamredis.options import ConnectionOptions, ReadOptions
 from pystreamredis.protocol.buffer import Buffer
 from pystreamredis.session import _SILENCE, Conversation
-from pystreamredis.transport import connect
 from pystreamredis.waiting import READ, Waiter
 from tests.peer import Expect, Peer
 from tests.resp import encode
 from tests.scripted import LONG, at, entries, ids_of, next_item, serve, take
+from tests.waits import connect, forget_all, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ def conversation(**connection: object) -> Conversation:
         fields=dict,
         hold=0,
         on_rewind="keep",
+        connections=1,
     )
     options = ConnectionOptions(**connection)  # type: ignore[arg-type]
     return Conversation(options, reading, [Cursor("s", b"s", b"9-0")])
@@ -100,8 +101,8 @@ def test_a_wait_may_be_longer_than_the_system_takes(timeout: float) -> None:
     ours, theirs = socket.socketpair()
     with closing(Waiter()) as waiter, ours, theirs:
         theirs.send(b"x")
-        assert waiter.wait(ours, READ, timeout)
-        waiter.forget()
+        assert wait_for(waiter, ours, READ, timeout)
+        forget_all(waiter)
 
 
 @pytest.mark.parametrize("name", ["my app", "my\napp", b"\xff"])
@@ -259,9 +260,9 @@ def test_a_family_that_this_machine_has_not_is_one_failed_address_more(
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
 
         resolve_to(none, good)
-        with closing(connect(ConnectionOptions("some.host"), waiter.wait)) as transport:
+        with closing(connect(ConnectionOptions("some.host"), waiter)) as transport:
             assert transport.sock.getpeername()[1] == peer.port
-            waiter.forget()
+            forget_all(waiter)
         resolve_to(none)
         with pytest.raises(OSError, match="family"):
-            connect(ConnectionOptions("some.host"), waiter.wait)
+            connect(ConnectionOptions("some.host"), waiter)

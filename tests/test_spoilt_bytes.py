@@ -55,19 +55,19 @@ def read(data: bytes) -> tuple[list[Any], RedisError | None]:
     """What is handed over of a reply, and the failure that comes with or after it."""
     follower = Follower(ConnectionOptions(), reading(count=10, block=None), ())
     follower.add({"s": 0, "t": 0}, {})
-    follower.opened(0.0)
+    follower.opened(0.0, follower.parts[0])
     follower.begin_wait(0.0)
     follower.step(0.0)
-    follower.conversation.take_outgoing()
-    follower.conversation.received(data, 0.0)
-    follower.conversation.process()
+    follower.parts[0].conversation.take_outgoing()
+    follower.parts[0].conversation.received(data, 0.0)
+    follower.parts[0].conversation.process()
     found: list[Any] = []
     try:
         while (batch := follower.step(0.0)) is not None and batch.messages:
             found += batch.iterator
     except RedisError as failure:
         return found, failure
-    return found, follower.conversation.failure
+    return found, follower.parts[0].conversation.failure
 
 
 @pytest.mark.parametrize("place", range(len(encode(REPLY))))

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.transport import TlsTransport, Transport, _secure, connect, connecting
+from pystreamredis.transport import TlsTransport, Transport, _secure, connecting
 from pystreamredis.waiting import READ, WRITE, Waiter, Woken
+from tests.waits import connect, forget_all, wait_for
 
 from .certificates import Authority
 
@@ -86,8 +87,8 @@ def receive(transport: Transport, waiter: Waiter, size: int | None = None) -> by
     received = b""
     deadline = monotonic() + LONG
     while size is None or len(received) < size:
-        assert transport.has_pending() or waiter.wait(
-            transport.sock, transport.events, deadline - monotonic()
+        assert transport.has_pending() or wait_for(
+            waiter, transport.sock, transport.events, deadline - monotonic()
         )
         data = transport.receive()
         if data == b"":
@@ -110,11 +111,11 @@ def test_bytes_go_to_a_tcp_peer_and_come_back(waiter: Waiter) -> None:
 
     with (
         serving(listen(), echo) as address,
-        closing(connect(options_for(address), waiter.wait)) as transport,
+        closing(connect(options_for(address), waiter)) as transport,
     ):
         transport.send(b"PING")
         assert receive(transport, waiter) == b"PING"
-        waiter.forget()
+        forget_all(waiter)
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
@@ -127,11 +128,11 @@ def test_bytes_go_to_a_unix_socket_and_come_back(
     options = ConnectionOptions(unix_socket_path=path.encode() if as_bytes else path)
     with (
         serving(listener, lambda sock: sock.sendall(sock.recv(100))),
-        closing(connect(options, waiter.wait)) as transport,
+        closing(connect(options, waiter)) as transport,
     ):
         transport.send(b"PING")
         assert receive(transport, waiter) == b"PING"
-        waiter.forget()
+        forget_all(waiter)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
@@ -142,10 +143,10 @@ def test_an_ipv6_address_is_connected_to(waiter: Waiter) -> None:
         pytest.skip("needs ::1")
     with (
         serving(listener, lambda sock: sock.sendall(b"hello")) as address,
-        closing(connect(options_for(address, "::1"), waiter.wait)) as transport,
+        closing(connect(options_for(address, "::1"), waiter)) as transport,
     ):
         assert receive(transport, waiter) == b"hello"
-        waiter.forget()
+        forget_all(waiter)
 
 
 @pytest.mark.parametrize("keepalive", [True, False])
@@ -153,13 +154,13 @@ def test_tcp_sends_at_once_and_is_kept_alive_as_asked(waiter: Waiter, keepalive:
     """Contract 1.2: `socket_keepalive`."""
     with serving(listen(), read_to_end) as address:
         options = options_for(address, socket_keepalive=keepalive)
-        with closing(connect(options, waiter.wait)) as transport:
+        with closing(connect(options, waiter)) as transport:
             sock = transport.sock
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert bool(alive) is keepalive
             assert sock.getblocking() is False
-            waiter.forget()
+            forget_all(waiter)
 
 
 def test_the_next_address_of_a_host_is_tried_when_one_fails(
@@ -170,9 +171,9 @@ def test_the_next_address_of_a_host_is_tried_when_one_fails(
         port = address[1]
         dead = dead_address()
         resolve_to(monkeypatch, dead, ("127.0.0.1", port))
-        with closing(connect(ConnectionOptions("some.host"), waiter.wait)) as transport:
+        with closing(connect(ConnectionOptions("some.host"), waiter)) as transport:
             assert transport.sock.getpeername()[1] == port
-            waiter.forget()
+            forget_all(waiter)
 
 
 def dead_address() -> tuple[str, int]:
@@ -194,14 +195,14 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
 def test_a_refused_connection_is_the_systems_error(waiter: Waiter) -> None:
     host, port = dead_address()
     with pytest.raises(ConnectionRefusedError) as caught:
-        connect(ConnectionOptions(host, port), waiter.wait)
+        connect(ConnectionOptions(host, port), waiter)
     assert caught.value.errno == errno.ECONNREFUSED
 
 
 def test_a_refused_tls_connection_is_the_systems_error(waiter: Waiter) -> None:
     host, port = dead_address()
     with pytest.raises(ConnectionRefusedError):
-        connect(ConnectionOptions(host, port, ssl=True), waiter.wait)
+        connect(ConnectionOptions(host, port, ssl=True), waiter)
 
 
 def test_the_last_addresss_error_is_told_when_all_fail(
@@ -209,7 +210,7 @@ def test_the_last_addresss_error_is_told_when_all_fail(
 ) -> None:
     resolve_to(monkeypatch, dead_address(), dead_address())
     with pytest.raises(ConnectionRefusedError):
-        connect(ConnectionOptions("some.host"), waiter.wait)
+        connect(ConnectionOptions("some.host"), waiter)
 
 
 def test_a_host_without_addresses_is_an_oserror(
@@ -217,7 +218,7 @@ def test_a_host_without_addresses_is_an_oserror(
 ) -> None:
     resolve_to(monkeypatch)
     with pytest.raises(OSError, match="no addresses"):
-        connect(ConnectionOptions("some.host"), waiter.wait)
+        connect(ConnectionOptions("some.host"), waiter)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_a_host_without_addresses_is_an_oserror(
 def test_a_host_that_cannot_be_resolved_is_an_oserror(waiter: Waiter, host: str) -> None:
     """These fail before anybody is asked over the network."""
     with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
-        connect(ConnectionOptions(host), waiter.wait)
+        connect(ConnectionOptions(host), waiter)
 
 
 def test_an_unknown_host_is_an_oserror(waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +238,7 @@ def test_an_unknown_host_is_an_oserror(waiter: Waiter, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(socket.gaierror):
-        connect(ConnectionOptions("some.host"), waiter.wait)
+        connect(ConnectionOptions("some.host"), waiter)
 
 
 @pytest.mark.parametrize("name", ["nothing here", "x" * 300])
@@ -245,7 +246,7 @@ def test_a_unix_socket_that_is_not_there_is_an_oserror(
     waiter: Waiter, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
-        connect(ConnectionOptions(unix_socket_path=str(tmp_path / name)), waiter.wait)
+        connect(ConnectionOptions(unix_socket_path=str(tmp_path / name)), waiter)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where Linux is silent")
@@ -263,7 +264,7 @@ def test_a_peer_that_does_not_accept_is_given_up_on_in_time(waiter: Waiter) -> N
             options = options_for(listener.getsockname(), socket_connect_timeout=0.2)
             began = monotonic()
             with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
-                connect(options, waiter.wait)
+                connect(options, waiter)
             assert 0.19 <= monotonic() - began < 5
         finally:
             for filler in fillers:
@@ -275,7 +276,7 @@ def test_a_wake_ends_a_connect_and_leaves_no_socket_behind(waiter: Waiter) -> No
     with listen() as listener:
         waiter.wake()
         with pytest.raises(Woken):
-            connect(options_for(listener.getsockname()), waiter.wait)
+            connect(options_for(listener.getsockname()), waiter)
 
 
 # Sending and receiving.
@@ -284,11 +285,11 @@ def test_a_wake_ends_a_connect_and_leaves_no_socket_behind(waiter: Waiter) -> No
 def test_nothing_is_received_when_nothing_has_come(waiter: Waiter) -> None:
     with (
         serving(listen(), read_to_end) as address,
-        closing(connect(options_for(address), waiter.wait)) as transport,
+        closing(connect(options_for(address), waiter)) as transport,
     ):
         assert transport.receive() is None
         assert not transport.has_pending()
-        waiter.forget()
+        forget_all(waiter)
 
 
 class MadeUp:
@@ -335,11 +336,11 @@ def test_the_more_comes_the_more_is_received_at_once() -> None:
 def test_a_closed_connection_is_received_as_its_end(waiter: Waiter) -> None:
     with (
         serving(listen(), lambda sock: sock.sendall(b"last words")) as address,
-        closing(connect(options_for(address), waiter.wait)) as transport,
+        closing(connect(options_for(address), waiter)) as transport,
     ):
         assert receive(transport, waiter) == b"last words"
         assert transport.receive() == b""
-        waiter.forget()
+        forget_all(waiter)
 
 
 def test_a_reset_connection_is_an_oserror(waiter: Waiter) -> None:
@@ -347,10 +348,10 @@ def test_a_reset_connection_is_an_oserror(waiter: Waiter) -> None:
         serving(listen(), reset) as address,
         # It may come while the connection is made, or after that.
         pytest.raises(ConnectionResetError),
-        closing(connect(options_for(address), waiter.wait)) as transport,
+        closing(connect(options_for(address), waiter)) as transport,
     ):
         receive(transport, waiter)
-    waiter.forget()
+    forget_all(waiter)
 
 
 def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(waiter: Waiter) -> None:
@@ -364,7 +365,7 @@ def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(waiter: Waiter
 
     with (
         serving(listen(), read_late) as address,
-        closing(connect(options_for(address), waiter.wait)) as transport,
+        closing(connect(options_for(address), waiter)) as transport,
     ):
         transport.send(sent[:-8])
         assert transport.events == READ | WRITE
@@ -372,10 +373,10 @@ def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(waiter: Waiter
         start_reading.set()
         deadline = monotonic() + LONG
         while transport.events & WRITE:
-            assert waiter.wait(transport.sock, transport.events, deadline - monotonic())
+            assert wait_for(waiter, transport.sock, transport.events, deadline - monotonic())
             transport.send()
         assert transport.events == READ
-        waiter.forget()
+        forget_all(waiter)
     assert received == [sent]
 
 
@@ -416,16 +417,16 @@ def test_tls_with_a_certificate_for_the_host(
     with tls_serving(certificate.server_context(), echo) as address:
         resolve_to(monkeypatch, ("127.0.0.1", address[1]))
         options = options_for(address, host, ssl=True, ssl_ca_certs=authority.certfile)
-        with closing(connect(options, waiter.wait)) as transport:
+        with closing(connect(options, waiter)) as transport:
             assert isinstance(transport, TlsTransport)
             assert transport.receive() is None
             deadline = monotonic() + LONG
             transport.send(large)
             while transport.events & WRITE:
-                assert waiter.wait(transport.sock, transport.events, deadline - monotonic())
+                assert wait_for(waiter, transport.sock, transport.events, deadline - monotonic())
                 transport.send()
             assert receive(transport, waiter, len(large)) == large
-            waiter.forget()
+            forget_all(waiter)
 
 
 def test_decrypted_bytes_that_no_wait_would_tell_of_are_pending(
@@ -436,11 +437,11 @@ def test_decrypted_bytes_that_no_wait_would_tell_of_are_pending(
         certificate.server_context(), lambda sock: sock.sendall(b"0123456789")
     ) as address:
         options = options_for(address, ssl=True, ssl_ca_certs=authority.certfile)
-        with closing(connect(options, waiter.wait)) as transport:
+        with closing(connect(options, waiter)) as transport:
             deadline = monotonic() + LONG
             first = None
             while first is None and monotonic() < deadline:
-                waiter.wait(transport.sock, READ, deadline - monotonic())
+                wait_for(waiter, transport.sock, READ, deadline - monotonic())
                 try:
                     first = transport.sock.recv(4)
                 except ssl.SSLWantReadError:
@@ -449,7 +450,7 @@ def test_decrypted_bytes_that_no_wait_would_tell_of_are_pending(
             assert transport.has_pending()
             assert transport.receive() == b"456789"
             assert not transport.has_pending()
-            waiter.forget()
+            forget_all(waiter)
 
 
 @pytest.mark.parametrize(
@@ -470,14 +471,14 @@ def test_a_certificate_that_is_not_good_is_refused(
         ca_certs = authority.certfile if trusted else None
         options = options_for(address, ssl=True, ssl_ca_certs=ca_certs)
         with pytest.raises(ssl.SSLCertVerificationError, match=reason):
-            connect(options, waiter.wait)
+            connect(options, waiter)
 
 
 def test_a_certificate_signed_by_itself_is_refused(waiter: Waiter, authority: Authority) -> None:
     with tls_serving(authority.server_context()) as address:
         options = options_for(address, ssl=True)
         with pytest.raises(ssl.SSLCertVerificationError, match=r"self[- ]signed"):
-            connect(options, waiter.wait)
+            connect(options, waiter)
 
 
 def test_the_host_is_not_compared_when_told_so_but_the_authority_is(
@@ -490,12 +491,12 @@ def test_the_host_is_not_compared_when_told_so_but_the_authority_is(
         options = options_for(
             address, ssl=True, ssl_ca_certs=authority.certfile, ssl_check_hostname=False
         )
-        with closing(connect(options, waiter.wait)):
-            waiter.forget()
+        with closing(connect(options, waiter)):
+            forget_all(waiter)
     with tls_serving(context) as address:
         options = options_for(address, ssl=True, ssl_check_hostname=False)
         with pytest.raises(ssl.SSLCertVerificationError):
-            connect(options, waiter.wait)
+            connect(options, waiter)
 
 
 def test_the_clients_certificate_is_shown(waiter: Waiter, authority: Authority) -> None:
@@ -518,9 +519,9 @@ def test_the_clients_certificate_is_shown(waiter: Waiter, authority: Authority) 
             ssl_certfile=client.certfile,
             ssl_keyfile=client.keyfile,
         )
-        with closing(connect(options, waiter.wait)) as transport:
+        with closing(connect(options, waiter)) as transport:
             assert receive(transport, waiter, 7) == b"welcome"
-            waiter.forget()
+            forget_all(waiter)
     assert shown[0]["subjectAltName"] == (("DNS", "a.client"),)
 
 
@@ -537,11 +538,11 @@ def test_a_server_that_misses_the_clients_certificate_ends_it_with_an_oserror(
 
 
 def connect_and_read(options: ConnectionOptions, waiter: Waiter) -> bytes:
-    with closing(connect(options, waiter.wait)) as transport:
+    with closing(connect(options, waiter)) as transport:
         try:
             return receive(transport, waiter)
         finally:
-            waiter.forget()
+            forget_all(waiter)
 
 
 def test_an_ssl_context_of_ones_own_is_used_as_it_is(waiter: Waiter, authority: Authority) -> None:
@@ -565,7 +566,7 @@ def test_an_ssl_context_of_ones_own_is_used_as_it_is(waiter: Waiter, authority: 
 )
 def test_a_peer_without_tls_is_an_oserror(waiter: Waiter, handler: Handler) -> None:
     with serving(listen(), handler) as address, pytest.raises(OSError):  # noqa: PT011 - the system's
-        connect(options_for(address, ssl=True), waiter.wait)
+        connect(options_for(address, ssl=True), waiter)
 
 
 def test_a_tls_peer_that_is_silent_is_given_up_on_in_time(waiter: Waiter) -> None:
@@ -574,7 +575,7 @@ def test_a_tls_peer_that_is_silent_is_given_up_on_in_time(waiter: Waiter) -> Non
         options = options_for(address, ssl=True, socket_connect_timeout=0.2)
         began = monotonic()
         with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
-            connect(options, waiter.wait)
+            connect(options, waiter)
         assert 0.19 <= monotonic() - began < 5
 
 
@@ -597,7 +598,7 @@ def test_a_wake_ends_a_tls_handshake_and_leaves_no_socket_behind(waiter: Waiter)
     with serving(listen(), read_to_end) as address:
         timer.start()
         with pytest.raises(Woken):
-            connect(options_for(address, ssl=True), waiter.wait)
+            connect(options_for(address, ssl=True), waiter)
     timer.join()
 
 

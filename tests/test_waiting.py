@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pystreamredis.waiting import READ, WRITE, Waiter, Woken
+from tests.waits import forget_all, wait_for
 
 # Longer than any wait here may take, so that a wait that is not ended fails the test.
 LONG = 20.0
@@ -26,7 +27,7 @@ LONG = 20.0
 def waiter() -> Iterator[Waiter]:
     with closing(Waiter()) as waiter:
         yield waiter
-        waiter.forget()
+        forget_all(waiter)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_wait_ends_when_bytes_can_be_read(
 ) -> None:
     ours, theirs = pair
     theirs.send(b"x")
-    assert waiter.wait(ours, READ, LONG)
+    assert wait_for(waiter, ours, READ, LONG)
 
 
 def test_a_wait_ends_when_the_peer_has_closed(
@@ -49,7 +50,7 @@ def test_a_wait_ends_when_the_peer_has_closed(
 ) -> None:
     ours, theirs = pair
     theirs.close()
-    assert waiter.wait(ours, READ, LONG)
+    assert wait_for(waiter, ours, READ, LONG)
 
 
 def test_a_wait_without_anything_to_read_lasts_as_long_as_it_was_told_to(
@@ -57,7 +58,7 @@ def test_a_wait_without_anything_to_read_lasts_as_long_as_it_was_told_to(
 ) -> None:
     ours, _ = pair
     began = monotonic()
-    assert not waiter.wait(ours, READ, 0.05)
+    assert not wait_for(waiter, ours, READ, 0.05)
     assert 0.045 <= monotonic() - began < LONG
 
 
@@ -66,9 +67,9 @@ def test_a_wait_whose_time_is_over_looks_once(
     waiter: Waiter, pair: tuple[socket.socket, socket.socket], timeout: float
 ) -> None:
     ours, theirs = pair
-    assert not waiter.wait(ours, READ, timeout)
+    assert not wait_for(waiter, ours, READ, timeout)
     theirs.send(b"x")
-    assert waiter.wait(ours, READ, timeout)
+    assert wait_for(waiter, ours, READ, timeout)
 
 
 def test_a_wait_for_the_time_alone_sees_no_socket(
@@ -76,18 +77,18 @@ def test_a_wait_for_the_time_alone_sees_no_socket(
 ) -> None:
     ours, theirs = pair
     theirs.send(b"x")
-    assert waiter.wait(ours, READ, LONG)
-    assert not waiter.wait(None, 0, 0.01)
+    assert wait_for(waiter, ours, READ, LONG)
+    assert not wait_for(waiter, None, 0, 0.01)
 
 
 def test_what_is_waited_for_may_change_between_two_waits(
     waiter: Waiter, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, _ = pair
-    assert not waiter.wait(ours, READ, 0)
-    assert waiter.wait(ours, WRITE, LONG)
-    assert waiter.wait(ours, READ | WRITE, LONG)
-    assert not waiter.wait(ours, READ, 0)
+    assert not wait_for(waiter, ours, READ, 0)
+    assert wait_for(waiter, ours, WRITE, LONG)
+    assert wait_for(waiter, ours, READ | WRITE, LONG)
+    assert not wait_for(waiter, ours, READ, 0)
 
 
 def test_another_socket_may_be_waited_for_after_the_first(
@@ -95,9 +96,31 @@ def test_another_socket_may_be_waited_for_after_the_first(
 ) -> None:
     ours, theirs = pair
     theirs.send(b"x")
-    assert waiter.wait(ours, READ, LONG)
-    assert not waiter.wait(theirs, READ, 0)
-    assert waiter.wait(ours, READ, LONG)
+    assert wait_for(waiter, ours, READ, LONG)
+    assert not wait_for(waiter, theirs, READ, 0)
+    assert wait_for(waiter, ours, READ, LONG)
+
+
+def test_of_several_sockets_the_owners_of_those_that_are_ready_are_returned(
+    waiter: Waiter,
+) -> None:
+    pairs = [socket.socketpair() for _ in range(5)]
+    try:
+        for number, (ours, _) in enumerate(pairs):
+            waiter.watch(ours, READ, number)
+        assert waiter.wait(0) == []
+        pairs[1][1].send(b"x")
+        pairs[3][1].close()
+        assert sorted(waiter.wait(LONG)) == [1, 3]
+        waiter.forget(pairs[1][0])
+        waiter.forget(pairs[1][0])
+        assert waiter.wait(LONG) == [3]
+        waiter.watch(pairs[4][0], READ | WRITE, 4)
+        assert sorted(waiter.wait(LONG)) == [3, 4]
+    finally:
+        for pair in pairs:
+            for sock in pair:
+                sock.close()
 
 
 def test_a_socket_that_was_forgotten_may_be_closed_and_its_number_used_again(
@@ -107,10 +130,10 @@ def test_a_socket_that_was_forgotten_may_be_closed_and_its_number_used_again(
     for _ in range(3):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            assert not waiter.wait(ours, READ, 0)
+            assert not wait_for(waiter, ours, READ, 0)
             theirs.send(b"x")
-            assert waiter.wait(ours, READ, LONG)
-            waiter.forget()
+            assert wait_for(waiter, ours, READ, LONG)
+            forget_all(waiter)
 
 
 def test_another_thread_ends_a_wait_that_has_no_end(
@@ -122,7 +145,7 @@ def test_another_thread_ends_a_wait_that_has_no_end(
     timer.start()
     began = monotonic()
     with pytest.raises(Woken):
-        waiter.wait(ours, READ, LONG)
+        wait_for(waiter, ours, READ, LONG)
     assert monotonic() - began < LONG
     timer.join(LONG)
 
@@ -131,7 +154,7 @@ def test_a_wake_ends_the_waits_that_come_after_it_too(waiter: Waiter) -> None:
     waiter.wake()
     for _ in range(2):
         with pytest.raises(Woken):
-            waiter.wait(None, 0, LONG)
+            wait_for(waiter, None, 0, LONG)
 
 
 def test_a_wake_comes_before_what_is_ready(
@@ -141,7 +164,7 @@ def test_a_wake_comes_before_what_is_ready(
     theirs.send(b"x")
     waiter.wake()
     with pytest.raises(Woken):
-        waiter.wait(ours, READ, LONG)
+        wait_for(waiter, ours, READ, LONG)
 
 
 def test_waking_never_blocks_and_never_fails(waiter: Waiter) -> None:
@@ -186,7 +209,7 @@ def selector(monkeypatch: pytest.MonkeyPatch, waiter: Waiter) -> Iterator[Select
 def test_a_wait_lasts_as_long_as_it_was_told_to_in_slices(
     waiter: Waiter, selector: Selector, timeout: float
 ) -> None:
-    assert not waiter.wait(None, 0, timeout)
+    assert not wait_for(waiter, None, 0, timeout)
     assert selector.now == pytest.approx(timeout)
     assert max(selector.waits) <= 0.05
 
@@ -194,7 +217,7 @@ def test_a_wait_lasts_as_long_as_it_was_told_to_in_slices(
 def test_a_thread_that_handles_no_signals_is_not_woken_for_them(
     waiter: Waiter, selector: Selector
 ) -> None:
-    thread = threading.Thread(target=waiter.wait, args=(None, 0, 200_000.0))
+    thread = threading.Thread(target=waiter.wait, args=(200_000.0,))
     thread.start()
     thread.join(LONG)
     assert selector.now == pytest.approx(200_000.0)
@@ -221,7 +244,7 @@ def test_a_signal_right_before_the_system_waits_is_handled_all_the_same(
         with monkeypatch.context() as patched:
             patched.setattr(waiter, "_selector", Late())
             with pytest.raises(KeyboardInterrupt):
-                waiter.wait(None, 0, LONG)
+                wait_for(waiter, None, 0, LONG)
     finally:
         signal.signal(signal.SIGINT, before)
     assert monotonic() - began < LONG

@@ -1,8 +1,9 @@
-"""The shell for asyncio: one connection, one clock, and the follower's orders.
+"""The shell for asyncio: connections, one clock, and the follower's orders.
 
-It connects, sends, waits and receives; what to send and what an answer means is all
-said by the follower. Whatever came is given to the follower by the task that wants
-messages, between two awaits: so wherever that task is cancelled, nothing is half done.
+It waits for all connections at once, and has each connect, send and receive when its
+time has come; what to send and what an answer means is all said by the follower.
+Whatever came is given to the follower by the task that wants messages, between two
+awaits: so wherever that task is cancelled, nothing is half done.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from time import monotonic
 from ..exceptions import RedisError
 from ..handover import Batch
 from ..log import tell
-from .link import Link, connect
+from .line import Line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-    from ..follower import Follower
+    from ..follower import Follower, Part
     from ..starts import Name, Start, StreamsArgument
 
 
@@ -31,10 +32,9 @@ class Driver:
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
-        self._link: Link | None = None
-        # Goes on where a task that waited for it was cancelled: else one that is cancelled
-        # again and again would never get a connection.
-        self._connecting: asyncio.Task[Link | OSError] | None = None
+        # One for each part, of which there may come others with time.
+        self._parts: list[Part] = []
+        self._lines: dict[Part, Line] = {}
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None
         self._is_busy = False
@@ -75,17 +75,8 @@ class Driver:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
         self._wake()
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
-            await asyncio.wait([connecting])
-            is_made = not connecting.cancelled() and connecting.exception() is None
-            if is_made and isinstance(made := connecting.result(), Link):
-                self._link = made
-        link = self._link
-        self._disconnect()
-        if link is not None:
-            await link.ended()
+        for line in list(self._lines.values()):
+            await line.end()
 
     def _see_that_nobody_uses_it(self) -> None:
         if self._is_busy:
@@ -109,30 +100,30 @@ class Driver:
             raise
         finally:
             self._is_busy = False
-            tell(self._follower.conversation.notices)
+            self._tell()
 
-    async def _establish(self) -> Batch:
-        while self._follower.is_establishing() and not self._is_closed:
+    async def _establish(self, names: Iterable[Name] | None = None) -> Batch:
+        while self._follower.is_establishing(names) and not self._is_closed:
             await self._exchange()
         return self._follower.batch
 
     async def _add(
         self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
     ) -> Batch:
-        follower, conversation = self._follower, self._follower.conversation
+        follower = self._follower
         added = follower.add(streams, named_streams)
         # A failure that was not told yet is another matter, and stays for later.
-        pending, conversation.failure = conversation.failure, None
+        pending = follower.take_failures(added)
         try:
-            # Anew, since the server is not to be asked while it still works on a read.
-            self._abandon()
-            await self._establish()
+            # Anew, since a server is not to be asked while it still works on a read.
+            self._abandon(added)
+            await self._establish(added)
         except BaseException:
+            self._abandon(added)
             follower.discard(added)
-            self._abandon()
-            conversation.failure = pending
             raise
-        conversation.failure = conversation.failure or pending
+        finally:
+            follower.put_back(pending)
         return follower.batch
 
     async def _next_batch(self) -> Batch:
@@ -148,63 +139,26 @@ class Driver:
 
     async def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
-        follower = self._follower
-        if self._link is not None:
-            await self._communicate(self._link)
-        elif follower.may_connect(monotonic()):
-            await self._connect()
-        else:
-            await self._wait(follower.wake_at())
-        if not follower.conversation.is_open:
-            self._disconnect()
-        tell(follower.conversation.notices)
+        lines = self._lines_of_parts()
+        for line in lines:
+            line.attend(monotonic())
+        await self._communicate(lines)
+        self._tell()
 
-    async def _connect(self) -> None:
-        conversation = self._follower.conversation
-        if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._make_link())
-            self._connecting.add_done_callback(lambda _: self._wake())
-        if not self._connecting.done():
-            await self._wait(None)
-        connecting = self._connecting
-        if connecting is None or not connecting.done():
-            return
-        self._connecting = None
-        made = connecting.result()
-        if isinstance(made, OSError):
-            conversation.not_opened(monotonic(), made)
-            return
-        self._link = made
-        self._follower.opened(monotonic())
-
-    async def _make_link(self) -> Link | OSError:
-        conversation, loop = self._follower.conversation, asyncio.get_running_loop()
-        try:
-            # A callable host may take its time.
-            options = await loop.run_in_executor(None, conversation.options.located)
-        except OSError as error:
-            return error
-        conversation.options = options
-        return await connect(options, self._wake)
-
-    async def _communicate(self, link: Link) -> None:
-        conversation = self._follower.conversation
-        self._flush()
-        if not link.has_news:
-            await self._wait(self._follower.wake_at())
-        if not (link.has_news or self._is_closed):
+    async def _communicate(self, lines: list[Line]) -> None:
+        wake_at = self._follower.wake_at()
+        if not any(line.has_news for line in lines):
+            await self._wait(wake_at)
+        if not (self._is_closed or any(line.has_news for line in lines)):
             # Nor has the event loop seen anything: some look at clocks before sockets.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         if self._is_closed:
             return
-        if data := link.receive():
-            conversation.received(data, monotonic())
-            self._flush()
-            conversation.process()
-        elif link.is_lost:
-            conversation.closed(monotonic(), link.error)
-        else:
+        ready = [line for line in lines if line.has_news]
+        for line in ready:
+            line.respond()
+        if not ready or (wake_at is not None and wake_at <= monotonic()):
             self._follower.woke(monotonic())
 
     async def _wait(self, until: float | None) -> None:
@@ -223,15 +177,30 @@ class Driver:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def _flush(self) -> None:
-        if self._link is not None:
-            self._link.send(self._follower.conversation.take_outgoing(monotonic()))
+    def _lines_of_parts(self) -> list[Line]:
+        follower = self._follower
+        if self._parts is not follower.parts:
+            for part in self._lines.keys() - follower.parts:
+                self._lines.pop(part).close()
+                tell(part.conversation.notices)
+            for part in follower.parts:
+                if part not in self._lines:
+                    self._lines[part] = Line(follower, part, self._wake)
+            self._parts = follower.parts
+        return list(self._lines.values())
 
-    def _abandon(self) -> None:
-        self._follower.conversation.abandon()
-        self._disconnect()
+    def _flush(self) -> None:
+        for line in self._lines.values():
+            line.flush()
+
+    def _tell(self) -> None:
+        for part in self._follower.parts:
+            tell(part.conversation.notices)
+
+    def _abandon(self, names: Iterable[Name]) -> None:
+        for part in self._follower.parts_of(names):
+            part.conversation.abandon()
 
     def _disconnect(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.abort()
+        for line in self._lines.values():
+            line.close()
