@@ -13,8 +13,9 @@ There may be several conversations, each with its own streams (`parts`). Then
 
 - every stream is of exactly one part, and read over its connection alone;
 - a message is handed over when no stream of any part can hold an older one;
-- a part whose failure was told holds nobody back until it is answered again: its
-  streams come when they come, in order each, and those of the others go on;
+- where there are several servers, a part whose failure was told holds nobody back until
+  it is answered again: its streams come when they come, in order each, and those of the
+  others go on;
 - nothing is over before every part has found nothing for as long as the caller waits,
   while one that is out surfaces by the failure of each new attempt.
 """
@@ -415,16 +416,21 @@ class Follower:
 
     def _hand_over_failure(self, part: Part, failure: RedisError) -> Batch:
         part.conversation.failure = None
-        part.is_out = True
+        # Connections to one server keep the order that a single one would.
+        part.is_out = self._has_several_servers()
         # What waited for this part's streams alone need not wait any longer.
         self._may_release = len(self.parts) > 1
         is_raised = self._is_to_be_raised(failure)
         # Else a caller that goes on at once would see nothing but failures of this one.
-        others_go_on = any(other.conversation.is_open for other in self.parts)
+        others_go_on = part.is_out and any(other.conversation.is_open for other in self.parts)
         part.has_to_pause = not is_raised or (others_go_on and not part.conversation.is_open)
         if is_raised:
             raise failure
         return self._install(Item(failure))
+
+    def _has_several_servers(self) -> bool:
+        addresses = {part.conversation.options.address for part in self.parts}
+        return len(addresses) > 1
 
     def _is_to_be_raised(self, failure: RedisError) -> bool:
         return self._reading.raise_connection_exceptions or not isinstance(failure, ConnectionError)

@@ -262,6 +262,7 @@ class Session:
             "decode_responses": random.random() < 0.3,
             "fields": random.choice([dict, list]),
             "hold": random.choice([0, 0, 0, 5, 30]),
+            "connections": random.choice([None, None, 2, 3]),
             "raise_connection_exceptions": random.random() < 0.5,
             "stop_on_timeout": random.random() < 0.5,
             "timeout_response": TIMEOUT,
@@ -317,6 +318,7 @@ class Session:
             f"RESP{options['protocol']}",
             "TLS" if "ssl" in options else connection,
             "hold" if options["hold"] else "no hold",
+            "several connections" if options["connections"] else "one connection",
             "blocking" if self.shell is Streams else "asyncio",
         ]
 
