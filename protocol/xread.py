@@ -46,6 +46,8 @@ _SIZES = {b"$%d\r\n" % size: size for size in range(128)}
 _find_head = re.compile(
     rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
 ).match
+# How often to look for the last entry, where values look like one.
+_LOOKS = 16
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
 _LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
@@ -414,9 +416,16 @@ def _holds_entries(number: int, data: bytes, start: int) -> bool:
 
 def _last_id(data: bytes, start: int, end: int) -> bytes:
     """The ID of what looks like the last entry between; empty if nothing does."""
-    last = data.rfind(_OPENING, start, end)
-    # It may be the array of a single field: then the entry opens before it.
-    return _id_at(data, last) or _id_at(data, data.rfind(_OPENING, start, last))
+    # None is smaller than the first, though one in a value may look so.
+    first = _id_at(data, data.find(_OPENING, start, end))
+    least = number_of(first) if first else 0
+    for _ in range(_LOOKS):
+        end = data.rfind(_OPENING, start, end)
+        # It may be the array of a single field, or part of a value: then look before it.
+        entry_id = _id_at(data, end)
+        if entry_id and number_of(entry_id) >= least:
+            return entry_id
+    return b""
 
 
 def _id_at(data: bytes, opening: int) -> bytes:

@@ -574,6 +574,20 @@ def test_the_end_of_a_full_reply_is_foreseen(
         assert parser.foresee(keys, count) is None
 
 
+@pytest.mark.parametrize(
+    "pair", [b"*2\r\n$3\r\n1-1\r\n*0\r\n", b"*2\r\n$3\r\nx" * 9, b"*2\r\n$4\r\n"]
+)
+def test_the_end_is_foreseen_though_values_look_like_entries(pair: bytes) -> None:
+    """What is in the last value is not the last entry: it is none, or an older one."""
+    streams: list[Stream] = [
+        (key, [(b"1700000%d-0" % (n + at), [b"a", b"x", b"b", b"\r\n" + pair]) for n in range(3)])
+        for at, key in ((100, b"s"), (500, b"t"))
+    ]
+    parser = XreadParser(NAMES)
+    parser.feed(encode_reply(streams))
+    assert parser.foresee([b"s", b"t"], 3) == _ends(streams)
+
+
 def test_what_was_read_already_is_foreseen_with_the_rest() -> None:
     """A reply that comes in two pieces, cut between two of its entries."""
     streams = _full([b"s", b"t"], 3)
