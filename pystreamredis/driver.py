@@ -35,6 +35,8 @@ class Driver:
         # One for each part, of which there may come others with time.
         self._parts: list[Part] = []
         self._lines: dict[Part, Line] = {}
+        # Over which something has come last: they may have more that no wait tells of.
+        self._ready: list[Line] = []
         # Held by the thread that uses it.
         self._busy = Lock()
         self._is_closed = False
@@ -142,43 +144,46 @@ class Driver:
     def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
         now = monotonic()
-        lines = self._lines_of_parts()
-        if not sum(line.attend(now) for line in lines):
+        self._match_lines()
+        busy = [line for line in self._lines.values() if line.has_work]
+        if not sum(line.attend(now) for line in busy):
             wake_at = self._follower.wake_at()
-            ready = self._wait(lines, wake_at, now)
-            for line in ready:
+            self._ready = self._wait(busy, wake_at, now)
+            for line in self._ready:
                 line.respond()
-            if not ready or (wake_at is not None and wake_at <= monotonic()):
+            if not self._ready or (wake_at is not None and wake_at <= monotonic()):
                 self._follower.woke(monotonic())
         self._tell()
 
-    def _wait(self, lines: list[Line], wake_at: float | None, now: float) -> list[Line]:
+    def _wait(self, busy: list[Line], wake_at: float | None, now: float) -> list[Line]:
         """Wait for what is due next; return the lines that something has come over."""
-        pending = [line for line in lines if line.has_pending]
+        pending = [line for line in self._ready if line.has_pending]
         if pending:
             ready = self._waiter.wait(0)
             return ready + [line for line in pending if line not in ready]
-        times = [line.deadline for line in lines if line.deadline is not None]
+        times = [line.deadline for line in busy if line.deadline is not None]
         if wake_at is not None:
             times.append(wake_at)
         return self._waiter.wait(min(times) - now if times else None)
 
-    def _lines_of_parts(self) -> list[Line]:
+    def _match_lines(self) -> None:
+        """Have a line for each part."""
         follower = self._follower
-        if self._parts is not follower.parts:
-            for part in self._lines.keys() - follower.parts:
-                self._lines[part].close()
-                tell(part.conversation.notices)
-                del self._lines[part]
-            for part in follower.parts:
-                if part not in self._lines:
-                    self._lines[part] = Line(follower, part, self._waiter)
-            self._parts = follower.parts
-        return list(self._lines.values())
+        if self._parts is follower.parts:
+            return
+        for part in self._lines.keys() - follower.parts:
+            self._lines[part].close()
+            tell(part.conversation.notices)
+            del self._lines[part]
+        for part in follower.parts:
+            if part not in self._lines:
+                self._lines[part] = Line(follower, part, self._waiter)
+        self._parts = follower.parts
 
     def _flush(self) -> None:
         for line in self._lines.values():
-            line.flush()
+            if line.has_work:
+                line.flush()
 
     def _tell(self) -> None:
         for part in self._follower.parts:

@@ -41,6 +41,12 @@ class Line:
         self._watched: socket.socket | None = None
 
     @property
+    def has_work(self) -> bool:
+        """Whether it is to be attended to: there is something to send, or it is not open."""
+        conversation = self._part.conversation
+        return bool(conversation.outgoing) or self._transport is None or not conversation.is_open
+
+    @property
     def has_pending(self) -> bool:
         """Whether bytes can be received that no wait would tell of."""
         return self._transport is not None and self._transport.has_pending()
@@ -66,6 +72,7 @@ class Line:
             self._go_on(self._steps, is_ready=True)
         elif self._transport is not None:
             self._receive(self._transport)
+            self.flush()
 
     def flush(self) -> None:
         """Send what is to be sent."""
