@@ -15,7 +15,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from processes import finish, start
-from readers import SHARE, SHARING, Job
+from readers import AT_SCALE, SHARE, Job
 from server import Link, encode
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RATE = 1000
 SCALE = (1, 10, 100, 1000, 10_000)
 # The others spend on so many names what redis-py does, or more.
-SCALE_READERS = ("ours", "ours in shares", "redis-py+hiredis")
+SCALE_READERS = ("ours", "ours, one connection", "redis-py+hiredis")
 READY_SECONDS = 20
 
 
@@ -44,10 +44,10 @@ def measure_scale(
     link: Link, readers: list[str], rounds: int, messages: int
 ) -> Iterator[dict[str, Any]]:
     """Measure the readers among few and among many streams; yield a row for each."""
-    wanted = {*readers, *(SHARING if "ours" in readers else ())}
+    wanted = {*readers, *(AT_SCALE if "ours" in readers else ())}
     chosen = [reader for reader in SCALE_READERS if reader in wanted]
     for number, streams, reader in product(range(rounds), SCALE, chosen):
-        if reader in SHARING and streams <= SHARE:
+        if reader in AT_SCALE and streams <= SHARE:
             continue
         row = {"job": "scale", "streams": streams, "round": number, "reader": reader}
         yield row | _measure_one(link, streams, reader, messages)
@@ -59,7 +59,7 @@ def _measure_one(link: Link, streams: int, reader: str, messages: int) -> dict[s
     job = Job(link.port, _names(streams), limit=100, block=0)
     process = start(reader, job, messages=messages)
     deadline = time.monotonic() + READY_SECONDS
-    connections = -(-streams // SHARE) if reader in SHARING else 1
+    connections = -(-streams // SHARE) if reader == "ours" else 1
     while int(link.info("blocked_clients")) < connections:
         if process.poll() is not None:
             return finish(process)

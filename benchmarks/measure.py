@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from readers import READERS, SHARING, Job
+from readers import AT_SCALE, READERS, Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -169,7 +169,7 @@ def measure_reading(name: str, job: Job, warm_up: list[str], passes: int) -> dic
 def measure_live(name: str, job: Job, expected: int) -> dict[str, Any]:
     """Wait for messages as they are written, until all have come."""
     latencies = Latencies(expected)
-    (READERS | SHARING)[name](job, latencies)
+    (READERS | AT_SCALE)[name](job, latencies)
     seen = sorted(latencies.nanoseconds)
     return {
         "messages": len(seen),

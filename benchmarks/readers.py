@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from merge import Block, Message
 
 RECEIVE = 1 << 18
-# How many streams have a connection to themselves where they are shared out.
+# How many streams share a connection of `ours`.
 SHARE = 100
 
 
@@ -69,26 +69,14 @@ def ours(job: Job, consumer: Consumer) -> str:
     return "pystreamredis.protocol"
 
 
-def ours_in_shares(job: Job, consumer: Consumer) -> str:
-    """Read with a `Streams` for each share of the streams, in a thread of its own."""
-    from queue import SimpleQueue
-    from threading import Thread
-
+def ours_over_one_connection(job: Job, consumer: Consumer) -> str:
+    """Read as `ours`, but without spreading the streams."""
     from pystreamredis import Streams
 
-    shares = -(-len(job.names) // SHARE)
-    messages: SimpleQueue[Message] = SimpleQueue()
-
-    def follow(streams: Streams) -> None:
-        for message in streams:
-            messages.put(message)
-
     consumer.begin()
-    for first in range(shares):
-        names = dict.fromkeys(job.names[first::shares], None)
-        streams = Streams("127.0.0.1", job.port, names, count=job.limit, block=job.block)
-        Thread(target=follow, args=(streams,), daemon=True).start()
-    consumer.take(iter(messages.get, None))
+    names = dict.fromkeys(job.names, None)
+    options: dict[str, Any] = {"count": job.limit, "block": job.block, "connections": 1}
+    consumer.take(Streams("127.0.0.1", job.port, names, **options))
     return "pystreamredis.protocol"
 
 
@@ -391,4 +379,4 @@ READERS: dict[str, Callable[[Job, Consumer], str]] = {
     "raw": raw,
 }
 # What only live reading among many streams is measured with.
-SHARING = {"ours in shares": ours_in_shares}
+AT_SCALE = {"ours, one connection": ours_over_one_connection}

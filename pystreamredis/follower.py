@@ -48,6 +48,8 @@ _place = attrgetter("place")
 # How long one XREAD blocks at most, in ms: a peer that is dead is found out no later
 # than this and socket_timeout.
 _SLICE = 30_000
+# How long one may block, in ms, that leaves streams out.
+_SHORT = 20
 # How long to wait before connecting again where `block` says for ever, in ms.
 _PAUSE = 1000
 
@@ -397,7 +399,7 @@ class Follower:
         for part in self.parts:
             conversation = part.conversation
             if conversation.is_idle and part.has_streams and not conversation.look_back(now):
-                conversation.ask(now, self._block_ahead())
+                conversation.ask(now, self._block_for(part, self._block_ahead()))
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
@@ -412,7 +414,18 @@ class Follower:
                     continue
                 block = self._block_ahead()
             if not conversation.look_back(now):
-                part.asked = conversation.ask(now, block)
+                part.asked = conversation.ask(now, self._block_for(part, block))
+
+    def _block_for(self, part: Part, block: int | None) -> int | None:
+        """How long this part's read may block, where others may wait for what it finds."""
+        if block is None or len(self.parts) == 1:
+            return block
+        count = self._reading.count
+        unsettled = part.find_unsettled()
+        if any(not cursor.complete and len(cursor.waiting) < count for cursor in unsettled):
+            return None
+        # Those that are not asked now, since enough of them waits, may be free at any time.
+        return min(block, _SHORT) if any(not cursor.complete for cursor in unsettled) else block
 
     def _hand_over_failure(self, part: Part, failure: RedisError) -> Batch:
         part.conversation.failure = None

@@ -195,6 +195,34 @@ def test_a_conversation_that_is_down_holds_up_no_other() -> None:
     assert ids(shell.rest()) == [1, 3, 5]
 
 
+@pytest.mark.parametrize("block", [0, 30_000])
+def test_a_stream_that_was_never_read_holds_others_up_no_longer_than_one_reply(block: int) -> None:
+    """Contract 3.3: else its first read would block for as long as nothing is written to it."""
+    server = server_with({b"a": [1, 3], b"b": []})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=block)
+    before = shell.now
+    assert ids([shell.next(), shell.next()]) == [1, 3]
+    assert shell.now == before
+    add(server, b"a", [5])
+    assert ids([shell.next()]) == [5]
+
+
+def test_what_is_far_ahead_neither_blocks_for_long_nor_asks_without_pause() -> None:
+    """Its own stream is not asked while so much of it waits for what another is to bring."""
+    server = server_with({b"a": range(10, 30), b"b": [1]})
+    options: dict[str, Any] = {"block": 30_000, "count": 2, "raise_connection_exceptions": False}
+    shell = Shell(server, {b"a": 0, b"c": 0, b"b": 0}, 3, **options)
+    shell.down = {2}
+    before = shell.now, len(server.reads)
+    failures = [shell.next() for _ in range(4)]
+    assert all(isinstance(failure, ConnectionError) for failure in failures)
+    assert len(server.reads) - before[1] <= 6 + 60 * (shell.now - before[0])
+    shell.down = set()
+    back = shell.now
+    assert ids(shell.next() for _ in range(21)) == [1, *range(10, 30)]
+    assert shell.now <= back + 31
+
+
 @pytest.mark.parametrize("raising", [True, False])
 def test_over_several_connections_to_one_server_the_order_is_that_over_a_single_one(
     raising: bool,
