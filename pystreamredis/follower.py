@@ -105,9 +105,10 @@ class Part:
     @property
     def wake_at(self) -> float | None:
         """Until when to wait for its bytes, or before the next try to connect."""
-        if self.is_connecting:
-            return None
-        return self.conversation.silent_at if self.conversation.is_open else self.retry_at
+        if self.conversation.is_open:
+            return self.conversation.silent_at
+        # While a connection is made, or if there is nothing to read over it, for ever.
+        return None if self.is_connecting or not self.has_streams else self.retry_at
 
 
 class Follower:
@@ -301,11 +302,7 @@ class Follower:
 
     def wake_at(self) -> float | None:
         """Until when to wait for bytes, or for another try to connect."""
-        times = [
-            part.wake_at
-            for part in self.parts
-            if part.has_streams and part.conversation.failure is None
-        ]
+        times = [part.wake_at for part in self.parts if part.conversation.failure is None]
         if any(part.conversation.is_open for part in self.parts):
             times.append(self._hold.due_at)
         return min([time for time in times if time is not None], default=None)
@@ -347,7 +344,8 @@ class Follower:
         """Take out what may be handed over since the last read was answered, or held for long."""
         answered = self._take_answered()
         if answered:
-            self._hold.arrived(self._find_unsettled(self.parts), now)
+            unsettled = (cursor for part in self.parts for cursor in part.find_unsettled())
+            self._hold.arrived(unsettled, now)
         elif self._hold.due_at is None and not self._may_release:
             return Batch([], {})
         self._may_release = False

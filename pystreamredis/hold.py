@@ -8,6 +8,8 @@ from .ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .cursors import Cursor
 
 
@@ -29,7 +31,7 @@ class Hold:
         """When the next messages will have been kept for long enough; None if none are."""
         return self._arrivals[0][0] + self._seconds if self._arrivals else None
 
-    def arrived(self, cursors: list[Cursor], now: float) -> None:
+    def arrived(self, cursors: Iterable[Cursor], now: float) -> None:
         """Take note of the messages that wait now."""
         if self._seconds and (waiting := [cursor for cursor in cursors if cursor.waiting]):
             largest = max(number_of(cursor.fetched) for cursor in waiting)
