@@ -22,11 +22,23 @@ class Cursor:
         waiting: Messages that have come and were not released, in ID order.
         heard: When an entry has come, or when it was looked whether any was missed.
         told: Of which kind of gap was told since an entry has come.
+        was_read: Whether there was a connection over which it was read.
         complete: Whether the server had no more entries at the last read.
         place: Of two equal IDs, that of the smaller one comes first.
     """
 
-    __slots__ = ("complete", "fetched", "heard", "key", "name", "place", "start", "told", "waiting")
+    __slots__ = (
+        "complete",
+        "fetched",
+        "heard",
+        "key",
+        "name",
+        "place",
+        "start",
+        "told",
+        "waiting",
+        "was_read",
+    )
 
     def __init__(self, name: Name, key: bytes, start: bytes | None) -> None:
         self.name = name
@@ -38,6 +50,7 @@ class Cursor:
         self.heard = 0.0
         self.told: str | None = None
         self.place = 0
+        self.was_read = False
 
     def __repr__(self) -> str:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"

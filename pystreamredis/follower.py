@@ -30,6 +30,7 @@ from .exceptions import ConnectionError
 from .handover import Batch, Item
 from .hold import Hold
 from .merge import release
+from .placement import Placement
 from .session import Conversation
 from .spreading import connections_for, spread
 from .starts import read_start, read_streams
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from .exceptions import RedisError
     from .options import ConnectionOptions, ReadOptions
+    from .placement import Key, Share
     from .session import Request
     from .starts import Name, Start, StreamsArgument
 
@@ -67,21 +69,27 @@ class Part:
         found_nothing: The last read that found nothing, and when it was answered.
         unsettled: Those of its streams that have a part in the merge; None where that is to
             be looked up.
+        key: What of a cluster is read over it; None for all of one server's.
+        away: Streams that hold back none but their own group, though it is not out.
     """
 
     __slots__ = (
         "asked",
+        "away",
         "conversation",
         "found_nothing",
         "has_to_pause",
         "is_connecting",
         "is_out",
+        "key",
         "retry_at",
         "unsettled",
     )
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, key: Key | None = None) -> None:
         self.conversation = conversation
+        self.key = key
+        self.away: list[list[Cursor]] = []
         self.retry_at = 0.0
         self.is_connecting = False
         self.is_out = False
@@ -106,7 +114,8 @@ class Part:
     def wake_at(self) -> float | None:
         """Until when to wait for its bytes, or before the next try to connect."""
         if self.conversation.is_open:
-            return self.conversation.silent_at
+            # Nothing is on its way while it rests.
+            return self.conversation.silent_at or self.conversation.rests_until or None
         # While a connection is made, or if there is nothing to read over it, for ever.
         return None if self.is_connecting or not self.has_streams else self.retry_at
 
@@ -137,6 +146,10 @@ class Follower:
         self._cursors: list[Cursor] = []
         self.parts = [self._new_part()]
         self.batch: Batch = Batch([], {})
+        self._placement = Placement(options, reading.connections)
+        self._is_cluster = False
+        # What is to be told, but is no failure of a part.
+        self._failures: list[RedisError] = []
         self._handed: dict[Name, bytes | str] = {}
         self._hold = Hold(reading.hold)
         self._began = 0.0
@@ -170,6 +183,9 @@ class Follower:
             self._places += 1
             cursor.place = self._places
         self._cursors.extend(cursors)
+        if self._is_cluster:
+            self._arrange(self.parts)
+            return [cursor.name for cursor in cursors]
         more = connections_for(len(self._cursors), self._reading.connections) - len(self.parts)
         if more > 0:
             self.parts = self.parts + [self._new_part() for _ in range(more)]
@@ -185,7 +201,10 @@ class Follower:
             cursors[:] = [cursor for cursor in cursors if cursor.key not in keys]
         self._look_up_unsettled()
         needed = [part for part in self.parts if part.has_streams] or self.parts[:1]
-        if len(needed) < len(self.parts):
+        if self._is_cluster:
+            # Others may get the connection of those that have no streams left.
+            self._arrange(self.parts)
+        elif len(needed) < len(self.parts):
             self.parts = needed
         # Those that it has held back may be handed over now.
         self._may_release = True
@@ -230,13 +249,17 @@ class Follower:
             # Bytes may have come with those before that only now can be understood.
             if part.conversation.has_unread:
                 part.conversation.process()
+        self._redirect()
         if (batch := self._release(now)).messages:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._install(batch)
         for part in self.parts:
-            if (failure := part.conversation.failure) is not None:
+            failure = part.conversation.failure
+            if failure is not None and self._is_news(part, failure):
                 return self._hand_over_failure(part, failure)
+        if self._failures:
+            return self._tell(self._failures.pop(0))
         if not self._cursors:
             raise ValueError("no streams are followed any more, expected one at least: add() some")
         if self._is_over():
@@ -244,8 +267,10 @@ class Follower:
         self._ask_for_caller(now)
         return None
 
-    def parts_of(self, names: Iterable[Name]) -> list[Part]:
-        """List the parts that read any of these streams."""
+    def parts_of(self, names: Iterable[Name] | None) -> list[Part]:
+        """List the parts that read any of these streams; None for all."""
+        if names is None:
+            return self.parts
         wanted = set(names)
         return [
             part
@@ -276,12 +301,22 @@ class Follower:
         Raises:
             RedisError: It cannot be, and that is to be raised.
         """
-        parts = self.parts if names is None else self.parts_of(names)
-        for part in parts:
+        names = None if names is None else list(names)
+        self._redirect()
+        for part in self.parts_of(names):
             failure = part.conversation.failure
-            if failure is not None and self._is_to_be_raised(failure):
+            if failure is None or not self._is_to_be_raised(failure):
+                continue
+            if self._is_news(part, failure):
                 part.conversation.failure = None
                 raise failure
+        if self._failures:
+            if self._is_to_be_raised(self._failures[0]):
+                raise self._failures.pop(0)
+            return False
+        parts = self.parts_of(names)
+        for part in parts:
+            part.conversation.welcome()
         return any(
             part.has_streams
             and part.conversation.failure is None
@@ -313,6 +348,8 @@ class Follower:
             silent_at = part.conversation.silent_at
             if silent_at is not None and now >= silent_at:
                 part.conversation.fell_silent(now)
+            if now >= part.conversation.rests_until:
+                part.conversation.rests_until = 0.0
 
     def rewind(self) -> None:
         """Forget what was not handed over: it will be read again.
@@ -322,6 +359,8 @@ class Follower:
         self._install(Batch([], {}))
         for part in self.parts:
             part.conversation.abandon()
+        if self._is_cluster:
+            self._arrange([])
         for cursor in self._cursors:
             cursor.waiting = []
             cursor.complete = False
@@ -357,28 +396,38 @@ class Follower:
         for part, request in answered:
             cursors = part.conversation.cursors
             # What has come may wait for what other parts hold: then it was not nothing.
-            is_all = len(request.asked) == len(cursors)
+            is_all = len(request.asked) + request.put_off == len(cursors)
             if is_all and (len(self.parts) == 1 or not any(c.waiting for c in cursors)):
                 part.found_nothing = request, now
         return batch
 
     def _take_answered(self) -> list[tuple[Part, Request]]:
         """Take out the reads that were answered since the last time."""
-        taken = []
+        taken, is_news = [], False
         for part in self.parts:
             answered, part.conversation.answered = part.conversation.answered, None
             if answered is not None:
-                part.is_out = False
+                part.is_out = part.is_out and not answered.asked
                 part.unsettled = None
                 taken.append((part, answered))
+                if self._is_cluster and self._placement.answered(
+                    answered.asked, part.conversation.options
+                ):
+                    is_news = True
+        if is_news:
+            self._arrange(self.parts)
         return taken
 
     def _merge(self, limit: int | None) -> Batch:
-        out = [part for part in self.parts if part.is_out]
+        out = [part for part in self.parts if part.is_out or part.away]
         if not out:
             return release(self._find_unsettled(self.parts), limit)
+        apart = []
+        for part in out:
+            apart += [part.find_unsettled()] if part.is_out else part.away
+        away = {cursor for cursors in apart for cursor in cursors}
         there = self._find_unsettled([part for part in self.parts if not part.is_out])
-        return release(there, limit, [part.find_unsettled() for part in out])
+        return release([cursor for cursor in there if cursor not in away], limit, apart)
 
     def _find_unsettled(self, parts: list[Part]) -> list[Cursor]:
         """List the streams of some parts that have a part in the merge, in their order."""
@@ -428,20 +477,88 @@ class Follower:
     def _hand_over_failure(self, part: Part, failure: RedisError) -> Batch:
         part.conversation.failure = None
         # Connections to one server keep the order that a single one would.
-        part.is_out = self._has_several_servers()
+        part.is_out = self._is_cluster or self._has_several_servers()
         # What waited for this part's streams alone need not wait any longer.
         self._may_release = len(self.parts) > 1
         is_raised = self._is_to_be_raised(failure)
         # Else a caller that goes on at once would see nothing but failures of this one.
         others_go_on = part.is_out and any(other.conversation.is_open for other in self.parts)
         part.has_to_pause = not is_raised or (others_go_on and not part.conversation.is_open)
-        if is_raised:
+        if self._is_cluster:
+            # Who asks elsewhere, or again, need not wait until the caller does.
+            part.has_to_pause = False
+        return self._tell(failure)
+
+    def _tell(self, failure: RedisError) -> Batch:
+        if self._is_to_be_raised(failure):
             raise failure
         return self._install(Item(failure))
 
     def _has_several_servers(self) -> bool:
         addresses = {part.conversation.options.address for part in self.parts}
         return len(addresses) > 1
+
+    # What is different in a cluster.
+
+    def _redirect(self) -> None:
+        """Read streams elsewhere, which servers have said not to serve."""
+        is_moved = False
+        for part in self.parts:
+            conversation = part.conversation
+            redirections, conversation.redirections = conversation.redirections, []
+            for error, cursors in redirections:
+                is_moved = True
+                self._failures += self._placement.redirected(
+                    error, cursors, conversation.options, conversation.told_at
+                )
+        if is_moved:
+            self._is_cluster = True
+            self._arrange(self.parts)
+
+    def _is_news(self, part: Part, failure: RedisError) -> bool:
+        """Whether a failure is to be told: that a node is gone is told once, not for each part."""
+        if not self._is_cluster or not isinstance(failure, ConnectionError):
+            return True
+        conversation = part.conversation
+        block = self._reading.block
+        is_news = self._placement.failed(
+            conversation.cursors,
+            conversation.options,
+            conversation.told_at,
+            0.0 if block is None else max(block, _PAUSE) / 1000,
+        )
+        part.is_out = self._may_release = True
+        conversation.failure = None
+        self._arrange(self.parts)
+        return is_news
+
+    def _arrange(self, parts: list[Part]) -> None:
+        """Have each stream read where it lives; parts that stay what they are go on."""
+        old = {part.key: part for part in parts}
+        shares = self._placement.shares(self._cursors)
+        arranged = [self._part_for(share, old.get(share.key)) for share in shares]
+        gone = set(parts) - set(arranged)
+        failures = [part.conversation.failure for part in gone]
+        self._failures += [failure for failure in failures if failure is not None]
+        if arranged != parts:
+            self.parts = arranged or [self._new_part()]
+
+    def _part_for(self, share: Share, part: Part | None) -> Part:
+        if part is None or part.conversation.is_blocked_for(share.cursors):
+            conversation = Conversation(
+                share.options, self._reading, share.cursors, is_divided=True
+            )
+            part = Part(conversation, share.key)
+        elif part.conversation.cursors != share.cursors:
+            part.conversation.follow(share.cursors)
+        part.unsettled = None
+        if part.conversation.is_open:
+            part.conversation.rest_until(share.not_before)
+        part.retry_at = max(part.retry_at, share.not_before)
+        if part.away != share.away:
+            part.away = share.away
+            self._may_release = True
+        return part
 
     def _is_to_be_raised(self, failure: RedisError) -> bool:
         return self._reading.raise_connection_exceptions or not isinstance(failure, ConnectionError)

@@ -182,6 +182,14 @@ class ConnectionOptions:
         other.port = _integer("port", port, 1, 65535)
         return other
 
+    def elsewhere(self, host: str, port: int) -> ConnectionOptions:
+        """The same for another node of a cluster: it is there whatever a callable host says."""
+        if self.unix_socket_path is not None and (host, port) == (self.host, self.port):
+            return self
+        other = self.at(host, port)
+        other._find = other.unix_socket_path = None
+        return other
+
     def located(self) -> ConnectionOptions:
         """The same for where the server is now: a callable host is asked each time.
 

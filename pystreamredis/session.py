@@ -10,6 +10,7 @@ since every XREAD names the IDs to read after, nothing is lost or repeated by th
 from __future__ import annotations
 
 import builtins
+from collections import deque
 from math import inf
 
 from .exceptions import (
@@ -34,6 +35,7 @@ from .protocol import ProtocolError as WireError
 from .protocol.encoder import encode_bulks, encode_xread_head
 from .refusals import may_be_one_streams, refusal
 from .scripts import Gap, Refused, find_culprit, find_last, greet, look_back, wants_hello
+from .slots import ON_THE_MOVE, by_slot, is_redirection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +45,17 @@ if TYPE_CHECKING:
     from .options import ConnectionOptions, ReadOptions
     from .outages import Notice
     from .protocol.messages import Message
-    from .protocol.xread import Reply
+    from .protocol.xread import Block, Reply
     from .scripts import Script
     from .starts import Name
 
 
 # After how many seconds without an entry of a stream to look whether it lost any.
 _SILENCE = 30.0
+# How long to pause after a round of reads in turns, in seconds: at least, and for each slot.
+# That many reads without blocking take a node 1 or 2 % of its time.
+_REST = 0.01
+_REST_FOR_SLOT = 0.0005
 
 
 class Request:
@@ -59,9 +65,11 @@ class Request:
         asked: The streams that it reads.
         after: The IDs to read after, one for each.
         due: When its reply is due at the latest, in seconds of the caller's clock.
+        blocks: Whether the server may wait before it replies.
+        put_off: How many streams more cannot be read for now, since their slot is on the move.
     """
 
-    __slots__ = ("after", "asked", "due")
+    __slots__ = ("after", "asked", "blocks", "due", "put_off")
 
     def __init__(
         self, asked: list[Cursor], after: list[bytes], sent: float, block: int | None
@@ -69,6 +77,8 @@ class Request:
         self.asked = asked
         self.after = after
         self.due = sent + (block or 0) / 1000
+        self.blocks = block is not None
+        self.put_off = 0
 
 
 class Conversation:
@@ -84,15 +94,33 @@ class Conversation:
         answered: The read that was answered last, until someone has taken note.
         outgoing: What is to be sent.
         has_unread: Whether bytes came that are not understood yet.
+        redirections: Which streams the server does not serve, or not for now, and what it
+            said, until someone has taken note.
+        told_at: When it failed last, or was redirected.
+
+    Args:
+        is_divided: Whether each hash slot's streams are read by themselves, as the nodes of
+            a cluster demand. Where there are several slots, they are read in turns, without
+            blocking.
     """
 
     def __init__(
-        self, options: ConnectionOptions, reading: ReadOptions, cursors: list[Cursor]
+        self,
+        options: ConnectionOptions,
+        reading: ReadOptions,
+        cursors: list[Cursor],
+        *,
+        is_divided: bool = False,
     ) -> None:
         self.options = options
         self.cursors = cursors
         self.failure: RedisError | None = None
         self.answered: Request | None = None
+        self.redirections: list[tuple[ServerError, list[Cursor]]] = []
+        self.told_at = 0.0
+        self._is_divided = is_divided
+        # Whether there are streams of several slots.
+        self._takes_turns = False
         self._outages = Outages()
         self.notices: list[Notice] = self._outages.notices
         self._count = reading.count
@@ -106,8 +134,7 @@ class Conversation:
         # it, or closed the connection over it.
         self._says_hello = wants_hello(options)
         self._restarts_rewound = reading.on_rewind == "restart"
-        # Whether there was a connection before this one.
-        self._was_open = False
+        self._waits = reading.block is not None
         # When to look next whether any stream is silent for too long.
         self._look_at = 0.0
         self._reset()
@@ -133,6 +160,15 @@ class Conversation:
         self._is_answered = False
         self._is_logging_in = False
         self._request: Request | None = None
+        # Those that were sent after it, for other slots; all of them in one; and those that
+        # were refused.
+        self._turns: deque[Request] = deque()
+        self._round: Request | None = None
+        self._refused: list[tuple[ServerError, list[Cursor]]] = []
+        # Streams that have come to it since it was opened.
+        self._newcomers: list[Cursor] = []
+        # Until when no next read is to be sent; 0 for none.
+        self.rests_until = 0.0
         # A read that was sent on a guess of where the reply to `_request` will end, and
         # how many replies to wrong guesses are still to come.
         self._guess: Request | None = None
@@ -152,12 +188,18 @@ class Conversation:
     @property
     def is_ready(self) -> bool:
         """Whether streams can be read: logged in, and every start is known."""
-        return self.is_open and self._script is None
+        return self.is_open and self._script is None and not self._newcomers
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is ready and no read is on its way."""
-        return self._request is None and self.is_ready
+        """Whether it is logged in and nothing is on its way."""
+        return self._request is None and self.is_open and self._script is None
+
+    def is_blocked_for(self, cursors: list[Cursor]) -> bool:
+        """Whether any of these would have to wait for a read that may block."""
+        if self._request is None or not self._request.blocks:
+            return False
+        return any(cursor not in self.cursors for cursor in cursors)
 
     @property
     def silent_at(self) -> float | None:
@@ -185,10 +227,7 @@ class Conversation:
         self.is_open = True
         self._outages.opened(self.options.address, now)
         self._heard = now
-        for cursor in self.cursors:
-            cursor.heard = now
-            self._by_name[cursor.name] = cursor
-            self._names[cursor.key] = cursor.name
+        self._know(self.cursors)
         self._awaits_hello = self._says_hello
         self._is_logging_in = True
         self._run(self._establish(hello=self._says_hello))
@@ -268,12 +307,43 @@ class Conversation:
         """
         if now < self._look_at or self._guess is not None or self._stale:
             return False
+        if now < self.rests_until:
+            return True
+        self.rests_until = 0.0
+        if self._newcomers:
+            self.welcome()
+            return self._script is not None
         self._look_at = now + _SILENCE / 4
         silent = [cursor for cursor in self.cursors if now - cursor.heard >= _SILENCE]
         for cursor in silent:
             cursor.heard = now
         self._run(self._look_after(silent))
         return self._script is not None
+
+    def follow(self, cursors: list[Cursor]) -> None:
+        """Read these streams from now on; those that were not read before are looked at first."""
+        gone = [cursor for cursor in self.cursors if cursor not in set(cursors)]
+        come = [cursor for cursor in cursors if cursor not in set(self.cursors)]
+        self.cursors[:] = cursors
+        for cursor in gone:
+            # What is on its way of them is no more taken in.
+            self._by_name.pop(cursor.name, None)
+        if self.is_open:
+            self._know(come)
+            self._newcomers = [c for c in self._newcomers if c not in set(gone)] + come
+            self._look_at = 0.0
+
+    def welcome(self) -> None:
+        """Look after the streams that have come to it, and fix "now" for them, if it can now."""
+        if self._newcomers and self.is_idle and not self.rests_until:
+            newcomers, self._newcomers = self._newcomers, []
+            self._run(self._begin(newcomers))
+
+    def rest_until(self, time: float) -> None:
+        """Send no next read before that time."""
+        if time > self._heard:
+            self.rests_until = max(self.rests_until, time)
+            self._look_at = 0.0
 
     def ask(self, now: float, block: int | None) -> Request | None:
         """Send the next XREAD.
@@ -287,7 +357,7 @@ class Conversation:
         guess, self._guess = self._guess, None
         if guess is not None and self._is_right(guess):
             self._right_guesses += 1
-            self._request = guess
+            self._request = self._round = guess
             return None
         if guess is not None:
             # Its reply will come first.
@@ -299,6 +369,8 @@ class Conversation:
             cursor.complete for cursor in asked
         ):
             block = None
+        if self._is_divided:
+            return self._ask_by_slot(asked, now, block)
         if asked:
             self._request = self._send(asked, after, now, block)
         return self._request
@@ -309,6 +381,7 @@ class Conversation:
         """The connection is of no more use."""
         # Where it was made does not matter to anyone, and a login's frame has the password.
         failure.with_traceback(None).__cause__ = cause
+        self.told_at = now
         self._outages.failed(failure, now)
         self.abandon()
         self.failure = failure
@@ -323,6 +396,23 @@ class Conversation:
         self.outgoing.append(self._head + encode_bulks(after))
         return Request(asked, after, now, block)
 
+    def _ask_by_slot(self, asked: list[Cursor], now: float, block: int | None) -> Request | None:
+        """Send one XREAD for each slot, all at once; where there are several, none may block."""
+        for cursor in self.cursors:
+            cursor.complete = cursor.complete and len(cursor.waiting) < self._count
+        slots = by_slot([cursor for cursor in asked if cursor.start is not None])
+        if not slots:
+            return None
+        if self._takes_turns:
+            block = None
+        for cursors in slots.values():
+            after = [cursor.fetched for cursor in cursors]
+            self._turns.append(self._send(cursors, after, now, block))
+        self.rests_until = 0.0
+        self._request = self._turns.popleft()
+        self._round = Request(asked, [], now, block) if self._turns else self._request
+        return self._round
+
     def _guess_on(self, now: float) -> None:
         """Send the next XREAD before the reply to this one was read, while many are full.
 
@@ -330,7 +420,7 @@ class Conversation:
         `count` messages waiting are left out of it.
         """
         request = self._request
-        if request is None or self._holds:
+        if request is None or self._holds or self._takes_turns or self._newcomers:
             return
         if self._wrong_guesses > 1 + self._right_guesses // 16:
             return
@@ -395,31 +485,91 @@ class Conversation:
         return True
 
     def _understand(self, reply: Reply, request: Request) -> None:
-        self._request = None
+        self._request = self._turns.popleft() if self._turns else None
         if isinstance(reply, ServerError):
-            positions = {cursor.key: cursor.fetched for cursor in request.asked}
-            self._run(self._explain(reply, positions))
+            self._refused.append((reply, request.asked))
+        else:
+            self._take_in(reply or [], request)
+        if self._request is not None:
             return
+        self.answered = self._round if self._is_divided else request
+        if self._is_divided:
+            self._rest_after_turns()
+        if self._refused:
+            self._take_note_of_refusals()
+
+    def _take_in(self, blocks: list[Block], request: Request) -> None:
         self._take_note_of_answer()
-        for known in self.cursors:
-            known.complete = False
-        for known in request.asked:
+        asked, by_name = request.asked, self._by_name
+        if self._is_divided:
+            # Some may be read elsewhere by now, and others have come under their name.
+            asked = [cursor for cursor in asked if by_name.get(cursor.name) is cursor]
+            by_name = {cursor.name: cursor for cursor in asked}
+        else:
+            for known in self.cursors:
+                known.complete = False
+        for known in asked:
             known.complete = True
         # Nothing is taken in of a reply of which a part is wrong.
         ends: dict[Cursor, bytes] = {}
-        for name, messages in reply or ():
+        for name, messages in blocks:
             # Streams that were discarded since are still in the reply.
-            if messages and (cursor := self._by_name.get(name)) is not None:
+            if messages and (cursor := by_name.get(name)) is not None:
                 ends[cursor] = _check(cursor, messages, ends.get(cursor, cursor.fetched))
-        for name, messages in reply or ():
-            if messages and (cursor := self._by_name.get(name)) is not None:
+        for name, messages in blocks:
+            if messages and (cursor := by_name.get(name)) is not None:
                 cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
                 cursor.complete = len(messages) < self._count
                 cursor.fetched = ends[cursor]
                 cursor.heard = self._heard
                 cursor.told = None
         self._expects_more = not all(cursor.complete for cursor in self.cursors)
-        self.answered = request
+
+    def _rest_after_turns(self) -> None:
+        """Pause after a round that has found all there is of several slots."""
+        asked = self._round.asked if self._round is not None else []
+        if self._takes_turns and self._waits and all(cursor.complete for cursor in asked):
+            slots = len(by_slot(asked))
+            self.rest_until(self._heard + max(_REST, slots * _REST_FOR_SLOT))
+
+    def _take_note_of_refusals(self) -> None:
+        refused, self._refused = self._refused, []
+        failed = {cursor for _, cursors in refused for cursor in cursors}
+        if (answered := self.answered) is not None:
+            answered.asked = [cursor for cursor in answered.asked if cursor not in failed]
+            answered.put_off = sum(
+                len(cursors) for error, cursors in refused if error.code in ON_THE_MOVE
+            )
+            self.answered = answered if answered.asked or answered.put_off else None
+        faults = [
+            (error, cursors) for error, cursors in refused if not self._redirect(error, cursors)
+        ]
+        # The others will be told when it is their turn again.
+        for error, cursors in faults[:1]:
+            positions = {cursor.key: cursor.fetched for cursor in cursors}
+            self._run(self._explain(error, positions))
+
+    def _redirect(self, error: ServerError, cursors: list[Cursor]) -> bool:
+        """Take note of an error if it only says that streams are to be read elsewhere, or later."""
+        if not is_redirection(error, is_divided=self._is_divided):
+            return False
+        self.told_at = self._heard
+        # Those that have left since are read elsewhere already.
+        here = [cursor for cursor in cursors if self._by_name.get(cursor.name) is cursor]
+        self.redirections.append((error, here))
+        return True
+
+    def _know(self, cursors: list[Cursor]) -> None:
+        for cursor in cursors:
+            self._by_name[cursor.name] = cursor
+            self._names[cursor.key] = cursor.name
+        self._takes_turns = self._is_divided and len(by_slot(self.cursors)) > 1
+
+    def _groups(self, cursors: list[Cursor]) -> list[list[Cursor]]:
+        """Those that one XREAD may name."""
+        if not self._is_divided:
+            return [cursors] if cursors else []
+        return list(by_slot(cursors).values())
 
     def _take_note_of_answer(self) -> None:
         if not self._is_answered:
@@ -448,15 +598,26 @@ class Conversation:
         is_refused = yield from greet(self.options, hello=hello)
         self._is_logging_in = False
         self._says_hello = wants_hello(self.options) and not is_refused
-        if self._was_open:
-            yield from self._look_after(self.cursors)
-        self._was_open = True
-        starting = {cursor.key: cursor for cursor in self.cursors if cursor.start is None}
-        if not starting:
-            return
+        yield from self._begin(self.cursors)
+
+    def _begin(self, cursors: list[Cursor]) -> Script[None]:
+        """Look what was missed since streams were read, and fix "now" where they start there."""
+        read = [cursor for cursor in cursors if cursor.was_read]
+        for cursor in cursors:
+            cursor.was_read = True
+            cursor.heard = self._heard
+        yield from self._look_after(read)
+        for starting in self._groups([cursor for cursor in cursors if cursor.start is None]):
+            yield from self._fix_now({cursor.key: cursor for cursor in starting})
+
+    def _fix_now(self, starting: dict[bytes, Cursor]) -> Script[None]:
         try:
             last = yield from find_last(list(starting))
         except Refused as refused:
+            if self._redirect(refused.error, list(starting.values())):
+                self._newcomers += starting.values()
+                self._look_at = 0.0
+                return
             failure = yield from self._blame(refused.error, dict.fromkeys(starting, ZERO))
             raise failure from None
         self._take_note_of_answer()
@@ -465,12 +626,15 @@ class Conversation:
 
     def _look_after(self, cursors: list[Cursor]) -> Script[None]:
         """Look whether streams have lost entries, and tell of each gap once."""
-        read = {cursor.key: cursor for cursor in cursors if cursor.is_at_entry}
-        if not read:
-            return
+        for group in self._groups([cursor for cursor in cursors if cursor.is_at_entry]):
+            yield from self._look_for_gaps({cursor.key: cursor for cursor in group})
+
+    def _look_for_gaps(self, read: dict[bytes, Cursor]) -> Script[None]:
         try:
             gaps = yield from look_back({key: cursor.fetched for key, cursor in read.items()})
         except Refused as refused:
+            if is_redirection(refused.error, is_divided=self._is_divided):
+                return  # the next read will tell
             raise refusal(refused.error, self.options.address, "XREAD") from None
         self._take_note_of_answer()
         for key, gap in gaps.items():

@@ -10,9 +10,15 @@ from binascii import crc_hqx
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .cursors import Cursor
     from .protocol import ServerError
 
 SLOTS = 16384
+
+# What passes by itself: a slot is on the move, or its node just turned replica.
+ON_THE_MOVE = frozenset({"ASK", "TRYAGAIN", "UNBLOCKED"})
 
 
 def slot_of(key: bytes) -> int:
@@ -21,6 +27,28 @@ def slot_of(key: bytes) -> int:
     end = key.find(b"}", begin) if begin else -1
     # An empty tag is none, and what follows it is no tag either.
     return crc_hqx(key[begin:end] if end > begin else key, 0) % SLOTS
+
+
+def by_slot(cursors: Iterable[Cursor]) -> dict[int, list[Cursor]]:
+    """Group streams by the slot that they are in, in the order of each slot's first."""
+    slots: dict[int, list[Cursor]] = {}
+    for cursor in cursors:
+        slots.setdefault(slot_of(cursor.key), []).append(cursor)
+    return slots
+
+
+def is_redirection(error: ServerError, *, is_divided: bool) -> bool:
+    """Whether an error only says that streams are to be read elsewhere, by slots, or later.
+
+    Args:
+        error: What the server replied to an XREAD.
+        is_divided: Whether it was for streams of one slot, in what is known as a cluster.
+    """
+    if error.code == "CROSSSLOT":
+        return not is_divided
+    if moved_to(error, "") is not None or error.code == "ASK":
+        return True
+    return is_divided and error.code in ON_THE_MOVE
 
 
 def moved_to(error: ServerError, host: str) -> tuple[int, str, int] | None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 IN_DOCKER = "docker-"
 OVER_BOTH_SHELLS = {
+    "test_cluster_faults",
+    "test_cluster_reading",
     "test_contract_connections",
     "test_contract_failures",
     "test_contract_hold",

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pystreamredis import ResponseError, Streams
 from tests.cluster import SLOTS, Cluster, Node
 from tests.resp import CommandError
 from tests.servers import wait_until
@@ -123,17 +122,3 @@ def test_nothing_is_left_of_a_cluster(start_cluster: StartCluster) -> None:
     cluster.close()
     assert not cluster.up
     assert not any(folder.exists() for folder in folders)
-
-
-def test_streams_of_several_slots_or_of_another_node_are_refused(cluster: Cluster) -> None:
-    """As the page on growing says: one `Streams` follows one slot, at its node."""
-    one, two = cluster.name_in(9), cluster.name_in(10)
-    home = cluster.node_of(9)
-    cluster.add(one, entry_id="1-1")
-    with Streams(home.host, home.port, streams={one: 0}) as streams:
-        assert next(streams)[1] == b"1-1"
-    with pytest.raises(ResponseError, match="CROSSSLOT"):
-        next(Streams(home.host, home.port, streams={one: 0, two: 0}))
-    other = other_than(cluster, home)
-    with pytest.raises(ResponseError, match=f"MOVED 9 {home.address}"):
-        next(Streams(other.host, other.port, streams={one: 0}))

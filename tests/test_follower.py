@@ -988,11 +988,11 @@ class TestRefusals:
     def test_an_error_that_no_stream_has_by_itself_is_raised_without_one(self) -> None:
         """Contract 5.6: where one stream is at fault, which is none here."""
         server = Server()
-        server.refusals.append("-CROSSSLOT Keys in request don't hash to the same slot")
+        server.refusals.append("-WRONGTYPE Operation against a key holding the wrong kind of value")
         shell = Shell(server, {"a": 0, "b": 0}).establish()
-        with pytest.raises(ResponseError, match="refused XREAD: CROSSSLOT") as caught:
+        with pytest.raises(ResponseError, match="refused XREAD: WRONGTYPE") as caught:
             shell.next()
-        assert (caught.value.code, caught.value.stream) == ("CROSSSLOT", None)
+        assert (caught.value.code, caught.value.stream) == ("WRONGTYPE", None)
         assert shell.rest() == []
 
 
