@@ -502,18 +502,17 @@ class Follower:
 
     def _redirect(self) -> None:
         """Read streams elsewhere, which servers have said not to serve."""
-        is_moved = False
-        for part in self.parts:
-            conversation = part.conversation
+        redirected = [part.conversation for part in self.parts if part.conversation.redirections]
+        if not redirected:
+            return
+        self._is_cluster = True
+        for conversation in redirected:
             redirections, conversation.redirections = conversation.redirections, []
             for error, cursors in redirections:
-                is_moved = True
                 self._failures += self._placement.redirected(
                     error, cursors, conversation.options, conversation.told_at
                 )
-        if is_moved:
-            self._is_cluster = True
-            self._arrange(self.parts)
+        self._arrange(self.parts)
 
     def _is_news(self, part: Part, failure: RedisError) -> bool:
         """Whether a failure is to be told: that a node is gone is told once, not for each part."""
