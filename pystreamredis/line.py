@@ -64,6 +64,8 @@ class Line:
         if self._steps is not None:
             is_late = self.deadline is not None and now >= self.deadline
             return is_late and self._go_on(self._steps, is_ready=False)
+        # Also where a second interruption has kept the first one from being tidied up after.
+        self._part.is_connecting = False
         return self._follower.may_connect(now, self._part) and self._begin()
 
     def respond(self) -> None:

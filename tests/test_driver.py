@@ -225,3 +225,14 @@ def test_a_connection_lost_while_the_caller_works_costs_no_message() -> None:
         assert ids_of([first, *take(streams, 2)]) == [b"1-0", b"2-0", b"3-0"]
         assert isinstance(next_item(streams), ConnectionError)
         assert next(streams)[1] == b"4-0"
+
+
+def test_an_interruption_amid_the_tidying_up_after_another_keeps_it_from_nothing() -> None:
+    """Contract 4.4: Ctrl-C twice, while a connection is made; the next one is made all the same."""
+    with (
+        Peer(*[lambda it: serve(it, HISTORY)] * 2) as peer,
+        Streams(**at(peer), block=None, s=0, t=0) as streams,
+    ):
+        streams._follower.rewind()
+        streams._follower.parts[0].is_connecting = True  # where the second one came right then
+        assert found_in(streams) == ALL
