@@ -233,6 +233,8 @@ def test_an_interruption_amid_the_tidying_up_after_another_keeps_it_from_nothing
         Peer(*[lambda it: serve(it, HISTORY)] * 2) as peer,
         Streams(**at(peer), block=None, s=0, t=0) as streams,
     ):
-        streams._follower.rewind()
-        streams._follower.parts[0].is_connecting = True  # where the second one came right then
+        driver: Any = streams._driver
+        driver._follower.rewind()
+        driver._disconnect()
+        driver._parts[0].is_connecting = True  # where the second one came right then
         assert found_in(streams) == ALL
