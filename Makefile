@@ -48,7 +48,7 @@ dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets the
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/check_dist.py -q
 
-pyz: $(VENV)/.made ## build the command as one file: dist/pystreamredis.pyz
+pyz: $(VENV)/.pyz ## build the command as one file: dist/pystreamredis.pyz
 	@$(RUN) -m tools.pyz
 
 bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
@@ -79,6 +79,10 @@ $(VENV)/.docs: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dist: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[test,lint,dist]'
+	@touch $@
+
+$(VENV)/.pyz: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[pyz]'
 	@touch $@
 
 $(VENV)/.made:

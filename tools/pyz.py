@@ -1,19 +1,21 @@
 """Build ``dist/pystreamredis.pyz``: the command in one file, for any Python from 3.10 on.
 
-It is to stay small, so what only people and type checkers read is left out: comments, docstrings
-and annotations; and `pystreamredis.asyncio`, for which the command has no use. All of that is in
-the wheel.
+It is to stay small, so what only people and type checkers read is left out: comments, docstrings,
+annotations and the names of local variables; and `pystreamredis.asyncio`, for which the command
+has no use. All of that is in the wheel.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 import shutil
 import sys
 import zipapp
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from python_minifier import minify
+from python_minifier.transforms.remove_annotations_options import RemoveAnnotationsOptions
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "pystreamredis.pyz"
@@ -26,35 +28,15 @@ import sys
 from pystreamredis.command.main import main
 sys.exit(main())
 """
+# Also where they might mean something: no class here looks at its own.
+ANNOTATIONS = RemoveAnnotationsOptions(remove_class_attribute_annotations=True)
 
 
-class Bare(ast.NodeTransformer):
-    """Takes docstrings and annotations out of a module, and what is for type checkers alone."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Remove a docstring, having gone through what is below."""
-        super().generic_visit(node)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
-            if not isinstance(node, ast.Module):
-                node.body = node.body or [ast.Pass()]
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.returns = None
-        return node
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        """Keep the name of an argument."""
-        return ast.arg(node.arg)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign | None:
-        """Keep the value, if there is one."""
-        if node.value is None:
-            return None
-        return ast.copy_location(ast.Assign([node.target], node.value), node)
+class WithoutTypes(ast.NodeTransformer):
+    """Drops what is imported for annotations."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        """Drop what is imported for annotations."""
+        """Drop what is for type checkers alone."""
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
             return None
         return self.generic_visit(node)
@@ -62,9 +44,15 @@ class Bare(ast.NodeTransformer):
 
 def bare(source: str) -> str:
     """Write a module again, without what running it does not take."""
-    plain = ast.unparse(ast.fix_missing_locations(Bare().visit(ast.parse(source)))) + "\n"
-    # One space a level is enough. No string is changed by it: unparse writes them in one line.
-    return re.sub("^(?: {4})+", lambda found: " " * (len(found[0]) // 4), plain, flags=re.MULTILINE)
+    return minify(
+        ast.unparse(WithoutTypes().visit(ast.parse(source))),
+        remove_annotations=ANNOTATIONS,
+        remove_literal_statements=True,
+        # Names for what occurs often make it larger once it is compressed.
+        hoist_literals=False,
+        # Else a stream could not have the name of the argument.
+        convert_posargs_to_args=False,
+    )
 
 
 def build(target: Path) -> int:
