@@ -18,7 +18,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 
 from tests.resp import CommandParser
-from tests.servers import free_port
+from tests.servers import free_port, keep_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,6 +60,7 @@ class Proxy:
         self.connections = 0
         self._links: list[_Link] = []
         self._listener: socket.socket | None = None
+        self._kept_port: socket.socket | None = None
         self._lock = Lock()  # of the two above
         self._forget_faults()
 
@@ -70,10 +71,13 @@ class Proxy:
         self.faults: dict[Direction, _Fault] = {}
 
     def __enter__(self) -> Self:
+        self._kept_port = keep_port(self.port)
         self.heal()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._kept_port is not None:
+            self._kept_port.close()
         self.refuse()
         self.drop_all()
 

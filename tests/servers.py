@@ -222,6 +222,7 @@ class Server(Endpoint, Started):
         self._config_args = config_args
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept_port: socket.socket | None = None
 
     def __enter__(self) -> Self:
         return self if self.running else super().__enter__()
@@ -291,6 +292,8 @@ class Server(Endpoint, Started):
             self._process.kill()
             self._process.wait()
             self._process = None
+            if self._port and self._kept_port is None:
+                self._kept_port = keep_port(self._port)
         with self._lock:  # another thread may wait for an answer, which does not come now
             self._forget_client()
 
@@ -317,6 +320,9 @@ class Server(Endpoint, Started):
     def close(self) -> None:
         super().close()
         self.kill()
+        if self._kept_port is not None:
+            self._kept_port.close()
+            self._kept_port = None
         _servers.discard(self)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -404,6 +410,19 @@ def free_port() -> int:
                 continue
             return port
     raise ServerFailed(f"found no free port in {_PORTS}")
+
+
+def keep_port(port: int) -> socket.socket:
+    """Have nobody else find a port free, though nobody listens there; until that is closed."""
+    sock = socket.socket()
+    # So that whoever it is kept for can listen all the same.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _answers(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from threading import Event
 from time import monotonic
@@ -98,6 +99,13 @@ def test_refusing_spares_open_connections_and_heals(proxy: Proxy, client: Client
     proxy.heal()
     with connect(proxy) as other:
         assert other.command("PING") == b"PONG"
+
+
+def test_nobody_else_gets_the_port_of_one_that_refuses(proxy: Proxy) -> None:
+    """Or it could not be healed: its clients would try for ever, or talk to somebody else."""
+    proxy.refuse()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((proxy.host, proxy.port))
 
 
 def test_all_connections_can_be_dropped_and_new_ones_work(proxy: Proxy, client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import warnings
@@ -121,6 +122,8 @@ def test_data_survive_with_appendonly_on_the_same_port(
     server.kill()
     with pytest.raises(ServerFailed):
         server.command("PING")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((server.host, port))  # which is how others look for a port
     server.start()
     assert server.command("XLEN", "s") == 1
     assert server.port == port

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.peer import closed_port
 from tests.proxy import Proxy
-from tests.soak.campaign import Report, Setup, run
+from tests.soak.campaign import ReaderProcess, Report, Setup, run
 from tests.soak.faults import RIGHTS, Faults, ProxyFaults, ServerFaults, plan
 from tests.soak.reader import Plan, Reader, Session
 from tests.soak.stopwatch import Figure
@@ -92,6 +95,29 @@ class _Planned(Faults):
 
     def _heal(self) -> None:
         """There is nothing to heal."""
+
+
+def test_a_fault_that_cannot_be_undone_is_told_and_no_other_made() -> None:
+    class Lasting(_Planned):
+        def _heal(self) -> None:
+            raise OSError("address already in use")
+
+    faults = Lasting("monday", Random(0))
+    faults.run()
+    assert len(faults.choices) == 1
+    (text,) = faults.lasting
+    assert text.endswith("could not be undone: OSError('address already in use')")
+
+
+def test_a_reader_that_does_not_end_says_where_it_is(tmp_path: Path) -> None:
+    """It tries a port where nobody listens, for ever."""
+    port = closed_port()
+    plan = Plan("a", "0", "127.0.0.1", [port, port], "", "", "", ["s"], [], None, True, False)
+    with closing(ReaderProcess(plan, lambda _: None, tmp_path)) as reader:
+        text = reader.report(monotonic() + 3)
+    assert isinstance(text, str)
+    assert "a does not come to an end" in text
+    assert "in _make" in text
 
 
 def test_faults_are_made_as_planned() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from bisect import bisect_right
@@ -14,7 +15,7 @@ from queue import Empty, Queue
 from random import Random
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from tests.certificates import Authority
@@ -153,9 +154,14 @@ class ReaderProcess:
                 return self._reports.get(timeout=0.5)
             except Empty:
                 if self.process.poll() is not None and self._reports.empty():
-                    return f"{self.plan.name} has ended:\n{self._errors.read_text()[-3000:]}"
+                    return f"{self.plan.name} has ended:\n{self._told()}"
                 if monotonic() > deadline:
-                    return f"{self.plan.name} does not come to an end"
+                    self.process.send_signal(signal.SIGUSR1)  # it writes down where it is
+                    sleep(0.5)
+                    return f"{self.plan.name} does not come to an end:\n{self._told()}"
+
+    def _told(self) -> str:
+        return self._errors.read_text()[-3000:]
 
     def close(self) -> None:
         self.process.kill()
@@ -319,6 +325,7 @@ def _add_up(report: Report, stage: Stage, deadline: float) -> None:
     for faults in stage.faults:
         report.faults += faults.made
         report.unmade += faults.notes
+        report.notes += faults.lasting
     for reader in stage.readers:
         found = reader.report(deadline)
         if isinstance(found, str):

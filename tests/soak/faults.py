@@ -66,12 +66,14 @@ class Faults(Thread):
     Attributes:
         made: How many were made, by kind.
         notes: What went wrong with making them.
+        lasting: What could not be undone: no reader is to be judged by that.
     """
 
     def __init__(self, seed: str, pauses: tuple[float, float]) -> None:
         super().__init__(daemon=True)
         self.made: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.lasting: list[str] = []
         self._kinds = self._faults()
         self._plan = plan(seed, self._kinds, pauses)
         # Until the first one of them is made.
@@ -93,8 +95,11 @@ class Faults(Thread):
                     self.made[fault.kind] += 1
             except (OSError, CommandError, ServerFailed) as error:
                 self.notes.append(f"{fault.kind}: {error!r}")
-            finally:
+            try:
                 self._heal()
+            except (OSError, ServerFailed) as error:
+                self.lasting.append(f"{fault.kind} could not be undone: {error!r}")
+                return
 
     @property
     def kinds(self) -> list[str]:

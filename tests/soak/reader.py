@@ -7,6 +7,7 @@ last numbers written when the faults are over; then it reads to the end and repo
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -619,6 +620,7 @@ def _count_warnings(tally: Tally) -> None:
 
 def main() -> None:
     """Read as the first line says."""
+    faulthandler.register(signal.SIGUSR1)
     reader = Reader(Plan(**json.loads(sys.stdin.readline())))
     _count_warnings(reader.tally)
 
