@@ -144,8 +144,7 @@ class Driver:
     def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
         now = monotonic()
-        self._match_lines()
-        busy = [line for line in self._lines.values() if line.has_work]
+        busy = [line for line in self._stirred_lines() if line.has_work]
         if not sum(line.attend(now) for line in busy):
             wake_at = self._follower.wake_at()
             self._ready = self._wait(busy, wake_at, now)
@@ -166,6 +165,11 @@ class Driver:
             times.append(wake_at)
         return self._waiter.wait(min(times) - now if times else None)
 
+    def _stirred_lines(self) -> list[Line]:
+        """List those for which there may be something to do."""
+        self._match_lines()
+        return [self._lines[part] for part in self._follower.stirred]
+
     def _match_lines(self) -> None:
         """Have a line for each part."""
         follower = self._follower
@@ -181,12 +185,11 @@ class Driver:
         self._parts = follower.parts
 
     def _flush(self) -> None:
-        for line in self._lines.values():
-            if line.has_work:
-                line.flush()
+        for line in self._stirred_lines():
+            line.flush()
 
     def _tell(self) -> None:
-        for part in self._follower.parts:
+        for part in self._follower.stirred:
             tell(part.conversation.notices)
 
     def _disconnect(self) -> None:

@@ -18,11 +18,15 @@ There may be several conversations, each with its own streams (`parts`). Then
   others go on;
 - nothing is over before every part has found nothing for as long as the caller waits,
   while one that is out surfaces by the failure of each new attempt.
+
+Most parts only wait for a message to come, which nothing is to be done about. So a message
+costs no more among many parts: only those that are `stirred` are looked at.
 """
 
 from __future__ import annotations
 
-from math import ceil
+from functools import partial
+from math import ceil, inf
 from operator import attrgetter
 
 from .cursors import Cursor
@@ -111,6 +115,17 @@ class Part:
         return bool(self.conversation.cursors)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done about it, and it matters to no other, before an answer."""
+        if not self.conversation.is_settled:
+            return False
+        # Those that were unsettled may be so no more.
+        if not all(cursor.is_settled for cursor in self.find_unsettled()):
+            return False
+        self.unsettled = []
+        return True
+
+    @property
     def wake_at(self) -> float | None:
         """Until when to wait for its bytes, or before the next try to connect."""
         if self.conversation.is_open:
@@ -131,6 +146,7 @@ class Follower:
     Attributes:
         parts: What is said to servers, and how that goes. Where parts come or go, it is another
             list.
+        stirred: Those of them that are not settled: something has happened, or is to be done.
         batch: What is being handed over to the caller.
     """
 
@@ -144,7 +160,11 @@ class Follower:
         self._reading = reading
         self._keywords = keywords
         self._cursors: list[Cursor] = []
-        self.parts = [self._new_part()]
+        self.parts: list[Part] = []
+        self.stirred: dict[Part, None] = {}
+        # From when on the first of the settled parts may have fallen silent.
+        self._silent_from = inf
+        self._look_at([self._new_part()])
         self.batch: Batch = Batch([], {})
         self._placement = Placement(options, reading.connections)
         self._is_cluster = False
@@ -187,10 +207,9 @@ class Follower:
             self._arrange(self.parts)
             return [cursor.name for cursor in cursors]
         more = connections_for(len(self._cursors), self._reading.connections) - len(self.parts)
-        if more > 0:
-            self.parts = self.parts + [self._new_part() for _ in range(more)]
-        spread(cursors, [part.conversation.cursors for part in self.parts])
-        self._look_up_unsettled()
+        parts = self.parts + [self._new_part() for _ in range(more)]
+        spread(cursors, [part.conversation.cursors for part in parts])
+        self._look_at(parts)
         return [cursor.name for cursor in cursors]
 
     def discard(self, names: Iterable[Name]) -> None:
@@ -199,13 +218,12 @@ class Follower:
         dropped = {cursor.name for cursor in self._cursors if cursor.key in keys}
         for cursors in (self._cursors, *(part.conversation.cursors for part in self.parts)):
             cursors[:] = [cursor for cursor in cursors if cursor.key not in keys]
-        self._look_up_unsettled()
         needed = [part for part in self.parts if part.has_streams] or self.parts[:1]
         if self._is_cluster:
             # Others may get the connection of those that have no streams left.
             self._arrange(self.parts)
-        elif len(needed) < len(self.parts):
-            self.parts = needed
+        else:
+            self._look_at(needed)
         # Those that it has held back may be handed over now.
         self._may_release = True
         rest = self.batch.withdraw()
@@ -232,7 +250,7 @@ class Follower:
         # The messages handed over need not be held while the next ones come in.
         self._install(Batch([], {}))
         self._began = now
-        for part in self.parts:
+        for part in self.stirred:
             part.asked = None
             if part.has_to_pause:
                 part.has_to_pause = False
@@ -245,7 +263,8 @@ class Follower:
             RedisError: What went wrong, if it is to be raised.
             ValueError: No streams are left.
         """
-        for part in self.parts:
+        self._settle()
+        for part in self.stirred:
             # Bytes may have come with those before that only now can be understood.
             if part.conversation.has_unread:
                 part.conversation.process()
@@ -254,7 +273,7 @@ class Follower:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._install(batch)
-        for part in self.parts:
+        for part in self.stirred:
             failure = part.conversation.failure
             if failure is not None and self._is_news(part, failure):
                 return self._hand_over_failure(part, failure)
@@ -262,7 +281,7 @@ class Follower:
             return self._tell(self._failures.pop(0))
         if not self._cursors:
             raise ValueError("no streams are followed any more, expected one at least: add() some")
-        if self._is_over():
+        if self._is_over(now):
             return self._hand_over_timeout()
         self._ask_for_caller(now)
         return None
@@ -291,6 +310,7 @@ class Follower:
         """Have failures told after all, unless there are others by now."""
         for part, failure in failures:
             part.conversation.failure = part.conversation.failure or failure
+            part.conversation.stir()
 
     def is_establishing(self, names: Iterable[Name] | None = None) -> bool:
         """Whether conversations are still to be made ready.
@@ -337,13 +357,17 @@ class Follower:
 
     def wake_at(self) -> float | None:
         """Until when to wait for bytes, or for another try to connect."""
-        times = [part.wake_at for part in self.parts if part.conversation.failure is None]
+        times = [part.wake_at for part in self.stirred if part.conversation.failure is None]
         if any(part.conversation.is_open for part in self.parts):
             times.append(self._hold.due_at)
-        return min([time for time in times if time is not None], default=None)
+        earliest = min([time for time in times if time is not None], default=inf)
+        earliest = min(earliest, self._silent_from)
+        return None if earliest == inf else earliest
 
     def woke(self, now: float) -> None:
         """Nothing came until then."""
+        # What was known of the settled ones may be of reads that were answered since.
+        self._look_at(self.parts)
         for part in self.parts:
             silent_at = part.conversation.silent_at
             if silent_at is not None and now >= silent_at:
@@ -361,18 +385,38 @@ class Follower:
             part.conversation.abandon()
         if self._is_cluster:
             self._arrange([])
+        else:
+            self._look_at(self.parts)
         for cursor in self._cursors:
             cursor.waiting = []
             cursor.complete = False
             position = self._position(cursor)
             if position is not None:
                 cursor.fetched = position if isinstance(position, bytes) else position.encode()
-        self._look_up_unsettled()
 
     # What happens inside.
 
     def _new_part(self) -> Part:
         return Part(Conversation(self._options, self._reading, []))
+
+    def _look_at(self, parts: list[Part]) -> None:
+        """Have these parts, and look at each of them, whatever was known before."""
+        # Another dict: those that are gone may still stir. No interruption comes in between.
+        self.parts, self.stirred = parts, dict.fromkeys(parts)
+        self._silent_from = inf
+        for part in parts:
+            part.unsettled = None
+            part.conversation.stir = partial(self.stirred.setdefault, part)
+
+    def _settle(self) -> None:
+        """Look no more at parts which are settled."""
+        if self._reading.block is None or len(self.parts) == 1:
+            # Each is asked whenever the caller asks; or there is none to save.
+            return
+        for part in [part for part in self.stirred if part.is_settled]:
+            del self.stirred[part]
+            silent_at = part.conversation.silent_at
+            self._silent_from = min(self._silent_from, inf if silent_at is None else silent_at)
 
     def _install(self, batch: Batch) -> Batch:
         self.batch.settle(self._handed)
@@ -383,13 +427,13 @@ class Follower:
         """Take out what may be handed over since the last read was answered, or held for long."""
         answered = self._take_answered()
         if answered:
-            unsettled = (cursor for part in self.parts for cursor in part.find_unsettled())
+            unsettled = (cursor for part in self.stirred for cursor in part.find_unsettled())
             self._hold.arrived(unsettled, now)
         elif self._hold.due_at is None and not self._may_release:
             return Batch([], {})
         self._may_release = False
         # What is held is handed over before a failure is.
-        has_failed = any(part.conversation.failure is not None for part in self.parts)
+        has_failed = any(part.conversation.failure is not None for part in self.stirred)
         batch = self._merge(None if has_failed else self._hold.limit(now))
         if batch.messages or self._hold.due_at is not None:
             return batch
@@ -404,7 +448,7 @@ class Follower:
     def _take_answered(self) -> list[tuple[Part, Request]]:
         """Take out the reads that were answered since the last time."""
         taken, is_news = [], False
-        for part in self.parts:
+        for part in self.stirred:
             answered, part.conversation.answered = part.conversation.answered, None
             if answered is not None:
                 part.is_out = part.is_out and not answered.asked
@@ -419,38 +463,32 @@ class Follower:
         return taken
 
     def _merge(self, limit: int | None) -> Batch:
-        out = [part for part in self.parts if part.is_out or part.away]
+        out = [part for part in self.stirred if part.is_out or part.away]
         if not out:
-            return release(self._find_unsettled(self.parts), limit)
+            return release(self._find_unsettled(self.stirred), limit)
         apart = []
         for part in out:
             apart += [part.find_unsettled()] if part.is_out else part.away
         away = {cursor for cursors in apart for cursor in cursors}
-        there = self._find_unsettled([part for part in self.parts if not part.is_out])
+        there = self._find_unsettled([part for part in self.stirred if not part.is_out])
         return release([cursor for cursor in there if cursor not in away], limit, apart)
 
-    def _find_unsettled(self, parts: list[Part]) -> list[Cursor]:
+    def _find_unsettled(self, parts: Iterable[Part]) -> list[Cursor]:
         """List the streams of some parts that have a part in the merge, in their order."""
-        if len(parts) == 1:
-            return parts[0].find_unsettled()
         found = [cursor for part in parts for cursor in part.find_unsettled()]
         found.sort(key=_place)
         return found
 
-    def _look_up_unsettled(self) -> None:
-        for part in self.parts:
-            part.unsettled = None
-
     def _ask_ahead(self, now: float) -> None:
         """Send the next reads ahead of time, wherever none is on its way."""
-        for part in self.parts:
+        for part in self.stirred:
             conversation = part.conversation
             if conversation.is_idle and part.has_streams and not conversation.look_back(now):
                 conversation.ask(now, self._block_for(part, self._block_ahead()))
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
-        for part in self.parts:
+        for part in self.stirred:
             conversation = part.conversation
             if not (conversation.is_idle and part.has_streams):
                 continue
@@ -502,7 +540,7 @@ class Follower:
 
     def _redirect(self) -> None:
         """Read streams elsewhere, which servers have said not to serve."""
-        redirected = [part.conversation for part in self.parts if part.conversation.redirections]
+        redirected = [part.conversation for part in self.stirred if part.conversation.redirections]
         if not redirected:
             return
         self._is_cluster = True
@@ -539,8 +577,7 @@ class Follower:
         gone = set(parts) - set(arranged)
         failures = [part.conversation.failure for part in gone]
         self._failures += [failure for failure in failures if failure is not None]
-        if arranged != parts:
-            self.parts = arranged or [self._new_part()]
+        self._look_at(self.parts if arranged == parts else arranged or [self._new_part()])
 
     def _part_for(self, share: Share, part: Part | None) -> Part:
         if part is None or part.conversation.is_blocked_for(share.cursors):
@@ -550,7 +587,6 @@ class Follower:
             part = Part(conversation, share.key)
         elif part.conversation.cursors != share.cursors:
             part.conversation.follow(share.cursors)
-        part.unsettled = None
         if part.conversation.is_open:
             part.conversation.rest_until(share.not_before)
         part.retry_at = max(part.retry_at, share.not_before)
@@ -567,11 +603,13 @@ class Follower:
             return self._install(Batch([], {}))
         return self._install(Item(self._reading.timeout_response))
 
-    def _is_over(self) -> bool:
+    def _is_over(self, now: float) -> bool:
         """Whether reads have found nothing for all of the time that the caller would wait."""
-        never_waits = self._reading.block is None
+        block = self._reading.block
+        if block == 0 or now < self._began + (block or 0) / 1000:
+            return False
         waited_for = [
-            part for part in self.parts if part.has_streams and not (never_waits and part.is_out)
+            part for part in self.parts if part.has_streams and not (block is None and part.is_out)
         ]
         return bool(waited_for) and all(map(self._has_found_nothing, waited_for))
 

@@ -39,6 +39,7 @@ from .slots import ON_THE_MOVE, by_slot, is_redirection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .cursors import Cursor
@@ -97,6 +98,7 @@ class Conversation:
         redirections: Which streams the server does not serve, or not for now, and what it
             said, until someone has taken note.
         told_at: When it failed last, or was redirected.
+        stir: Called when anything happens to it.
 
     Args:
         is_divided: Whether each hash slot's streams are read by themselves, as the nodes of
@@ -118,6 +120,7 @@ class Conversation:
         self.answered: Request | None = None
         self.redirections: list[tuple[ServerError, list[Cursor]]] = []
         self.told_at = 0.0
+        self.stir: Callable[[], object] = lambda: None
         self._is_divided = is_divided
         # Whether there are streams of several slots.
         self._takes_turns = False
@@ -195,6 +198,17 @@ class Conversation:
         """Whether it is logged in and nothing is on its way."""
         return self._request is None and self.is_open and self._script is None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a read is on its way, and nothing is to be done before its answer comes."""
+        return (
+            self._request is not None
+            and self._script is None
+            and self.answered is None
+            and self.failure is None
+            and not (self.outgoing or self.has_unread or self.notices or self.redirections)
+        )
+
     def is_blocked_for(self, cursors: list[Cursor]) -> bool:
         """Whether any of these would have to wait for a read that may block."""
         if self._request is None or not self._request.blocks:
@@ -223,7 +237,7 @@ class Conversation:
 
     def opened(self, now: float) -> None:
         """A connection was made: log in, and fix "now" where that is to be done."""
-        self._reset()
+        self.abandon()
         self.is_open = True
         self._outages.opened(self.options.address, now)
         self._heard = now
@@ -234,6 +248,7 @@ class Conversation:
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes came. What is `outgoing` now is to be sent before `process` is called."""
+        self.stir()
         self._arrived = now
         self.has_unread = True
         self._values.feed(data)
@@ -262,7 +277,7 @@ class Conversation:
         """The connection is gone: the peer has closed it, or `cause` happened."""
         if self._awaits_hello:
             # Some proxies close the connection on a command that they do not know.
-            self._reset()
+            self.abandon()
             self._says_hello = False
             return
         if cause is None:
@@ -297,6 +312,7 @@ class Conversation:
 
     def abandon(self) -> None:
         """The holder has dropped the connection, for reasons of its own."""
+        self.stir()
         self._reset()
 
     def look_back(self, now: float) -> bool:

@@ -55,6 +55,18 @@ class Bulk(list[Any]):
     """What RESP3 has as a map and RESP2 as an array of pairs."""
 
 
+def check_attention(follower: Follower) -> None:
+    """See to it that no part is overlooked, nor any time; and take note of what is to be logged."""
+    wake_at = follower.wake_at()
+    for part in follower.parts:
+        assert part in follower.stirred or part.is_settled
+        if part.conversation.failure is None and part.wake_at is not None:
+            assert wake_at is not None
+            assert wake_at <= part.wake_at
+        part.conversation.notices.clear()
+    assert follower.stirred.keys() <= set(follower.parts)
+
+
 def encode(value: Any, resp: int) -> bytes:
     """Encode a reply: bytes, str for a simple string or an error, None, list or `Bulk`."""
     if value is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import strategies as st
 from pystreamredis.exceptions import ConnectionError
 from pystreamredis.follower import Follower, Part
 from pystreamredis.options import ConnectionOptions
-from tests.simulation import PATIENCE, Peer, Server, number, reading, written
+from tests.simulation import PATIENCE, Peer, Server, check_attention, number, reading, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import FrameType
 
 REFUSED = ConnectionRefusedError(111, "connection refused")
 
@@ -28,6 +31,8 @@ class Shell:
         self.down: set[int] = set()
         # Connections whose peer never says anything.
         self.silent: set[int] = set()
+        # Those whose replies are still on their way.
+        self.late: set[int] = set()
         # After how many bytes each connection breaks, in turn.
         self.cuts: list[int] = []
         read["connections"] = parts
@@ -45,6 +50,7 @@ class Shell:
             if batch is not None:
                 self._flush()
                 return next(batch.iterator)
+            check_attention(self.follower)
             if not self._move():
                 self._pass_time()
         raise AssertionError("it waits without end")
@@ -96,6 +102,8 @@ class Shell:
                 self.follower.opened(self.now, part)
             return True
         peer.receive(conversation.take_outgoing(), self.now)
+        if index in self.late:
+            return False
         data, peer.sent = peer.sent, b""
         if not data or index in self.silent:
             return False
@@ -110,6 +118,7 @@ class Shell:
 
     def _pass_time(self) -> None:
         deadlines = [peer.deadline for peer in self.peers.values()]
+        check_attention(self.follower)
         times = [time for time in (*deadlines, self.follower.wake_at()) if time is not None]
         assert times, "nothing will ever happen"
         self.now = max(self.now, min(times))
@@ -288,6 +297,83 @@ def test_nothing_is_over_before_all_have_looked() -> None:
     assert shell.now == pytest.approx(before + 1, abs=0.01)
 
 
+def test_a_message_is_no_more_work_among_many_connections() -> None:
+    """Those that only wait are not looked at. Lines of the core are counted, not time."""
+    few, many = lines_for_a_message(2), lines_for_a_message(50)
+    assert few > 50
+    assert many < few + 20
+
+
+def lines_for_a_message(parts: int) -> int:
+    names = [b"%d" % n for n in range(parts)]
+    server = server_with({name: [1] for name in names})
+    shell = Shell(server, dict.fromkeys(names, 0), parts, block=0)
+    assert len([shell.next() for _ in names]) == parts
+    # Whoever waits for the next one has asked everywhere before it comes.
+    for entry in (2, 3):
+        shell.follower.begin_wait(shell.now)
+        assert shell.follower.step(shell.now) is None
+        shell._move()
+        check_attention(shell.follower)
+        add(server, names[-1], [entry])
+        for peer in shell.peers.values():
+            peer.work(shell.now)
+        part = shell.follower.parts[-1]
+        lines = count_lines(lambda: take_one(shell, part))  # noqa: B023
+    return lines
+
+
+def take_one(shell: Shell, part: Part) -> None:
+    shell._move_one(shell.follower.parts.index(part))
+    batch = shell.follower.step(shell.now)
+    assert batch is not None
+    assert len(list(batch.iterator)) == 1
+    shell.peers[part].receive(part.conversation.take_outgoing(), shell.now)
+    shell.follower.begin_wait(shell.now)
+    assert shell.follower.step(shell.now) is None
+    assert shell.follower.wake_at() is not None
+
+
+def count_lines(work: Callable[[], object]) -> int:
+    """Count the lines of the library that are run."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal lines
+        if f"{os.sep}pystreamredis{os.sep}" not in frame.f_code.co_filename:
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def test_one_that_falls_silent_while_another_is_busy_is_found_out_in_time() -> None:
+    """Contract 5.5: also where it was not looked at for long."""
+    server = server_with({b"a": [1], b"b": [1]})
+    options: dict[str, Any] = {"block": 0, "raise_connection_exceptions": False}
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, **options)
+    assert ids([shell.next(), shell.next()]) == [1, 1]
+    began, items = shell.now, []
+    shell.silent = {1}
+    for second in range(50):
+        add(server, b"a", [2 + second])
+        shell.now = max(shell.now, began + second)
+        items.append(shell.next())
+        shell.follower.woke(shell.now)
+        if isinstance(items[-1], ConnectionError):
+            break
+    assert isinstance(items[-1], ConnectionError)
+    assert shell.now == pytest.approx(began + 35, abs=1)
+    assert ids(items[:-1]) == list(range(2, 1 + len(items)))
+
+
 def test_streams_are_spread_and_dropped() -> None:
     server = server_with({b"%d" % n: [n + 1] for n in range(6)})
     shell = Shell(server, {b"%d" % n: 0 for n in range(6)}, 3, block=10)
@@ -313,6 +399,19 @@ def test_a_caller_that_never_waits_polls_each_once() -> None:
     before = len(server.reads)
     assert shell.rest() == []
     assert len(server.reads) - before <= 4
+
+
+def test_what_was_asked_before_the_caller_asks_does_not_count() -> None:
+    """Contract 4.2: a reply that was late may have been sent before there was a message."""
+    server = server_with({b"a": [1], b"b": [2]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=None)
+    assert ids(shell.rest()) == [1, 2]
+    shell.late = {1}
+    add(server, b"a", [3])
+    assert ids([shell.next()]) == [3]
+    shell.late = set()
+    add(server, b"b", [4])
+    assert ids([shell.next()]) == [4]
 
 
 def test_what_came_goes_on_as_soon_as_the_failure_was_told() -> None:

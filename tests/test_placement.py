@@ -21,6 +21,7 @@ from tests.simulation import (
     Peer,
     Read,
     Server,
+    check_attention,
     commands_in,
     encode,
     number,
@@ -143,6 +144,7 @@ class Shell:
         self.follower.begin_wait(self.now)
         for _ in range(PATIENCE):
             batch = self.follower.step(self.now)
+            check_attention(self.follower)
             if batch is not None:
                 self.flush()
                 return next(batch.iterator)
@@ -203,6 +205,7 @@ class Shell:
 
     def pass_time(self) -> None:
         deadlines = [peer.deadline for peer in self.lines.values()]
+        check_attention(self.follower)
         times = [time for time in (*deadlines, self.follower.wake_at()) if time is not None]
         assert times, "nothing will ever happen"
         self.now = max(self.now, min(times))

@@ -35,6 +35,8 @@ class Driver:
         # One for each part, of which there may come others with time.
         self._parts: list[Part] = []
         self._lines: dict[Part, Line] = {}
+        # Those that may have something to respond to, in the order in which it came.
+        self._ready: dict[Line, None] = {}
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None
         self._is_busy = False
@@ -74,7 +76,7 @@ class Driver:
     async def close(self) -> None:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
-        self._wake()
+        self._end_wait()
         for line in list(self._lines.values()):
             await line.end()
 
@@ -139,23 +141,22 @@ class Driver:
 
     async def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
-        lines = self._lines_of_parts()
-        for line in lines:
+        for line in self._stirred_lines():
             line.attend(monotonic())
-        await self._communicate(lines)
+        await self._communicate()
         self._tell()
 
-    async def _communicate(self, lines: list[Line]) -> None:
+    async def _communicate(self) -> None:
         wake_at = self._follower.wake_at()
-        if not any(line.has_news for line in lines):
+        if not self._find_ready():
             await self._wait(wake_at)
-        if not (self._is_closed or any(line.has_news for line in lines)):
+        if not (self._is_closed or self._find_ready()):
             # Nor has the event loop seen anything: some look at clocks before sockets.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         if self._is_closed:
             return
-        ready = [line for line in lines if line.has_news]
+        ready = self._find_ready()
         for line in ready:
             line.respond()
         if not ready or (wake_at is not None and wake_at <= monotonic()):
@@ -165,7 +166,7 @@ class Driver:
         """Wait until there are news, or until some time of the clock."""
         loop = asyncio.get_running_loop()
         self._news = loop.create_future()
-        timer = until if until is None else loop.call_later(until - monotonic(), self._wake)
+        timer = until if until is None else loop.call_later(until - monotonic(), self._end_wait)
         try:
             await self._news
         finally:
@@ -173,11 +174,21 @@ class Driver:
             if timer is not None:
                 timer.cancel()
 
-    def _wake(self) -> None:
+    def _wake(self, line: Line) -> None:
+        self._ready[line] = None
+        self._end_wait()
+
+    def _end_wait(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def _lines_of_parts(self) -> list[Line]:
+    def _find_ready(self) -> list[Line]:
+        """List those that have something to respond to; forget those that had."""
+        self._ready = {line: None for line in self._ready if line.has_news}
+        return list(self._ready)
+
+    def _stirred_lines(self) -> list[Line]:
+        """List those for which there may be something to do."""
         follower = self._follower
         if self._parts is not follower.parts:
             for part in self._lines.keys() - follower.parts:
@@ -187,14 +198,14 @@ class Driver:
                 if part not in self._lines:
                     self._lines[part] = Line(follower, part, self._wake)
             self._parts = follower.parts
-        return list(self._lines.values())
+        return [self._lines[part] for part in follower.stirred]
 
     def _flush(self) -> None:
-        for line in self._lines.values():
+        for line in self._stirred_lines():
             line.flush()
 
     def _tell(self) -> None:
-        for part in self._follower.parts:
+        for part in self._follower.stirred:
             tell(part.conversation.notices)
 
     def _abandon(self, names: Iterable[Name]) -> None:

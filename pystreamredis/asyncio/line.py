@@ -6,6 +6,7 @@ It never waits but for its end: whoever waits is woken when there is something t
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import monotonic
 
 from .link import Link, connect
@@ -23,13 +24,13 @@ class Line:
     Args:
         follower: Who says what is to be done.
         part: Whose conversation is held over it.
-        wake: Called when there is something new.
+        wake: Called with it when there is something new.
     """
 
-    def __init__(self, follower: Follower, part: Part, wake: Callable[[], None]) -> None:
+    def __init__(self, follower: Follower, part: Part, wake: Callable[[Line], None]) -> None:
         self._follower = follower
         self._part = part
-        self._wake = wake
+        self._wake = partial(wake, self)
         self._link: Link | None = None
         # Goes on where a task that waited for it was cancelled: else one that is cancelled
         # again and again would never get a connection.
