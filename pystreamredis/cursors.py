@@ -24,6 +24,7 @@ class Cursor:
         told: Of which kind of gap was told since an entry has come.
         was_read: Whether there was a connection over which it was read.
         complete: Whether the server had no more entries at the last read.
+        slot: The hash slot that it is in; None until someone has asked.
         place: Of two equal IDs, that of the smaller one comes first.
     """
 
@@ -34,6 +35,7 @@ class Cursor:
         "key",
         "name",
         "place",
+        "slot",
         "start",
         "told",
         "waiting",
@@ -50,6 +52,7 @@ class Cursor:
         self.heard = 0.0
         self.told: str | None = None
         self.place = 0
+        self.slot: int | None = None
         self.was_read = False
 
     def __repr__(self) -> str:

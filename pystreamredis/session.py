@@ -338,15 +338,16 @@ class Conversation:
 
     def follow(self, cursors: list[Cursor]) -> None:
         """Read these streams from now on; those that were not read before are looked at first."""
-        gone = [cursor for cursor in self.cursors if cursor not in set(cursors)]
-        come = [cursor for cursor in cursors if cursor not in set(self.cursors)]
+        wanted, known = set(cursors), set(self.cursors)
+        gone = [cursor for cursor in self.cursors if cursor not in wanted]
+        come = [cursor for cursor in cursors if cursor not in known]
         self.cursors[:] = cursors
         for cursor in gone:
             # What is on its way of them is no more taken in.
             self._by_name.pop(cursor.name, None)
         if self.is_open:
             self._know(come)
-            self._newcomers = [c for c in self._newcomers if c not in set(gone)] + come
+            self._newcomers = [c for c in self._newcomers if c in wanted] + come
             self._look_at = 0.0
 
     def welcome(self) -> None:

@@ -33,7 +33,9 @@ def by_slot(cursors: Iterable[Cursor]) -> dict[int, list[Cursor]]:
     """Group streams by the slot that they are in, in the order of each slot's first."""
     slots: dict[int, list[Cursor]] = {}
     for cursor in cursors:
-        slots.setdefault(slot_of(cursor.key), []).append(cursor)
+        if cursor.slot is None:
+            cursor.slot = slot_of(cursor.key)
+        slots.setdefault(cursor.slot, []).append(cursor)
     return slots
 
 

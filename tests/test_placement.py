@@ -597,6 +597,33 @@ def two_slots() -> tuple[Conversation, Cursor, Cursor]:
 REPLIES = b"".join(encode(Bulk([[name, [[b"5-0", [b"f", b"v"]]]]]), 2) for name in (b"a", b"b"))
 
 
+class CountedCursor(Cursor):
+    """Counts how often it is looked up."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        CountedCursor.looks += 1
+        return id(self)
+
+
+def test_taking_on_twice_as_many_streams_is_twice_the_work() -> None:
+    """Not four times: of ten thousand, it took minutes to begin."""
+    once, twice = (looks_to_take_on(streams) for streams in (100, 200))
+    assert once >= 100
+    assert twice <= 2.2 * once
+
+
+def looks_to_take_on(streams: int) -> int:
+    cursors: list[Cursor] = [CountedCursor(b"%d" % n, b"%d" % n, None) for n in range(streams)]
+    made = Conversation(ConnectionOptions(), reading(), cursors[1:], is_divided=True)
+    made.opened(1.0)
+    before = CountedCursor.looks
+    made.follow(cursors[:-1])
+    assert made.cursors == cursors[:-1]
+    return CountedCursor.looks - before
+
+
 def test_what_comes_of_a_stream_that_has_left_is_not_taken_in() -> None:
     made, one, two = two_slots()
     made.follow([one])
