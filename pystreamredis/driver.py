@@ -77,9 +77,11 @@ class Driver:
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
+        # In this order: `close` holds it for a moment, too.
+        is_busy = self._busy.locked()
         if self._is_closed:
             return Batch.of([])
-        if self._busy.locked():
+        if is_busy:
             raise RuntimeError("another thread is iterating, expected one at a time")
         try:
             # No signal can come between this and its end, as it can in acquire and release.

@@ -66,7 +66,8 @@ class Part:
     Attributes:
         conversation: What is said to its server, about its streams.
         retry_at: When to connect again at the earliest.
-        is_connecting: Whether a connection is being made; whoever makes it takes note.
+        is_connecting: Whether a connection is being made; whoever makes it takes note, and
+            looks again before each wait.
         is_out: Whether its failure was told, and it was not answered since.
         has_to_pause: Whether to wait before the next try, once the caller asks again.
         asked: The last read that was sent while the caller waits.
@@ -264,10 +265,7 @@ class Follower:
             ValueError: No streams are left.
         """
         self._settle()
-        for part in self.stirred:
-            # Bytes may have come with those before that only now can be understood.
-            if part.conversation.has_unread:
-                part.conversation.process()
+        self._understand()
         self._redirect()
         if (batch := self._release(now)).messages:
             # The next reads are on their way while the caller works through this batch.
@@ -368,6 +366,7 @@ class Follower:
         """Nothing came until then."""
         # What was known of the settled ones may be of reads that were answered since.
         self._look_at(self.parts)
+        self._understand()
         for part in self.parts:
             silent_at = part.conversation.silent_at
             if silent_at is not None and now >= silent_at:
@@ -395,6 +394,12 @@ class Follower:
                 cursor.fetched = position if isinstance(position, bytes) else position.encode()
 
     # What happens inside.
+
+    def _understand(self) -> None:
+        """Take in bytes that came with those before, and only now can be understood."""
+        for part in self.stirred:
+            if part.conversation.has_unread:
+                part.conversation.process()
 
     def _new_part(self) -> Part:
         return Part(Conversation(self._options, self._reading, []))

@@ -64,7 +64,7 @@ class Line:
         if self._steps is not None:
             is_late = self.deadline is not None and now >= self.deadline
             return is_late and self._go_on(self._steps, is_ready=False)
-        # Also where a second interruption has kept the first one from being tidied up after.
+        # Here alone, so that no interruption can leave it behind.
         self._part.is_connecting = False
         return self._follower.may_connect(now, self._part) and self._begin()
 
@@ -95,7 +95,6 @@ class Line:
             self._watched = None
         steps, self._steps = self._steps, None
         self.deadline = None
-        self._part.is_connecting = False
         if steps is not None:
             steps.close()
         transport, self._transport = self._transport, None
@@ -120,7 +119,6 @@ class Line:
         except StopIteration as made:
             self._transport = made.value
             self._steps = self.deadline = None
-            self._part.is_connecting = False
             self._watch(made.value.sock, made.value.events)
             self._follower.opened(monotonic(), self._part)
         except OSError as error:

@@ -194,6 +194,23 @@ def test_short_timeouts_around_each_message_get_a_connection_all_the_same(run: A
     assert isinstance(run(main())[0], ConnectionError)
 
 
+def test_what_comes_amid_the_tidying_up_keeps_no_connection_from_being_made(
+    one_server: Endpoint, run: Any
+) -> None:
+    """An exception of a signal handler's, say, while a connection was being made."""
+    write(one_server, "s", "1-0")
+
+    async def main() -> None:
+        async with follow(one_server, s=0) as streams:
+            driver: Any = streams._driver
+            driver._follower.rewind()
+            driver._disconnect()
+            driver._parts[0].is_connecting = True  # where it came right then
+            assert (await anext(streams))[1] == b"1-0"
+
+    run(main())
+
+
 def test_a_cancelled_add_adds_nothing(one_server: Endpoint, run: Any) -> None:
     """And what was followed before goes on."""
     write(one_server, "s", "1-0", "2-0")

@@ -436,3 +436,24 @@ def test_while_one_is_silent_the_others_are_not_asked_without_pause(block: int |
     assert isinstance(shell.next(), ConnectionError)
     assert shell.now >= before + 5
     assert len(server.reads) < 12
+
+
+def test_an_answer_that_is_there_is_not_taken_for_silence() -> None:
+    """It came with the one before, to a read sent on a guess, while another part is silent."""
+    server = server_with({b"a": range(1, 99), b"b": range(1, 99)})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, count=10)
+    follower, (it, silent) = shell.follower, shell.follower.parts
+    assert len([shell.next() for _ in range(20)]) == 20
+    peer = shell.peers[it]
+    reply, peer.sent = peer.sent, b""
+    it.conversation.received(reply[:-3], shell.now)
+    peer.receive(it.conversation.take_outgoing(shell.now), shell.now)
+    assert peer.sent
+    it.conversation.process()
+    it.conversation.received(reply[-3:] + peer.sent, shell.now)
+    it.conversation.process()
+    follower.begin_wait(shell.now)
+    assert follower.step(shell.now) is None
+    follower.woke(follower.wake_at() or 0)
+    assert silent.conversation.failure is not None
+    assert it.conversation.failure is None

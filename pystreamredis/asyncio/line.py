@@ -51,7 +51,10 @@ class Line:
             self._disconnect()
         if self._link is not None:
             self.flush()
-        elif self._follower.may_connect(now, self._part):
+            return
+        # Here alone, so that no interruption can leave it behind.
+        self._part.is_connecting = self._connecting is not None
+        if self._follower.may_connect(now, self._part):
             self._connecting = asyncio.get_running_loop().create_task(self._make_link())
             self._connecting.add_done_callback(lambda _: self._wake())
             self._part.is_connecting = True
@@ -62,7 +65,6 @@ class Line:
             self._receive(self._link)
         elif self._connecting is not None:
             connecting, self._connecting = self._connecting, None
-            self._part.is_connecting = False
             self._take(connecting.result())
 
     def flush(self) -> None:
@@ -76,7 +78,6 @@ class Line:
             self._connecting.add_done_callback(_abort)
             self._connecting.cancel()
             self._connecting = None
-            self._part.is_connecting = False
         self._disconnect()
 
     async def end(self) -> None:
