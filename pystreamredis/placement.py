@@ -72,7 +72,6 @@ class _Home:
         options: The node.
         is_known: Whether it has answered for the slot, or was named by another.
         tries: How many redirections and failures there were since the last answer.
-        elsewhere: How often another node was asked than that where it should be.
         not_before: When to ask again at the earliest.
         moves_since: Since when it is on the move; None if it is not.
         is_out: Whether others are not to wait any longer for what it may hold: its failure
@@ -81,7 +80,6 @@ class _Home:
 
     def __init__(self, options: ConnectionOptions) -> None:
         self.options = options
-        self.elsewhere = 0
         self.settle()
         self.is_known = False
 
@@ -197,20 +195,19 @@ class Placement:
             home.is_out = True
             # Once more at the same, since connections break; then others are asked.
             if home.tries > 1:
-                home.elsewhere += 1
-                home.options = self._another(at, home.elsewhere)
+                home.options = self._next(at)
                 home.is_known = False
         is_news = now >= self._told.get(at.address, now)
         if is_news:
             self._told[at.address] = now + quiet
         return is_news
 
-    def _another(self, at: ConnectionOptions, turn: int) -> ConnectionOptions:
-        """Another node than this one, in turn; the seed is always one."""
+    def _next(self, at: ConnectionOptions) -> ConnectionOptions:
+        """The node after this one, so that all have their turn; the seed is always one."""
         nodes = {self._seed.address: self._seed, **self._nodes}
-        nodes.pop(at.address, None)
-        others = list(nodes.values()) or [self._seed]
-        return others[turn % len(others)]
+        addresses = list(nodes)
+        turn = addresses.index(at.address) + 1 if at.address in nodes else 0
+        return nodes[addresses[turn % len(addresses)]]
 
     def _remember(self, node: ConnectionOptions) -> None:
         # No more of them than a cluster has that is large.

@@ -14,6 +14,7 @@ from pystreamredis.exceptions import ConnectionError, ResponseError
 from pystreamredis.follower import Follower
 from pystreamredis.options import ConnectionOptions
 from pystreamredis.placement import Placement
+from pystreamredis.protocol import ServerError
 from pystreamredis.session import Conversation
 from pystreamredis.slots import slot_of
 from tests.simulation import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pystreamredis.follower import Part
+    from pystreamredis.placement import Share
 
 PATIENCE = 20_000
 REFUSED = ConnectionRefusedError(111, "connection refused")
@@ -642,3 +644,176 @@ def test_what_comes_of_a_stream_that_has_left_is_not_taken_for_its_namesakes() -
     made.received(REPLIES, 1.0)
     made.process()
     assert namesake.waiting == two.waiting == []
+
+
+# The placement by itself, told what replies say.
+
+
+class Told:
+    """A placement of some streams, seen by where the first of them is read.
+
+    Attributes:
+        seed: The node that the caller has named; and two others.
+    """
+
+    def __init__(self, names: Iterable[bytes] = (b"a",), own: int | None = None) -> None:
+        self.seed = ConnectionOptions(host="localhost", port=7001)
+        self.one, self.two = (self.seed.elsewhere("localhost", port) for port in (7002, 7003))
+        self.cursors = [Cursor(name, name, b"0-0") for name in names]
+        self.slot = slot_of(self.cursors[0].key)
+        self.placement = Placement(self.seed, own)
+
+    def share(self) -> Share:
+        return next(
+            share
+            for share in self.placement.shares(self.cursors)
+            if self.cursors[0] in share.cursors
+        )
+
+    def moved(self, node: ConnectionOptions, now: float) -> list[ConnectionError]:
+        """Be sent to a node."""
+        error = ServerError(f"MOVED {self.slot} {node.address}")
+        return self.placement.redirected(error, self.cursors[:1], self.share().options, now)
+
+    def asked(self, now: float) -> list[ConnectionError]:
+        """Be told that the slot is on the move."""
+        error = ServerError(f"ASK {self.slot} localhost:7003")
+        return self.placement.redirected(error, self.cursors[:1], self.share().options, now)
+
+    def failed(self, now: float, quiet: float = 0.0) -> bool:
+        return self.placement.failed(self.cursors[:1], self.share().options, now, quiet)
+
+    def answered(self) -> bool:
+        return self.placement.answered(self.cursors[:1], self.share().options)
+
+
+def test_a_slot_has_a_connection_of_its_own_once_a_node_has_answered_for_it() -> None:
+    told = Told([b"a", b"b"])
+    assert [share.key for share in told.placement.shares(told.cursors)] == [
+        (None, "localhost:7001")
+    ]
+    assert told.answered()
+    assert told.share().key == (told.slot, "localhost:7001")
+    assert len(told.placement.shares(told.cursors)) == 2
+    assert not told.answered()  # again: that is no news
+    assert not told.placement.answered([Cursor(b"x", b"x", b"0-0")], told.seed)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 128), (3, 3)])
+def test_no_more_slots_than_that_have_connections_of_their_own(
+    own: int | None, expected: int
+) -> None:
+    told = Told([b"%d" % n for n in range(150)], own)
+    told.placement.shares(told.cursors)
+    told.placement.answered(told.cursors, told.seed)
+    keys = [share.key[0] for share in told.placement.shares(told.cursors)]
+    assert len(keys) - keys.count(None) == expected
+    assert keys.count(None) == 1
+
+
+def test_a_refusal_of_several_slots_at_once_says_only_where_that_was() -> None:
+    """The host may be a callable, which says another place by then."""
+    told = Told([b"a", b"b"])
+    told.placement.shares(told.cursors)
+    told.placement.redirected(ServerError("CROSSSLOT keys"), told.cursors, told.one, 100.0)
+    (share,) = told.placement.shares(told.cursors)
+    assert share.options.address == "localhost:7002"
+    assert (share.not_before, share.away) == (0.0, [])
+
+
+def test_where_a_callable_host_led_to_is_asked_again_and_not_the_callable() -> None:
+    told = Told()
+    found = ConnectionOptions(host=lambda: ("localhost", 7002)).located()
+    told.placement.redirected(ServerError("CROSSSLOT keys"), told.cursors, found, 100.0)
+    options = told.share().options
+    assert options.located() is options
+    assert options.address == "localhost:7002"
+
+
+def test_redirections_are_followed_ever_slower_and_told_of_after_a_dozen() -> None:
+    told = Told()
+    waits, failures = [], []
+    for _ in range(12):
+        failures = told.moved(told.one, 100.0)
+        share = told.share()
+        waits.append(round(max(0.0, share.not_before - 100.0), 3))
+        assert bool(share.away) == bool(failures) == (len(waits) == 12)
+    assert waits == [0, 0, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.5, 0.5]
+    (failure,) = failures
+    assert f"of slot {told.slot} for long: MOVED" in str(failure)
+    assert told.share().away == [told.cursors]
+    assert told.answered()
+    assert (told.share().not_before, told.share().away) == (0.0, [])
+    assert told.moved(told.one, 200.0) == []
+
+
+def test_a_slot_on_the_move_holds_others_back_for_a_second_and_is_told_of_after_ten() -> None:
+    told = Told()
+    told.answered()
+    for now, is_away, is_told in (
+        (100.0, False, False),
+        (100.75, False, False),
+        (101.0, True, False),
+        (109.75, True, False),
+        (110.0, True, True),
+        (119.75, True, False),
+        (120.0, True, True),
+    ):
+        assert bool(told.asked(now)) == is_told
+        share = told.share()
+        assert share.options.address == "localhost:7001"
+        assert share.not_before == pytest.approx(now + 0.05)
+        assert bool(share.away) == is_away
+    assert told.answered()
+    assert (told.share().not_before, told.share().away) == (0.0, [])
+    assert not told.answered()
+
+
+def test_a_failure_lets_others_go_on_and_the_same_node_is_asked_once_more() -> None:
+    told = Told()
+    told.moved(told.one, 100.0)
+    told.answered()
+    assert told.failed(100.0)
+    assert told.share().options.address == "localhost:7002"
+    assert told.share().key[0] == told.slot
+    assert told.share().away == [told.cursors]
+    told.answered()
+    assert told.share().away == []
+
+
+def test_where_a_node_fails_again_all_others_are_asked_in_turn_and_never_itself() -> None:
+    told = Told([b"a", b"c"])
+    # A node counts that another has named, though it never answered.
+    told.moved(told.one, 100.0)
+    error = ServerError(f"MOVED {slot_of(b'c')} localhost:7003")
+    told.placement.redirected(error, told.cursors[1:], told.seed, 100.0)
+    told.answered()
+    told.failed(100.0)
+    before, seen = "localhost:7002", set()
+    for _ in range(8):
+        told.failed(100.0)
+        share = told.share()
+        assert share.options.address != before
+        assert share.key[0] == told.slot
+        before = share.options.address
+        seen.add(before)
+    assert seen == {"localhost:7001", "localhost:7002", "localhost:7003"}
+
+
+def test_a_node_that_was_only_guessed_is_not_waited_for_by_a_connection_more() -> None:
+    """One that another has named is; that a slot has one it keeps."""
+    told = Told()
+    told.placement.shares(told.cursors)
+    told.failed(100.0)
+    told.failed(100.0)
+    assert told.share().key[0] is None
+    told.moved(told.two, 100.0)
+    assert told.share().key == (told.slot, "localhost:7003")
+
+
+def test_failures_at_one_address_are_news_again_after_a_while() -> None:
+    told = Told()
+    assert told.failed(100.0, quiet=5.0)
+    assert not told.placement.failed(told.cursors, told.seed, 104.75, 5.0)
+    assert told.placement.failed(told.cursors, told.one, 104.75, 5.0)
+    assert told.placement.failed(told.cursors, told.seed, 105.0, 5.0)
