@@ -1,8 +1,8 @@
 """Live reading: latency and CPU while messages are written at a steady pace.
 
-The same among ever more streams is what a reader scales by.
+The same among ever more streams is what a reader scales by, and so is the same in a cluster.
 
-Run as a program it is the writer: ``live.py PORT STREAMS MESSAGES RATE``.
+Run as a program it is the writer: ``live.py PORTS STREAMS SLOTS MESSAGES RATE``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from cluster import ClusterLink
 from processes import finish, start
-from readers import AT_SCALE, SHARE, Job
+from readers import AT_SCALE, Job
 from server import Link, encode
+
+from pystreamredis.spreading import connections_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +28,22 @@ if TYPE_CHECKING:
 RATE = 1000
 SCALE = (1, 10, 100, 1000, 10_000)
 # The others spend on so many names what redis-py does, or more.
-SCALE_READERS = ("ours", "ours, one connection", "redis-py+hiredis")
+SCALE_READERS = ("ours", "ours, one connection", "ours asyncio", "redis-py+hiredis")
 READY_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class StreamSet:
+    """So many streams, in so many hash slots; 0 slots for as many as there happen to be."""
+
+    number: int
+    slots: int = 0
+
+    def names(self) -> list[str]:
+        """Name them."""
+        if not self.slots:
+            return [f"live:{number}" for number in range(self.number)]
+        return [f"live:{{{number % self.slots}}}:{number}" for number in range(self.number)]
 
 
 def read_live(
@@ -37,7 +55,7 @@ def read_live(
             if reader == "raw":  # nothing was recorded that it could replay
                 continue
             row = {"job": f"live-{streams}", "round": number, "reader": reader}
-            yield row | _measure_one(link, streams, reader, messages)
+            yield row | measure_live(link, StreamSet(streams), reader, messages)
 
 
 def measure_scale(
@@ -47,49 +65,50 @@ def measure_scale(
     wanted = {*readers, *(AT_SCALE if "ours" in readers else ())}
     chosen = [reader for reader in SCALE_READERS if reader in wanted]
     for number, streams, reader in product(range(rounds), SCALE, chosen):
-        if reader in AT_SCALE and streams <= SHARE:
+        if reader in AT_SCALE and connections_for(streams, None) == 1:
             continue
         row = {"job": "scale", "streams": streams, "round": number, "reader": reader}
-        yield row | _measure_one(link, streams, reader, messages)
+        expected = connections_for(streams, None) if reader.startswith("ours") else 1
+        expected = 1 if reader in AT_SCALE else expected
+        yield row | measure_live(link, StreamSet(streams), reader, messages, expected)
 
 
-def _measure_one(link: Link, streams: int, reader: str, messages: int) -> dict[str, Any]:
+def measure_live(
+    link: Link | ClusterLink, streams: StreamSet, reader: str, messages: int, connections: int = 1
+) -> dict[str, Any]:
+    """Measure one reader, which waits over so many connections once it is ready."""
     link.ask(b"FLUSHALL", b"SYNC")
-    memory = int(link.info("used_memory"))
-    job = Job(link.port, _names(streams), limit=100, block=0)
+    memory = link.total("used_memory")
+    job = Job(link.port, streams.names(), limit=100, block=0)
     process = start(reader, job, messages=messages)
     deadline = time.monotonic() + READY_SECONDS
-    connections = -(-streams // SHARE) if reader == "ours" else 1
-    while int(link.info("blocked_clients")) < connections:
+    while link.total("blocked_clients") < connections:
         if process.poll() is not None:
             return finish(process)
         if time.monotonic() > deadline:
             return finish(process, timeout=0)
         time.sleep(0.05)
     waiting = {
-        "connections": int(link.info("blocked_clients")),
-        "waiting_kib": (int(link.info("used_memory")) - memory) / 1024,
+        "connections": int(link.total("blocked_clients")),
+        "waiting_kib": (link.total("used_memory") - memory) / 1024,
     }
-    arguments = map(str, (link.port, streams, messages, RATE))
+    ports = ",".join(map(str, link.ports))
+    arguments = [ports, *map(str, (streams.number, streams.slots, messages, RATE))]
     before = _cpu_seconds(link)
     subprocess.run([sys.executable, __file__, *arguments], check=True)
     result = finish(process, timeout=10)
     return result | waiting | {"server_us": (_cpu_seconds(link) - before) * 1e6 / messages}
 
 
-def _cpu_seconds(link: Link) -> float:
-    return float(link.info("used_cpu_user")) + float(link.info("used_cpu_sys"))
+def _cpu_seconds(link: Link | ClusterLink) -> float:
+    return link.total("used_cpu_user") + link.total("used_cpu_sys")
 
 
-def _names(streams: int) -> list[str]:
-    return [f"live:{number}" for number in range(streams)]
-
-
-def write(port: int, streams: int, messages: int, rate: int) -> None:
+def write(ports: list[int], streams: StreamSet, messages: int, rate: int) -> None:
     """Write messages to random streams, each with the time at which it was written."""
-    link = Link(port)
+    link = Link(ports[0]) if len(ports) == 1 else ClusterLink(ports)
     rng = random.Random("live")
-    names = [name.encode() for name in _names(streams)]
+    names = [name.encode() for name in streams.names()]
     begin = time.monotonic()
     for index in range(messages):
         time.sleep(max(0.0, begin + index / rate - time.monotonic()))
@@ -99,4 +118,6 @@ def write(port: int, streams: int, messages: int, rate: int) -> None:
 
 
 if __name__ == "__main__":
-    write(*map(int, sys.argv[1:]))
+    listed, *numbers = sys.argv[1:]
+    number, slots, total, pace = map(int, numbers)
+    write([int(port) for port in listed.split(",")], StreamSet(number, slots), total, pace)

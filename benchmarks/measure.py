@@ -1,6 +1,6 @@
 """One measurement of one reader, in this process; run by `run.py` for each.
 
-Takes what to measure as JSON on its command line and prints what was seen as JSON.
+Takes what to measure as JSON on its standard input and prints what was seen as JSON.
 Imports little, for its memory counts as the reader's.
 """
 
@@ -11,12 +11,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from readers import AT_SCALE, READERS, Job
+from readers import AT_SCALE, IN_CLUSTERS, READERS, Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
     from merge import Message
+
+
+ALL = READERS | AT_SCALE | IN_CLUSTERS
 
 
 class Counter:
@@ -144,7 +147,7 @@ def measure_reading(name: str, job: Job, warm_up: list[str], passes: int) -> dic
     Of several passes the best counts; the first one is the one with cold caches.
     """
     baseline = memory("VmRSS")
-    read = READERS[name]
+    read = ALL[name]
     if name != "raw":
         read(Job(job.port, warm_up, job.limit, decode=job.decode), Counter())
     counters = [Counter() for _ in range(passes)]
@@ -169,7 +172,7 @@ def measure_reading(name: str, job: Job, warm_up: list[str], passes: int) -> dic
 def measure_live(name: str, job: Job, expected: int) -> dict[str, Any]:
     """Wait for messages as they are written, until all have come."""
     latencies = Latencies(expected)
-    (READERS | AT_SCALE)[name](job, latencies)
+    ALL[name](job, latencies)
     seen = sorted(latencies.nanoseconds)
     return {
         "messages": len(seen),
@@ -180,7 +183,7 @@ def measure_live(name: str, job: Job, expected: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    task = json.loads(sys.argv[1])
+    task = json.load(sys.stdin)
     job = Job(**task["job"])
     try:
         if job.block is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,15 @@ TIMEOUT = 120
 def start(reader: str, job: Job, **task: Any) -> subprocess.Popen[str]:
     """Start a measurement; `measure.py` tells what the task may hold."""
     task |= {"reader": reader, "job": job._asdict()}
-    command = [sys.executable, str(HERE / "measure.py"), json.dumps(task)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    command = [sys.executable, str(HERE / "measure.py")]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, **pipes, encoding="utf-8")
+    assert process.stdin is not None
+    # Not an argument, of which the system takes no more than 128 KiB.
+    with suppress(BrokenPipeError), process.stdin as stdin:
+        json.dump(task, stdin)
+    process.stdin = None
+    return process
 
 
 def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> dict[str, Any]:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from merge import Block, Message
 
 RECEIVE = 1 << 18
-# How many streams share a connection of `ours`.
-SHARE = 100
 
 
 class Job(NamedTuple):
@@ -172,6 +170,62 @@ async def _redis_asyncio(job: Job, consumer: Consumer) -> str:
         is_enough = consumer.take(merge.put(asked, _blocks(dict(reply).items(), name_of, messages)))
     await pool.disconnect()
     return type(used).__name__
+
+
+def redis_cluster(job: Job, consumer: Consumer) -> str:
+    """Read the slots of a cluster one after the other; while waiting, each with a thread.
+
+    One XREAD can name the streams of one slot only, and a wait for one is none for others.
+    What the threads bring is not merged: that takes knowing of all when each was read.
+    """
+    from redis.cluster import RedisCluster
+
+    client = RedisCluster("127.0.0.1", job.port)
+    slots: dict[int, list[str]] = {}
+    for name in job.names:
+        slots.setdefault(client.keyslot(name), []).append(name)
+    pool = client.get_redis_connection(client.get_default_node()).connection_pool
+    connection = pool.get_connection()
+    pool.release(connection)
+    parser = type(connection._parser).__name__
+    if job.block is not None:
+        _read_with_threads(client.xread, list(slots.values()), job, consumer)
+        return parser
+
+    def xread(asked: dict[str, Any], count: int, block: int | None) -> dict[Any, Any]:
+        reply: dict[Any, Any] = {}
+        for names in slots.values():
+            if of_slot := {name: asked[name] for name in names if name in asked}:
+                reply.update(client.xread(of_slot, count=count, block=block))
+        return reply
+
+    _read_with_xread(xread, job, consumer)
+    return parser
+
+
+def _read_with_threads(
+    xread: Callable[..., Any], groups: list[list[str]], job: Job, consumer: Consumer
+) -> None:
+    from queue import SimpleQueue
+    from threading import Thread
+
+    found: SimpleQueue[Message] = SimpleQueue()
+    name_of = _names(job)
+
+    def follow(names: list[str]) -> None:
+        positions: dict[str, Any] = dict.fromkeys(names, "0")
+        while True:
+            for key, entries in dict(xread(positions, count=job.limit, block=job.block)).items():
+                name = name_of[key]
+                positions[name] = entries[-1][0]
+                for entry_id, data in entries:
+                    found.put((name, entry_id, data))
+
+    consumer.begin()
+    for names in groups:
+        # They wait for ever, and end with the process.
+        Thread(target=follow, args=(names,), daemon=True).start()
+    consumer.take(iter(found.get, None))
 
 
 def valkey_py(job: Job, consumer: Consumer) -> str:
@@ -380,3 +434,5 @@ READERS: dict[str, Callable[[Job, Consumer], str]] = {
 }
 # What only live reading among many streams is measured with.
 AT_SCALE = {"ours, one connection": ours_over_one_connection}
+# What only a cluster is read with.
+IN_CLUSTERS = {"RedisCluster": redis_cluster}

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from statistics import median
@@ -168,6 +169,32 @@ def _scale(results: Results) -> str:
             )
     header = ["streams", "reader", "p50 µs", "p99 µs", "CPU µs"]
     return rst_table([*header, "server's CPU µs", "its memory KiB", "connections"], rows)
+
+
+def _nodes(results: Results) -> str:
+    rows = []
+    for streams, nodes, reader in product(
+        *(results.distinct(key, job="nodes") for key in ("streams", "nodes", "reader"))
+    ):
+        row = {"job": "nodes", "streams": streams, "nodes": nodes, "reader": reader}
+        if not results.select(kind="live", **row):
+            continue
+        live = ("p50_us", "p99_us", "cpu_us", "server_us", "connections")
+        read = ("us", "cpu_us")
+        rows.append(
+            [
+                *(str(streams), str(nodes), reader),
+                *(_show(results.median(key, kind="live", **row), 0) for key in live),
+                *(
+                    _show(results.median(key, kind="read", **row))
+                    if results.select(kind="read", **row)
+                    else "--"
+                    for key in read
+                ),
+            ]
+        )
+    header = ["streams", "nodes", "reader", "live: p50 µs", "p99 µs", "CPU µs", "servers' CPU µs"]
+    return rst_table([*header, "connections", "history: µs/message", "CPU µs"], rows)
 
 
 def _startup(results: Results) -> str:
@@ -331,6 +358,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
     ("Absolute numbers, for orientation only", READING, _absolute),
     ("Live: 1,000 messages a second", ("live-1", "live-100"), _live),
     ("Among many streams: 1,000 messages a second to all of them", ("scale",), _scale),
+    ("One server, and a cluster of three nodes", ("nodes",), _nodes),
     ("Start-up", ("startup",), _startup),
     ("Cost against size", ("growth",), _growth),
     ("Targets", (), _targets),

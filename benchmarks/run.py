@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import chart
 from growth import measure_growth
 from live import measure_scale, read_live
+from nodes import measure_nodes
 from readers import READERS
 from reading import read_workload
 from report import Results, render
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 LIVE = {"live-1": 1, "live-100": 100}
 LIVE_MESSAGES = 3000
-JOBS = (*WORKLOADS, *LIVE, "scale", "startup", "growth")
+JOBS = (*WORKLOADS, *LIVE, "scale", "nodes", "startup", "growth")
 ROUNDS = 7
 # One import takes so little that more rounds cost nothing; growth compares a reader with itself.
 STARTUP_ROUNDS = 21
@@ -67,7 +68,8 @@ def parse_arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         help=f"default: {ROUNDS}, {STARTUP_ROUNDS} of "
-        f"startup, {GROWTH_ROUNDS} of growth, {SCALE_ROUNDS} of scale; with --quick 1 of each",
+        f"startup, {GROWTH_ROUNDS} of growth, {SCALE_ROUNDS} of scale and of nodes; with --quick "
+        "1 of each",
     )
     parser.add_argument("--messages", type=int, help="of each workload, and of each live job")
     parser.add_argument(
@@ -103,6 +105,9 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
         return measure_growth(link, rounds(GROWTH_ROUNDS), scale)
     if job == "scale":
         return measure_scale(link, readers, rounds(SCALE_ROUNDS), messages(LIVE_MESSAGES))
+    if job == "nodes":
+        live_messages = messages(LIVE_MESSAGES)
+        return measure_nodes(link, readers, rounds(SCALE_ROUNDS), live_messages, scale)
     if job in LIVE:
         return read_live(link, LIVE[job], readers, rounds(ROUNDS), messages(LIVE_MESSAGES))
     workload = WORKLOADS[job]

@@ -35,13 +35,14 @@ def find_binary() -> str:
 
 
 @contextmanager
-def embedded_server() -> Iterator[Link]:
+def embedded_server(*config: str) -> Iterator[Link]:
     """Run a server on a free loopback port for as long as the block runs."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
         options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+        options += config
         with Path(folder, "log").open("wb") as log:
             process = subprocess.Popen([find_binary(), *options], cwd=folder, stdout=log)
         try:
@@ -72,6 +73,7 @@ class Link:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.ports = [port]
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=120)
 
     def send(self, commands: Iterable[bytes]) -> None:
@@ -100,6 +102,10 @@ class Link:
             if line.startswith(f"{field}:"):
                 return line.partition(":")[2]
         raise KeyError(field)
+
+    def total(self, field: str) -> float:
+        """Return one field of INFO that is a number."""
+        return float(self.info(field))
 
     def version(self) -> str:
         """Return which server this is."""
