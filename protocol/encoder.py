@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+# The end of the string before, and the opening of one with so many bytes: an ID has 41 at most.
+_OPENINGS = [b"\r\n$%d\r\n" % size for size in range(42)]
+
 
 def encode_command(*arguments: bytes | str | int) -> bytes:
     r"""Encode one command.
@@ -34,6 +37,11 @@ def encode_bulks(strings: Iterable[bytes]) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(string), string) for string in strings])
 
 
+def encode_ids(ids: Iterable[bytes]) -> bytes:
+    """Encode IDs, of which a request may have hundreds, as bulk strings."""
+    return b"".join([_OPENINGS[len(entry_id)] + entry_id for entry_id in ids])[2:] + b"\r\n"
+
+
 def encode_xread(
     keys: Iterable[bytes],
     ids: Iterable[bytes],
@@ -56,7 +64,7 @@ def encode_xread(
 
 
 def encode_xread_head(keys: Sequence[bytes], *, count: int | None, block: int | None) -> bytes:
-    """Encode an XREAD up to its IDs, which `encode_bulks` encodes: one for each key."""
+    """Encode an XREAD up to its IDs, which `encode_ids` encodes: one for each key."""
     strings = [b"XREAD"]
     if count is not None:
         strings += b"COUNT", b"%d" % count

@@ -59,11 +59,6 @@ class Cursor:
         return f"<Cursor {self.name!r} at {self.fetched!r}, {len(self.waiting)} waiting>"
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it has no part in a merge: nothing waits, nor is anything left at the server."""
-        return self.complete and not self.waiting
-
-    @property
     def is_at_entry(self) -> bool:
         """Whether there is, or was, an entry at the position; not so before a point in time."""
         return self.start is not None and self.fetched != ZERO and not is_before(self.fetched)

@@ -104,10 +104,13 @@ class Part:
         self.unsettled: list[Cursor] | None = None
 
     def find_unsettled(self) -> list[Cursor]:
-        """List those of its streams that have a part in the merge."""
+        """List those of its streams that have a part in the merge.
+
+        Of the others nothing waits, nor is anything left at the server.
+        """
         if self.unsettled is None:
             cursors = self.conversation.cursors
-            self.unsettled = [cursor for cursor in cursors if not cursor.is_settled]
+            self.unsettled = [c for c in cursors if c.waiting or not c.complete]
         return self.unsettled
 
     @property
@@ -121,7 +124,7 @@ class Part:
         if not self.conversation.is_settled:
             return False
         # Those that were unsettled may be so no more.
-        if not all(cursor.is_settled for cursor in self.find_unsettled()):
+        if any(c.waiting or not c.complete for c in self.find_unsettled()):
             return False
         self.unsettled = []
         return True

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 from collections import deque
 from math import inf
+from operator import attrgetter
 
 from .exceptions import (
     AuthenticationError,
@@ -32,7 +33,7 @@ from .protocol import (
     XreadParser,
 )
 from .protocol import ProtocolError as WireError
-from .protocol.encoder import encode_bulks, encode_xread_head
+from .protocol.encoder import encode_ids, encode_xread_head
 from .refusals import may_be_one_streams, refusal
 from .scripts import Gap, Refused, find_culprit, find_last, greet, look_back, wants_hello
 from .slots import ON_THE_MOVE, by_slot, is_redirection
@@ -57,6 +58,12 @@ _SILENCE = 30.0
 # That many reads without blocking take a node 1 or 2 % of its time.
 _REST = 0.01
 _REST_FOR_SLOT = 0.0005
+
+
+# Without a step of Python for each stream, since they may be many.
+_waiting = attrgetter("waiting")
+_complete = attrgetter("complete")
+_fetched = attrgetter("fetched")
 
 
 class Request:
@@ -380,16 +387,14 @@ class Conversation:
             # Its reply will come first.
             self._wrong_guesses += 1
             self._stale += 1
-        asked = [cursor for cursor in self.cursors if len(cursor.waiting) < self._count]
-        after = [cursor.fetched for cursor in asked]
-        if any(cursor.waiting for cursor in self.cursors) and not all(
-            cursor.complete for cursor in asked
-        ):
-            block = None
+        asked = self.cursors[:]
+        if any(map(_waiting, asked)):
+            asked = [cursor for cursor in asked if len(cursor.waiting) < self._count]
+            block = block if all(map(_complete, asked)) else None
         if self._is_divided:
             return self._ask_by_slot(asked, now, block)
         if asked:
-            self._request = self._send(asked, after, now, block)
+            self._request = self._send(asked, list(map(_fetched, asked)), now, block)
         return self._request
 
     # What happens inside.
@@ -410,7 +415,7 @@ class Conversation:
             keys = [cursor.key for cursor in asked]
             self._head_of = asked, block
             self._head = encode_xread_head(keys, count=self._count, block=block)
-        self.outgoing.append(self._head + encode_bulks(after))
+        self.outgoing.append(self._head + encode_ids(after))
         return Request(asked, after, now, block)
 
     def _ask_by_slot(self, asked: list[Cursor], now: float, block: int | None) -> Request | None:
@@ -522,11 +527,12 @@ class Conversation:
             # Some may be read elsewhere by now, and others have come under their name.
             asked = [cursor for cursor in asked if by_name.get(cursor.name) is cursor]
             by_name = {cursor.name: cursor for cursor in asked}
-        else:
+        elif asked != self.cursors:
             for known in self.cursors:
                 known.complete = False
-        for known in asked:
-            known.complete = True
+        if not all(map(_complete, asked)):
+            for known in asked:
+                known.complete = True
         # Nothing is taken in of a reply of which a part is wrong.
         ends: dict[Cursor, bytes] = {}
         for name, messages in blocks:
@@ -540,7 +546,7 @@ class Conversation:
                 cursor.fetched = ends[cursor]
                 cursor.heard = self._heard
                 cursor.told = None
-        self._expects_more = not all(cursor.complete for cursor in self.cursors)
+        self._expects_more = not all(map(_complete, self.cursors))
 
     def _rest_after_turns(self) -> None:
         """Pause after a round that has found all there is of several slots."""

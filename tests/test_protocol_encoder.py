@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol import Parser, encode_command, encode_xread
-from pystreamredis.protocol.encoder import encode_strings
+from pystreamredis.protocol.encoder import encode_bulks, encode_ids, encode_strings
 
 from .wire import drain
 
@@ -90,3 +90,9 @@ def test_block_zero_is_not_block_none() -> None:
     """0 waits for ever, None not at all."""
     assert b"BLOCK" in encode_xread([b"a"], [b"0"], block=0)
     assert b"BLOCK" not in encode_xread([b"a"], [b"0"], block=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1))
+def test_ids_are_encoded_as_all_strings_are(numbers: list[tuple[int, int]]) -> None:
+    ids = [b"%d-%d" % pair for pair in [*numbers, (0, 0), (2**64 - 1, 2**64 - 1)]]
+    assert encode_ids(ids) == encode_bulks(ids)
