@@ -646,6 +646,45 @@ def test_what_comes_of_a_stream_that_has_left_is_not_taken_for_its_namesakes() -
     assert namesake.waiting == two.waiting == []
 
 
+def looked_at(made: Conversation) -> list[list[bytes]]:
+    """The keys of what is asked for."""
+    return [Read(command).keys for command in commands_in(made.take_outgoing())]
+
+
+def test_streams_that_come_are_looked_at_once_no_read_is_on_its_way() -> None:
+    """Those that have left again are not."""
+    made, one, two = two_slots()
+    come, stays, leaves = (Cursor(name, name, None) for name in (b"c", b"d", b"e"))
+    made.follow([one, two, come, leaves])
+    made.follow([one, two, come, stays])
+    made.welcome()
+    assert looked_at(made) == []
+    assert not made.is_ready
+    made.received(REPLIES, 1.0)
+    made.process()
+    made.welcome()
+    assert looked_at(made) == []  # it rests between reads that do not block
+    made.rests_until = 0.0
+    made.welcome()
+    assert looked_at(made) == [[b"c"]]
+    assert not made.is_ready
+    made.received(encode(Bulk([[b"c", [[b"3-0", [b"f", b"v"]]]]]), 2), 1.0)
+    made.process()
+    assert looked_at(made) == [[b"d"]]
+
+
+def test_a_caller_that_never_waits_polls_slots_that_share_a_connection_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Contract 4.2."""
+    limit(monkeypatch, 0)
+    cluster = Cluster()
+    expected = [cluster.add(name) for name in NAMES]
+    shell = Shell(cluster, dict.fromkeys(NAMES, 0), block=None)
+    assert ids(shell.rest()) == expected
+    assert shell.rest() == []
+
+
 # The placement by itself, told what replies say.
 
 
@@ -779,6 +818,16 @@ def test_a_failure_lets_others_go_on_and_the_same_node_is_asked_once_more() -> N
     assert told.share().away == [told.cursors]
     told.answered()
     assert told.share().away == []
+
+
+def test_a_node_that_has_answered_is_asked_as_well_though_no_other_has_named_it() -> None:
+    """A callable host has led there, say."""
+    told = Told()
+    told.share()
+    assert told.placement.answered(told.cursors, told.one)
+    told.failed(100.0)
+    told.failed(100.0)
+    assert told.share().options.address == told.one.address
 
 
 def test_where_a_node_fails_again_all_others_are_asked_in_turn_and_never_itself() -> None:

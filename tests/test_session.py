@@ -397,6 +397,27 @@ class TestReadsOnAGuess:
         assert made.failure is None
         assert handed_over(made) == [("a", b"4-0"), ("a", b"5-0")]
 
+    def go_on(self, made: Conversation, number: int, *, is_right: bool) -> bool:
+        """Answer a read, and tell whether the next one was sent on a guess; then send it."""
+        was_sent = bool(tell(made, reply(block(b"a", f"{number}-0", f"{number}-1"))))
+        release(made.cursors)
+        if not is_right:
+            made.cursors[0].fetched = b"%d-9" % number  # as if it had been forged
+        made.ask(0.0, None)
+        made.take_outgoing()
+        if was_sent and not is_right:
+            tell(made, reply())
+        return was_sent
+
+    def test_where_guesses_are_wrong_there_are_no_more_until_many_were_right(self) -> None:
+        made = self.start()
+        guesses = [self.go_on(made, number, is_right=False) for number in range(3, 7)]
+        assert guesses == [True, True, False, False]
+        made = self.start()
+        assert all(self.go_on(made, number, is_right=True) for number in range(3, 19))
+        guesses = [self.go_on(made, number, is_right=False) for number in range(19, 23)]
+        assert guesses == [True, True, True, False]
+
     def test_a_wrong_guess_that_was_refused_is_thrown_away_as_well(self) -> None:
         """Contract 5.6: if it is not for the guess alone, the next answer says so again."""
         made = self.start()
