@@ -39,6 +39,8 @@ class Driver:
         self._ready: list[Line] = []
         # Held by the thread that uses it.
         self._busy = Lock()
+        # Whether an interruption was not tidied up after, since another has come amid that.
+        self._is_torn = False
         self._is_closed = False
 
     def establish(self) -> None:
@@ -93,6 +95,8 @@ class Driver:
 
     def _safely(self, work: Callable[[], Batch]) -> Batch:
         try:
+            if self._is_torn:
+                self._tidy_up()
             return work()
         except RedisError:
             raise
@@ -100,8 +104,8 @@ class Driver:
             return Batch.of([])
         except BaseException:
             # An interruption can come anywhere: what was half done is done again.
-            self._follower.rewind()
-            self._disconnect()
+            self._is_torn = True
+            self._tidy_up()
             raise
         finally:
             self._tell()
@@ -197,6 +201,11 @@ class Driver:
     def _disconnect(self) -> None:
         for line in self._lines.values():
             line.close()
+
+    def _tidy_up(self) -> None:
+        self._follower.rewind()
+        self._disconnect()
+        self._is_torn = False
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""

@@ -13,12 +13,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 import pystreamredis.asyncio
 from pystreamredis import ConnectionError, ResponseError
 from pystreamredis.asyncio import Redis, Streams
+from pystreamredis.follower import Follower
 from tests.peer import Conversation, Peer, closed_port
 from tests.servers import wait_until
 
@@ -192,6 +194,26 @@ def test_short_timeouts_around_each_message_get_a_connection_all_the_same(run: A
     assert isinstance(run(impatient()), ConnectionError)
     assert len(asked) == 1
     assert isinstance(run(main())[0], ConnectionError)
+
+
+def test_two_exceptions_in_a_row_lose_and_repeat_nothing(
+    one_server: Endpoint, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of signal handlers, say: the second one before the first one was tidied up after."""
+    write(one_server, "s", *(f"{i}-0" for i in range(1, 10)))
+
+    async def main() -> None:
+        async with follow(one_server, s=0, count=2, block=None) as streams:
+            with monkeypatch.context() as patched:
+                # While messages are out of the merge, and not handed over yet.
+                for name in ("_ask_ahead", "rewind"):
+                    patched.setattr(Follower, name, Mock(side_effect=KeyError))
+                with pytest.raises(KeyError):
+                    await anext(streams)
+            found = [message async for message in streams]
+            assert ids_of(found) == [b"%d-0" % i for i in range(1, 10)]
+
+    run(main())
 
 
 def test_what_comes_amid_the_tidying_up_keeps_no_connection_from_being_made(

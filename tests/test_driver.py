@@ -6,10 +6,12 @@ import os
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 from pystreamredis import ConnectionError, Streams
+from pystreamredis.follower import Follower
 from pystreamredis.transport import Transport
 from pystreamredis.waiting import Waiter
 from tests.peer import Conversation, Expect, Peer, closed_port, deaf_port
@@ -255,3 +257,21 @@ def test_an_interruption_amid_the_tidying_up_after_another_keeps_it_from_nothing
         driver._disconnect()
         driver._parts[0].is_connecting = True  # where the second one came right then
         assert found_in(streams) == ALL
+
+
+def test_two_interruptions_in_a_row_lose_and_repeat_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Contract 4.4: Ctrl-C twice, the second one before the first one was tidied up after."""
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), count=2, block=None, s=0, t=0) as streams,
+    ):
+        found: list[Any] = []
+        with monkeypatch.context() as patched:
+            # While messages are out of the merge, and not handed over yet.
+            for name in ("_ask_ahead", "rewind"):
+                patched.setattr(Follower, name, Mock(side_effect=Interrupted))
+            with pytest.raises(Interrupted):
+                found.extend(message[:2] for message in streams)
+        assert [*found, *found_in(streams)] == ALL

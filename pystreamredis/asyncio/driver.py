@@ -40,6 +40,8 @@ class Driver:
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None
         self._is_busy = False
+        # Whether an exception was not tidied up after, since another has come amid that.
+        self._is_torn = False
         self._is_closed = False
 
     async def establish(self) -> None:
@@ -92,13 +94,15 @@ class Driver:
             raise
         self._is_busy = True
         try:
+            if self._is_torn:
+                self._tidy_up()
             return await work
         except (RedisError, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException:
             # It may have come amid the follower's work: what was half done is done again.
-            self._follower.rewind()
-            self._disconnect()
+            self._is_torn = True
+            self._tidy_up()
             raise
         finally:
             self._is_busy = False
@@ -211,6 +215,11 @@ class Driver:
     def _abandon(self, names: Iterable[Name]) -> None:
         for part in self._follower.parts_of(names):
             part.conversation.abandon()
+
+    def _tidy_up(self) -> None:
+        self._follower.rewind()
+        self._disconnect()
+        self._is_torn = False
 
     def _disconnect(self) -> None:
         for line in self._lines.values():
