@@ -586,10 +586,10 @@ def test_now_is_fixed_once_a_slot_has_moved() -> None:
     assert ids(shell.rest()) == [expected]
 
 
-def two_slots() -> tuple[Conversation, Cursor, Cursor]:
+def two_slots(**read: Any) -> tuple[Conversation, Cursor, Cursor]:
     """A conversation that has just asked for two of them."""
     one, two = (Cursor(name, name, b"0-0") for name in (b"a", b"b"))
-    made = Conversation(ConnectionOptions(), reading(), [one, two], is_divided=True)
+    made = Conversation(ConnectionOptions(), reading(**read), [one, two], is_divided=True)
     made.opened(1.0)
     made.ask(1.0, None)
     assert len(commands_in(made.take_outgoing())) == 2
@@ -644,6 +644,19 @@ def test_what_comes_of_a_stream_that_has_left_is_not_taken_for_its_namesakes() -
     made.received(REPLIES, 1.0)
     made.process()
     assert namesake.waiting == two.waiting == []
+
+
+def test_a_stream_of_which_enough_waits_is_not_known_to_its_end() -> None:
+    """Contract 3.2: it is not asked, so that others wait for what it may have got meanwhile."""
+    made, one, _ = two_slots(count=2)
+    for entry in (b"5-0", b"6-0"):
+        found = Bulk([[b"a", [[entry, [b"f", b"v"]]]]])
+        made.received(encode(found, 2) + encode(None, 2), 1.0)
+        made.process()
+        assert one.complete
+        made.ask(1.0, None)
+    assert not one.complete
+    assert [message[1] for message in one.waiting] == [b"5-0", b"6-0"]
 
 
 def looked_at(made: Conversation) -> list[list[bytes]]:

@@ -598,6 +598,16 @@ class TestStates:
         assert made.answered is None
         assert handed_over(made) == []
 
+    def test_a_refusal_that_is_no_streams_fault_is_told_at_once(self) -> None:
+        """Contract 5.6."""
+        made = opened(["a", "b"])
+        made.ask(0.0, None)
+        made.take_outgoing()
+        tell(made, b"-NOPERM this user has no permissions to run the 'xread' command\r\n")
+        assert isinstance(made.failure, ResponseError)
+        assert made.failure.stream is None
+        assert made.take_outgoing() == b""
+
     def test_a_refusal_for_good_leaves_it_open(self) -> None:
         """Contract 5.6: the stream at fault is asked for, then it goes on."""
         made = opened(["a", "b"])
