@@ -204,6 +204,27 @@ def test_a_conversation_that_is_down_holds_up_no_other() -> None:
     assert ids(shell.rest()) == [1, 3, 5]
 
 
+def test_one_that_is_answered_again_holds_others_up_again() -> None:
+    """Contract 3.2: what comes after that is in order."""
+    server = server_with({b"a": [1], b"b": [2]})
+    shell = Shell(server, {b"a": 0, b"b": 0}, 2, count=1, raise_connection_exceptions=False)
+    shell.put_apart()
+    shell.down = {0}
+    assert isinstance(shell.next(), ConnectionError)
+    assert ids([shell.next()]) == [2]
+    shell.down = set()
+    assert ids([shell.next()]) == [1]
+    shell.rest()
+    add(server, b"a", [11, 12])
+    assert ids([shell.next()]) == [11]
+    # There may be more of a, which has to come before what there is of b.
+    shell.silent = {0}
+    add(server, b"b", [15])
+    assert isinstance(shell.next(), ConnectionError)
+    shell.silent = set()
+    assert ids(shell.rest()) == [15, 12]  # now that it is out again
+
+
 @pytest.mark.parametrize("block", [0, 30_000])
 def test_a_stream_that_was_never_read_holds_others_up_no_longer_than_one_reply(block: int) -> None:
     """Contract 3.3: else its first read would block for as long as nothing is written to it."""
@@ -436,6 +457,27 @@ def test_while_one_is_silent_the_others_are_not_asked_without_pause(block: int |
     assert isinstance(shell.next(), ConnectionError)
     assert shell.now >= before + 5
     assert len(server.reads) < 12
+
+
+def test_a_caller_that_never_waits_does_not_wait_for_one_that_is_out() -> None:
+    """Contract 4.2, 5.3."""
+    options: dict[str, Any] = {"block": None, "raise_connection_exceptions": False}
+    shell = Shell(server_with({}), {b"a": 0, b"b": 0}, 2, **options)
+    shell.put_apart()
+    shell.silent = {1}
+    assert isinstance(shell.next(), ConnectionError)
+    before = shell.now
+    with pytest.raises(StopIteration):
+        shell.next()
+    assert shell.now == before
+
+
+def test_where_no_stream_is_left_nothing_is_to_be_made_ready() -> None:
+    """Or a connect of asyncio, which is told so before, would wait for ever."""
+    shell = Shell(server_with({}), {b"a": 0}, 1)
+    assert shell.follower.is_establishing()
+    shell.follower.discard([b"a"])
+    assert not shell.follower.is_establishing()
 
 
 def test_an_answer_that_is_there_is_not_taken_for_silence() -> None:

@@ -316,6 +316,20 @@ def test_a_slot_on_the_move_is_asked_for_again_at_a_bounded_pace() -> None:
     assert number(shell.next()[1]) == expected[0]
 
 
+def test_what_shares_a_connection_with_a_slot_on_the_move_stays_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Contract 3.2: only the slot's own streams are not waited for any longer."""
+    limit(monkeypatch, 0)
+    cluster = Cluster()
+    cluster.move(b"c", PORTS[1])
+    cluster.moving[slot_of(b"a")] = PORTS[1]
+    cluster.gone.add(b"a")
+    shell = Shell(cluster, dict.fromkeys((b"a", b"b", b"c"), 0), count=1, block=20_000)
+    expected = [cluster.add(name) for name in (b"b", b"c", b"c", b"b", b"b", b"c", b"b", b"c")]
+    assert ids(shell.next() for _ in expected) == expected
+
+
 def test_a_slot_that_never_ends_to_move_is_told_of() -> None:
     cluster = Cluster()
     slot = slot_of(b"a")
