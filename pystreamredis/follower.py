@@ -104,13 +104,9 @@ class Part:
         self.unsettled: list[Cursor] | None = None
 
     def find_unsettled(self) -> list[Cursor]:
-        """List those of its streams that have a part in the merge.
-
-        Of the others nothing waits, nor is anything left at the server.
-        """
+        """List those of its streams that have a part in the merge."""
         if self.unsettled is None:
-            cursors = self.conversation.cursors
-            self.unsettled = [c for c in cursors if c.waiting or not c.complete]
+            self.unsettled = self.conversation.find_unsettled()
         return self.unsettled
 
     @property
@@ -476,7 +472,7 @@ class Follower:
             return release(self._find_unsettled(self.stirred), limit)
         apart = []
         for part in out:
-            apart += [part.find_unsettled()] if part.is_out else part.away
+            apart += [self._find_unsettled([part])] if part.is_out else part.away
         away = {cursor for cursors in apart for cursor in cursors}
         there = self._find_unsettled([part for part in self.stirred if not part.is_out])
         return release([cursor for cursor in there if cursor not in away], limit, apart)

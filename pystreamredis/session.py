@@ -61,8 +61,6 @@ _REST_FOR_SLOT = 0.0005
 
 
 # Without a step of Python for each stream, since they may be many.
-_waiting = attrgetter("waiting")
-_complete = attrgetter("complete")
 _fetched = attrgetter("fetched")
 
 
@@ -185,6 +183,10 @@ class Conversation:
         self._stale = 0
         self._right_guesses = 0
         self._wrong_guesses = 0
+        # Of which streams messages wait, or may be left at the server: no others than these, as
+        # long as it is these that are followed.
+        self._unsettled: list[Cursor] = []
+        self._unsettled_of: list[Cursor] = []
         # Whether streams had more entries at the last read, as far as is known.
         self._expects_more = False
         # When the last bytes came, when the last that were of an awaited reply, and when
@@ -215,6 +217,17 @@ class Conversation:
             and self.failure is None
             and not (self.outgoing or self.has_unread or self.notices or self.redirections)
         )
+
+    def find_unsettled(self) -> list[Cursor]:
+        """List the streams that have a part in the merge.
+
+        Of the others nothing waits, nor is anything left at the server. Where they are many,
+        they need not be looked at for each message.
+        """
+        if self._unsettled_of != self.cursors:
+            self._unsettled = self._unsettled_of = self.cursors[:]
+        self._unsettled = [c for c in self._unsettled if c.waiting or not c.complete]
+        return self._unsettled
 
     def is_blocked_for(self, cursors: list[Cursor]) -> bool:
         """Whether any of these would have to wait for a read that may block."""
@@ -349,6 +362,7 @@ class Conversation:
         gone = [cursor for cursor in self.cursors if cursor not in wanted]
         come = [cursor for cursor in cursors if cursor not in known]
         self.cursors[:] = cursors
+        self._unsettled_of = []
         for cursor in gone:
             # What is on its way of them is no more taken in.
             self._by_name.pop(cursor.name, None)
@@ -388,9 +402,9 @@ class Conversation:
             self._wrong_guesses += 1
             self._stale += 1
         asked = self.cursors[:]
-        if any(map(_waiting, asked)):
+        if any(cursor.waiting for cursor in self.find_unsettled()):
             asked = [cursor for cursor in asked if len(cursor.waiting) < self._count]
-            block = block if all(map(_complete, asked)) else None
+            block = block if all(cursor.complete for cursor in asked) else None
         if self._is_divided:
             return self._ask_by_slot(asked, now, block)
         if asked:
@@ -528,11 +542,11 @@ class Conversation:
             asked = [cursor for cursor in asked if by_name.get(cursor.name) is cursor]
             by_name = {cursor.name: cursor for cursor in asked}
         elif asked != self.cursors:
+            self._unsettled_of = []
             for known in self.cursors:
                 known.complete = False
-        if not all(map(_complete, asked)):
-            for known in asked:
-                known.complete = True
+        for known in self.find_unsettled() if asked == self.cursors else asked:
+            known.complete = True
         # Nothing is taken in of a reply of which a part is wrong.
         ends: dict[Cursor, bytes] = {}
         for name, messages in blocks:
@@ -546,7 +560,8 @@ class Conversation:
                 cursor.fetched = ends[cursor]
                 cursor.heard = self._heard
                 cursor.told = None
-        self._expects_more = not all(map(_complete, self.cursors))
+        self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
+        self._expects_more = not all(cursor.complete for cursor in self.find_unsettled())
 
     def _rest_after_turns(self) -> None:
         """Pause after a round that has found all there is of several slots."""
@@ -667,6 +682,7 @@ class Conversation:
                 self.notices.append((WARNING, _describe(cursor, gap, self.options.address)))
             if gap.kind == "rewound" and self._restarts_rewound and cursor.has_read:
                 cursor.restart()
+                self._unsettled_of = []
 
     def _explain(self, error: ServerError, positions: dict[bytes, bytes]) -> Script[None]:
         """Say why an XREAD was refused; what a retry may mend costs the connection."""

@@ -20,6 +20,7 @@ from pystreamredis.streams import Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pystreamredis.follower import Part
     from pystreamredis.starts import Start, StreamsArgument
 
 MAX_ID = 2**128 - 1
@@ -64,7 +65,16 @@ def check_attention(follower: Follower) -> None:
             assert wake_at is not None
             assert wake_at <= part.wake_at
         part.conversation.notices.clear()
+        check_unsettled(part)
     assert follower.stirred.keys() <= set(follower.parts)
+
+
+def check_unsettled(part: Part) -> None:
+    """See to it that no stream is taken for settled that is not."""
+    of_all = [c for c in part.conversation.cursors if c.waiting or not c.complete]
+    found = part.conversation.find_unsettled()
+    assert sorted(found, key=id) == sorted(of_all, key=id)
+    assert set(of_all) <= set(part.find_unsettled()) or part.conversation.answered is not None
 
 
 def encode(value: Any, resp: int) -> bytes:
@@ -389,6 +399,7 @@ class Shell:
         follower.begin_wait(self.now)
         for _ in range(PATIENCE):
             batch = follower.step(self.now)
+            check_unsettled(follower.parts[0])
             if batch is not None:
                 self._note_what_is_held()
                 self._flush()

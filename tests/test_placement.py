@@ -613,6 +613,19 @@ def two_slots(**read: Any) -> tuple[Conversation, Cursor, Cursor]:
 REPLIES = b"".join(encode(Bulk([[name, [[b"5-0", [b"f", b"v"]]]]]), 2) for name in (b"a", b"b"))
 
 
+def test_a_stream_that_comes_back_is_looked_at_anew() -> None:
+    """Where it was meanwhile, it may have been left with more at the server."""
+    made, one, two = two_slots()
+    made.received(REPLIES, 1.0)
+    made.process()
+    one.waiting, two.waiting = [], []
+    assert made.find_unsettled() == []
+    made.follow([one])
+    two.complete = False
+    made.follow([one, two])
+    assert made.find_unsettled() == [two]
+
+
 class CountedCursor(Cursor):
     """Counts how often it is looked up."""
 

@@ -735,8 +735,10 @@ class TestLookingBack:
         made.take_outgoing()
         tell(made, reply(block(b"a", "6-0")))
         release(made.cursors)
+        assert made.find_unsettled() == []
         look(made, 100.0, block(b"a", "1-0"), block(b"b", "1-0"))
         assert len(warnings(made)) == 2
+        assert len(made.find_unsettled()) == (on_rewind == "restart")
         made.ask(100.0, None)
         start = b"0-0" if on_rewind == "restart" else b"6-0"
         assert asked(made).positions == {b"a": start, b"b": b"5-1"}
