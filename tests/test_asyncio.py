@@ -351,6 +351,30 @@ def test_the_connection_is_closed_by_async_with(one_server: Endpoint, run: Any) 
 # Several tasks
 
 
+def test_who_waits_does_nothing_else(
+    one_server: Endpoint, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contract 4.1: no loop is busy for as long as nothing comes."""
+    steps = 0
+
+    def step(self: Follower, now: float, of: Any = Follower.step) -> Any:
+        nonlocal steps
+        steps += 1
+        return of(self, now)
+
+    monkeypatch.setattr(Follower, "step", step)
+
+    async def main() -> None:
+        async with follow(one_server, s=None, block=0) as streams:
+            task = asyncio.create_task(ask(streams))
+            await until_waiting(task)
+            write(one_server, "s", "1-0")
+            assert (await task)[1] == b"1-0"
+
+    run(main())
+    assert steps < 10
+
+
 def test_two_tasks_do_not_wait_at_once(one_server: Endpoint, run: Any) -> None:
     """The second is told so, and does no harm to the first."""
 

@@ -275,3 +275,4 @@ def test_two_interruptions_in_a_row_lose_and_repeat_nothing(
             with pytest.raises(Interrupted):
                 found.extend(message[:2] for message in streams)
         assert [*found, *found_in(streams)] == ALL
+        assert peer.connections == 2  # it was tidied up once
