@@ -171,6 +171,37 @@ def test_close_ends_a_connect_that_hangs_within_tls() -> None:
         timer.join()
 
 
+def test_close_from_within_an_iteration_ends_it() -> None:
+    """Contract 4.4: as a signal handler does, or here what makes the data of a message."""
+    found: list[Any] = []
+
+    def fields(pairs: Any) -> dict[bytes, bytes]:
+        streams.close()
+        return dict(pairs)
+
+    with Peer(lambda it: serve(it, HISTORY)) as peer:
+        streams = Streams(**at(peer), fields=fields, s=0)
+        thread = threading.Thread(target=lambda: found.extend(streams), daemon=True)
+        thread.start()
+        thread.join(LONG)
+        assert not thread.is_alive()
+        assert found == []
+
+
+def test_sockets_that_are_gone_are_watched_no_more() -> None:
+    """Within a connection, TLS has another socket than what it is made over."""
+
+    def refuse(conversation: Conversation) -> None:
+        conversation.pause(0.01)
+        conversation.close()
+
+    options: dict[str, Any] = {"block": None, "raise_connection_exceptions": False, "ssl": True}
+    with Peer(refuse) as peer, Streams(**at(peer), **options, s=0) as streams:
+        assert all(isinstance(item, ConnectionError) for item in take(streams, 9))
+        driver: Any = streams._driver
+        assert driver._waiter._watched == {}
+
+
 def test_closing_twice_and_from_several_threads_is_fine() -> None:
     """Contract 4.4."""
     with Peer(lambda it: serve(it, {})) as peer:
