@@ -202,6 +202,15 @@ def test_sockets_that_are_gone_are_watched_no_more() -> None:
         assert driver._waiter._watched == {}
 
 
+def test_no_loop_is_busy_while_a_connection_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contract 5.1: it waits for the socket, until `socket_connect_timeout`."""
+    wake_at = Mock(side_effect=Follower.wake_at)
+    monkeypatch.setattr(Follower, "wake_at", lambda self: wake_at(self))
+    with deaf_port(full=True) as port, pytest.raises(TimeoutError, match="no answer"):
+        Streams("127.0.0.1", port, socket_connect_timeout=0.2, s=0)
+    assert wake_at.call_count < 10
+
+
 def test_closing_twice_and_from_several_threads_is_fine() -> None:
     """Contract 4.4."""
     with Peer(lambda it: serve(it, {})) as peer:
