@@ -7,6 +7,8 @@ before enough has come for that reader to get any further.
 
 from __future__ import annotations
 
+from collections import deque
+
 from .errors import ProtocolError
 
 # The longest line: errors and simple strings are lines, and servers keep theirs
@@ -22,7 +24,7 @@ class Buffer:
     def __init__(self) -> None:
         self.data = b""
         self.pos = 0
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._waiting = 0  # bytes in them
         # How many bytes must come before another look is of any use.
         self._missing = 0
@@ -72,7 +74,7 @@ class Buffer:
             if have > MAX_LINE:
                 raise ProtocolError(f"line of more than {have} bytes, expected at most {MAX_LINE}")
             if not self.join():
-                self._await(MAX_LINE + 1 - have, line=True)
+                self._await_line(MAX_LINE + 1 - have)
                 return None
         line = self.data[self.pos : end]
         if len(line) > MAX_LINE:
@@ -84,19 +86,35 @@ class Buffer:
 
     def block(self, size: int) -> bytes | None:
         """Take `size` bytes and their CRLF; None while they are not all there."""
-        end = self.pos + size
-        while len(self.data) < end + 2:
-            missing = end + 2 - len(self.data)
-            if not self.join():
-                self._await(missing, line=False)
-                return None
-            end = self.pos + size
-        if self.data[end : end + 2] != b"\r\n":
-            seen = self.data[end : end + 2]
-            raise ProtocolError(f"{seen!r} after {size} bytes of a bulk string, expected CRLF")
-        block = self.data[self.pos : end]
-        self.pos = end + 2
+        missing = size + 2 - (len(self.data) - self.pos)
+        if missing > self._waiting:
+            self._missing = missing - self._waiting
+            self._awaits_line = False
+            return None
+        block = self._gather(size) if missing > 2 else self._slice(size)
+        end = self._slice(2)
+        if end != b"\r\n":
+            raise ProtocolError(f"{end!r} after {size} bytes of a bulk string, expected CRLF")
         return block
+
+    def _slice(self, size: int) -> bytes:
+        if len(self.data) < self.pos + size:
+            self.join()
+        start = self.pos
+        self.pos += size
+        return self.data[start : self.pos]
+
+    def _gather(self, size: int) -> bytes:
+        """Take bytes that are in several pieces: each is copied once, unlike by `join`."""
+        parts: list[bytes | memoryview] = [memoryview(self.data)[self.pos :]]
+        missing = size - len(parts[0])
+        while missing:
+            piece = self._pieces.popleft()
+            self._waiting -= len(piece)
+            self.data, self.pos = piece, min(missing, len(piece))
+            parts.append(piece if missing >= len(piece) else memoryview(piece)[:missing])
+            missing -= self.pos
+        return b"".join(parts)
 
     def peek(self) -> bytes:
         """The next byte, not taken; empty if there is none yet."""
@@ -104,11 +122,11 @@ class Buffer:
             self.join()
         return self.data[self.pos : self.pos + 1]
 
-    def _await(self, missing: int, *, line: bool) -> None:
+    def _await_line(self, missing: int) -> None:
         # A reader that asks again at the same place must not forget what came since.
         if self._missing <= 0:
             self._missing = missing
-            self._awaits_line = line
+            self._awaits_line = True
 
 
 def excerpt(data: bytes) -> str:

@@ -147,34 +147,33 @@ class XreadParser:
             Each stream's last ID in the reply; None as long as it does not look as if
             all the streams had `count` entries there.
         """
-        self._buffer.join()
-        data, pos = self._buffer.data, self._buffer.pos
         begun = self._blocks or []
         names = [self._names.get(key) for key in keys]
         if not names or [name for name, _ in begun] != names[: len(begun)]:
             return None
+        sizes = [self._entry_size(name) for name in names[len(begun) :]]
+        # Of the stream that is being read.
+        missing = count - len(begun[-1][1]) - self._values.is_within_value if begun else 0
+        expected = sum(sizes) * count + (missing and self._entry_size(begun[-1][0]) * missing)
+        if len(self._buffer) < expected * 3 // 4:
+            # Do not look at each piece that comes.
+            return None
+        self._buffer.join()
+        data, pos = self._buffer.data, self._buffer.pos
         # Where the entries of each stream begin and end: first those that are being read.
         starts, ends = [pos], []
         # Most of the entries before it need not be searched for the next header.
         skip = 0
-        for key in keys[len(begun) :]:
+        for key, size in zip(keys[len(begun) :], sizes, strict=True):
             header = b"$%d\r\n%b\r\n*%d\r\n" % (len(key), key, count)
             found = data.find(header, starts[-1] + skip)
             if found < 0:
                 return None
             ends.append(found)
             starts.append(found + len(header))
-            learner = self._learners.get(self._names.get(key))
-            skip = 0 if learner is None else learner.entry_size * count * 3 // 4
+            skip = size * count * 3 // 4
         ends.append(len(data))
-        missing = count
-        if begun and len(starts) == 1:
-            missing -= len(begun[-1][1]) + self._values.is_within_value
-        learner = self._learners.get(names[-1])
-        if learner is not None and len(data) - starts[-1] < learner.entry_size * missing * 3 // 4:
-            # Do not look again at each piece that comes.
-            return None
-        if not _holds_entries(missing, data, starts[-1]):
+        if not _holds_entries(count if sizes else missing, data, starts[-1]):
             return None
         last_ids = [_last_id(data, *span) for span in zip(starts, ends, strict=True)]
         read = [_last_id_of(messages) for _, messages in begun]
@@ -183,6 +182,11 @@ class XreadParser:
             read[-1] = last_ids[0] or read[-1]
         foreseen = read + last_ids[1:]
         return foreseen if all(foreseen) else None
+
+    def _entry_size(self, name: Any) -> int:
+        """About how many bytes an entry of a stream takes; 0 if that is not known."""
+        learner = self._learners.get(name)
+        return 0 if learner is None else learner.entry_size
 
     # Each method below that needs bytes is a generator: it yields NEED_DATA until
     # they are there, so that it reads from top to bottom as if they all were.

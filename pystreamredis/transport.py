@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # How many bytes are received at once: at first, and at most.
 _FEW = 65_536
-_MOST = 4_194_304
+_MOST = 1_048_576
 # From how many bytes on more of them may be there already.
 _MUCH = 16_384
 
@@ -46,6 +46,8 @@ class Transport:
         self._unsent = b""
         # Kept: to allocate as much for each call takes longer than to copy what came.
         self._room = memoryview(bytearray(_FEW))
+        # Whether more was there than fits into it.
+        self._is_flooded = False
 
     @property
     def events(self) -> int:
@@ -65,20 +67,28 @@ class Transport:
         """Take in what has come: b"" at the end of the stream, None if nothing is there."""
         taken, size = 0, _MUCH
         try:
+            if self._is_flooded:
+                # To copy as much takes longer than to allocate it.
+                data = self.sock.recv(_MOST)
+                self._is_flooded = len(data) >= _FEW
+                return data
             # The sooner the end of a reply is known, the sooner the next read is on its way.
             while size >= _MUCH and taken < len(self._room):
                 size = self.sock.recv_into(self._room[taken:])
                 taken += size
         except self._would_block:
             if not taken:
+                self._is_flooded = False
                 return None
         except OSError:
             # What has come before is to be taken in first; then it is raised again.
             if not taken:
                 raise
         data = bytes(self._room[:taken])
-        if len(self._room) == taken < _MOST:
-            self._room = memoryview(bytearray(4 * taken))
+        if taken == len(self._room):
+            self._is_flooded = taken == _MOST
+            if not self._is_flooded:
+                self._room = memoryview(bytearray(4 * taken))
         return data
 
     def send(self, data: bytes = b"") -> None:

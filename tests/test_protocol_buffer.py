@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pystreamredis.protocol import ProtocolError
 from pystreamredis.protocol.buffer import MAX_LINE, Buffer, excerpt
 
-from .wire import bytewise, chunkings, random_pieces
+from .wire import Copies, bytewise, chunkings, random_pieces
 
 
 def _buffer(*pieces: bytes) -> Buffer:
@@ -174,6 +174,28 @@ def test_what_a_line_waits_for_is_not_joined_before_its_end_comes() -> None:
     assert buffer.line() == b"+OK"
 
 
+@pytest.mark.parametrize("cuts", [(2, 5), (2, 8), (2, 9), (2, 10), (2, 5, 9), (1, 3, 8, 11), (7,)])
+def test_a_block_in_pieces_is_taken_where_it_ends(cuts: tuple[int, ...]) -> None:
+    """Wherever the pieces end, also more of them than it needs, all fed before a look."""
+    data = b"12345678\r\n$3\r\nabc\r\n"
+    buffer = _buffer(*[data[i:j] for i, j in zip((0, *cuts), (*cuts, None), strict=True)])
+    assert buffer.block(8) == b"12345678"
+    assert len(buffer) == 9
+    assert buffer.line() == b"$3"
+    assert buffer.block(3) == b"abc"
+    assert buffer.is_empty
+
+
+def test_what_a_block_is_in_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = Copies(monkeypatch)
+    buffer = _buffer(b"x" * 1000)
+    assert buffer.block(3000) is None
+    buffer.feed(b"x" * 1000)
+    buffer.feed(b"x" * 1000 + b"\r\n" + b"y" * 50_000)
+    assert buffer.block(3000) == b"x" * 3000
+    assert copies.bytes == 3000
+
+
 def test_asking_twice_does_not_forget_what_came_between() -> None:
     """The wait for a block counts from its first look at the buffer, not from the last."""
     buffer = Buffer()
@@ -219,16 +241,7 @@ def test_what_comes_out_is_what_was_fed(parts: list[bytes], by_line: list[bool],
 
 def test_bytes_are_copied_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linear work: a thousand lines and blocks, byte by byte, with a look after each byte."""
-    copied = 0
-    join = Buffer.join
-
-    def counting_join(self: Buffer) -> bool:
-        nonlocal copied
-        joined = join(self)
-        copied += len(self.data) if joined else 0
-        return joined
-
-    monkeypatch.setattr(Buffer, "join", counting_join)
+    copies = Copies(monkeypatch)
     buffer = Buffer()
     sizes = [0, 1, 10, 200] * 250
     for size in sizes:
@@ -238,7 +251,7 @@ def test_bytes_are_copied_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPa
             taken += filter(None, [buffer.block(size) if taken else buffer.line()])
         assert taken[0] == b"$%d" % size
     total = sum(len(b"$%d\r\n\r\n" % size) + size for size in sizes)
-    assert total <= copied <= 2 * total
+    assert 0 < copies.bytes <= 2 * total
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,18 @@ from pystreamredis.protocol import (
 from pystreamredis.protocol.buffer import Buffer
 from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH
 
-from .wire import Outcome, aggregate, array, bulk, bytewise, chunkings, drain, random_pieces, typed
+from .wire import (
+    Copies,
+    Outcome,
+    aggregate,
+    array,
+    bulk,
+    bytewise,
+    chunkings,
+    drain,
+    random_pieces,
+    typed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -789,21 +800,12 @@ def test_bytes_are_copied_a_bounded_number_of_times(
     make: Callable[[int], bytes], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small the pieces are: each byte is joined at most twice."""
-    copied = 0
-    join = Buffer.join
-
-    def counting_join(self: Buffer) -> bool:
-        nonlocal copied
-        joined = join(self)
-        copied += len(self.data) if joined else 0
-        return joined
-
-    monkeypatch.setattr(Buffer, "join", counting_join)
+    copies = Copies(monkeypatch)
     data = make(500)
     outcome = _parsed(data[at : at + size] for at in range(0, len(data), size))
     assert outcome.error is None
     assert outcome.values
-    assert len(data) <= copied <= 2 * len(data)
+    assert 0 < copies.bytes <= 2 * len(data)
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE.keys())

@@ -26,10 +26,10 @@ from pystreamredis.protocol import (
     XreadParser,
     blocks_of,
 )
-from pystreamredis.protocol.buffer import Buffer
 from pystreamredis.protocol.ids import number_of
 
 from .wire import (
+    Copies,
     Outcome,
     Stream,
     aggregate,
@@ -495,21 +495,12 @@ def test_bytes_are_copied_a_bounded_number_of_times(
     make: Callable[[], bytes], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linear work, however small the pieces are: counted in bytes joined, not in time."""
-    copied = 0
-    join = Buffer.join
-
-    def counting_join(self: Buffer) -> bool:
-        nonlocal copied
-        joined = join(self)
-        copied += len(self.data) if joined else 0
-        return joined
-
     data = make()
     expected = typed(by_blocks_of(data, NAMES, MessageMaker()))
-    monkeypatch.setattr(Buffer, "join", counting_join)
+    copies = Copies(monkeypatch)
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     assert typed(by_xread_parser(pieces, NAMES)) == expected
-    assert len(data) <= copied <= 2 * len(data)
+    assert 0 < copies.bytes <= 2 * len(data)
 
 
 # Pieces of real replies, as values and names of fields would have to imitate them.

@@ -293,7 +293,7 @@ def test_nothing_is_received_when_nothing_has_come(waiter: Waiter) -> None:
 
 
 class MadeUp:
-    """A socket in whose stead something is said at each `recv_into`."""
+    """A socket in whose stead something is said each time that bytes are received."""
 
     def __init__(self, *said: int | OSError) -> None:
         self.said = list(said)
@@ -304,6 +304,10 @@ class MadeUp:
             raise said
         buffer[:said] = b"x" * said
         return said
+
+    def recv(self, size: int) -> bytes:
+        room = bytearray(size)
+        return bytes(room[: self.recv_into(memoryview(room))])
 
 
 @pytest.mark.parametrize(
@@ -326,11 +330,35 @@ def test_what_is_there_is_received_at_once(
     assert len(sock.said) == left
 
 
+FLOOD = [65_536] * 21
+
+
 def test_the_more_comes_the_more_is_received_at_once() -> None:
-    sock: Any = MadeUp(*[65_536] * 200)
+    sock: Any = MadeUp(*FLOOD, 1_048_576, 65_536, 65_535, 100, BlockingIOError())
     transport = Transport(sock, (BlockingIOError,))
-    sizes = [len(transport.receive() or b"") for _ in range(5)]
-    assert sizes == [65_536, 262_144, 1_048_576, 4_194_304, 4_194_304]
+    received = [transport.receive() for _ in range(7)]
+    sizes = [65_536, 262_144, 1_048_576, 1_048_576, 65_536, 65_535, 100]
+    assert received == [b"x" * size for size in sizes]
+    assert len(sock.said) == 1
+
+
+def test_a_flood_ends_where_nothing_is_there() -> None:
+    sock: Any = MadeUp(*FLOOD, BlockingIOError(), 20_000, 5, 7, ConnectionResetError())
+    transport = Transport(sock, (BlockingIOError,))
+    sizes = [len(transport.receive() or b"") for _ in range(6)]
+    assert sizes == [65_536, 262_144, 1_048_576, 0, 20_005, 7]
+    with pytest.raises(ConnectionResetError):
+        transport.receive()
+
+
+def test_an_error_and_the_end_are_seen_in_a_flood() -> None:
+    sock: Any = MadeUp(*FLOOD, ConnectionResetError(), 0)
+    transport = Transport(sock, (BlockingIOError,))
+    for _ in range(3):
+        transport.receive()
+    with pytest.raises(ConnectionResetError):
+        transport.receive()
+    assert transport.receive() == b""
 
 
 def test_a_closed_connection_is_received_as_its_end(waiter: Waiter) -> None:

@@ -18,6 +18,7 @@ from pystreamredis.protocol import (
     XreadParser,
     blocks_of,
 )
+from pystreamredis.protocol.buffer import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -78,6 +79,26 @@ def chunkings(data: bytes) -> list[list[bytes]]:
     """The ways in which every test vector comes in: whole, byte by byte, at random."""
     random = Random(zlib.crc32(data))  # the same for the same bytes, in every run
     return [[data], bytewise(data), *(random_pieces(data, random) for _ in range(3))]
+
+
+class Copies:
+    """Counts what buffers copy: bytes, since time is not a test's to know."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes = 0
+        join, gather = Buffer.join, Buffer._gather
+
+        def counting_join(buffer: Buffer) -> bool:
+            joined = join(buffer)
+            self.bytes += len(buffer.data) if joined else 0
+            return joined
+
+        def counting_gather(buffer: Buffer, size: int) -> bytes:
+            self.bytes += size
+            return gather(buffer, size)
+
+        monkeypatch.setattr(Buffer, "join", counting_join)
+        monkeypatch.setattr(Buffer, "_gather", counting_gather)
 
 
 def bulk(string: bytes) -> bytes:
