@@ -51,6 +51,8 @@ _CAPTURES = 128
 # A match costs as much as some captures: several entries share one, if they have few.
 _CAPTURES_AT_ONCE = 32
 _ENTRIES_AT_ONCE = 8
+# How long an expression for several entries may be: making a longer one takes more than it saves.
+_EXPRESSION = 2048
 # How many entries to learn from before the first pattern; making one takes as long as
 # reading some hundred entries without. Each further one waits for twice as many.
 _FIRST_LESSONS = 64
@@ -136,8 +138,9 @@ class Learner:
         captures = 2 + sum(layout.captures for layout in layouts)
         if ids is None or not layouts or captures > _CAPTURES:
             return None
-        at_once = max(1, min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures))
-        return Pattern(ids, layouts, self._maker, at_once)
+        length = sum(len(layout.expression) for layout in layouts)
+        at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)
+        return Pattern(ids, layouts, self._maker, max(1, at_once))
 
 
 class _Layout:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from pystreamredis.protocol import NEED_DATA, MessageMaker, Parser, XreadParser
 from pystreamredis.protocol.ids import number_of
+from pystreamredis.protocol.patterns import Learner
 
 from .wire import (
     Entry,
@@ -665,3 +666,14 @@ def test_a_pattern_is_used_at_all() -> None:
     _, outcome = _after(LESSONS, [data], Counting())
     assert len(outcome.values[0][0][1]) == 500
     assert calls < 400  # of 800
+
+
+@pytest.mark.parametrize(("spread", "at_once"), [(3, [8, 1]), (250, [1])])
+def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once: list[int]) -> None:
+    """That takes longer than it saves: lengths that each are an alternative make it long."""
+    learner = Learner(MessageMaker())
+    for n in range(64):
+        value = b"\r" * (n * 7 % spread)
+        learner.learn(b"1700000000000-%d" % n, [b"a", value], 60)
+    assert learner.pattern is not None
+    assert [reader.at_once for reader in learner.pattern._readers] == at_once
