@@ -33,7 +33,7 @@ from .cursors import Cursor
 from .exceptions import ConnectionError
 from .handover import Batch, Item
 from .hold import Hold
-from .merge import release
+from .merge import Released, release
 from .placement import Placement
 from .session import Conversation
 from .spreading import connections_for, spread
@@ -166,6 +166,8 @@ class Follower:
         self._silent_from = inf
         self._look_at([self._new_part()])
         self.batch: Batch = Batch([], {})
+        # What is to be handed over after it.
+        self._released = Released([])
         self._placement = Placement(options, reading.connections)
         self._is_cluster = False
         # What is to be told, but is no failure of a part.
@@ -226,6 +228,7 @@ class Follower:
             self._look_at(needed)
         # Those that it has held back may be handed over now.
         self._may_release = True
+        self._released.discard(dropped)
         rest = self.batch.withdraw()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
@@ -263,6 +266,8 @@ class Follower:
             RedisError: What went wrong, if it is to be raised.
             ValueError: No streams are left.
         """
+        if self._released.runs:
+            return self._install(self._released.next_batch())
         self._settle()
         self._understand()
         self._redirect()
@@ -379,6 +384,7 @@ class Follower:
         For an interruption at any point, after which nothing else is certain.
         """
         self._install(Batch([], {}))
+        self._released = Released([])
         for part in self.parts:
             part.conversation.abandon()
         if self._is_cluster:
@@ -438,7 +444,8 @@ class Follower:
         self._may_release = False
         # What is held is handed over before a failure is.
         has_failed = any(part.conversation.failure is not None for part in self.stirred)
-        batch = self._merge(None if has_failed else self._hold.limit(now))
+        self._released = self._merge(None if has_failed else self._hold.limit(now))
+        batch = self._released.next_batch()
         if batch.messages or self._hold.due_at is not None:
             return batch
         for part, request in answered:
@@ -466,7 +473,7 @@ class Follower:
             self._arrange(self.parts)
         return taken
 
-    def _merge(self, limit: int | None) -> Batch:
+    def _merge(self, limit: int | None) -> Released:
         out = [part for part in self.stirred if part.is_out or part.away]
         if not out:
             return release(self._find_unsettled(self.stirred), limit)

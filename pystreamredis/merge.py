@@ -15,12 +15,17 @@ from .ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from .cursors import Cursor
     from .protocol.messages import Message
+    from .starts import Name
 
 _id = itemgetter(1)
+
+# About how many messages are sorted at once, and how many of a stream at least.
+_BATCH = 8192
+_LEAST = 32
 
 
 def _number(message: Message) -> int:
@@ -29,7 +34,7 @@ def _number(message: Message) -> int:
 
 def release(
     cursors: list[Cursor], limit: int | None = None, apart: Iterable[list[Cursor]] = ()
-) -> Batch:
+) -> Released:
     """Take out all waiting messages up to the watermark, in ID order.
 
     Equal IDs come in the order of `cursors`, and after them in that of `apart`.
@@ -45,8 +50,47 @@ def release(
     for group in apart:
         own = _watermark(group, watermark)
         runs += [run for cursor in group if cursor.waiting and (run := _take(cursor, own))]
-    ends = {run[-1][0]: run[-1][1] for run in runs}
-    return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
+    return Released(runs)
+
+
+class Released:
+    """Messages that may be handed over, sorted a batch at a time.
+
+    So what was sorted is still in the processor's caches when it is handed over, and the
+    next ones take the memory of those that were.
+
+    Attributes:
+        runs: What is left of them: messages of one stream each, in order.
+    """
+
+    def __init__(self, runs: list[list[Message]]) -> None:
+        self.runs = runs
+
+    def next_batch(self) -> Batch:
+        """Take out those that come next; none if none are left."""
+        runs = self._take()
+        ends = {run[-1][0]: run[-1][1] for run in runs}
+        return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
+
+    def discard(self, names: Container[Name]) -> None:
+        """Drop the messages of some streams."""
+        self.runs = [run for run in self.runs if run[0][0] not in names]
+
+    def _take(self) -> list[list[Message]]:
+        runs = self.runs
+        share = max(_LEAST, _BATCH // max(1, len(runs)))
+        # No run has more than its share up to the smallest of these.
+        bounds = [_number(run[share - 1]) for run in runs if len(run) > share]
+        if not bounds:
+            self.runs = []
+            return runs
+        bound, taken = min(bounds), []
+        for run in runs:
+            if cut := bisect_right(run, bound, hi=min(share, len(run)), key=_number):
+                taken.append(run[:cut])
+                del run[:cut]
+        self.runs = [run for run in runs if run]
+        return taken
 
 
 def _watermark(cursors: list[Cursor], limit: int | None) -> int | None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pystreamredis import merge
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -33,11 +34,21 @@ from tests.simulation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SECRET = "open sesame"
 COUNTS = st.sampled_from([1, 2, 3, 7, 100])
 NAMES = ["a", b"b", "c"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_batches() -> Iterator[None]:
+    """Hand over a few messages at once: what comes after them is there in most tests then."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(merge, "_BATCH", 2)
+        monkeypatch.setattr(merge, "_LEAST", 1)
+        yield
+
 
 # Entries cluster, in time as on a clock, in the sequence, at either end of 128 bits.
 ids = st.one_of(

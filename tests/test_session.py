@@ -66,7 +66,7 @@ def asked(made: Conversation) -> Read:
 
 def handed_over(made: Conversation) -> list[Any]:
     """Take out what may be handed over."""
-    return [message[:2] for message in release(made.cursors).messages]
+    return [message[:2] for message in release(made.cursors).next_batch().messages]
 
 
 class TestAsking:
@@ -255,7 +255,7 @@ class TestAnswers:
         made = opened(decode_responses=True)
         made.ask(0.0, None)
         tell(made, reply(block(b"a", "1-0")))
-        assert release(made.cursors).messages == [("a", "1-0", {"f": "v", "g": "w"})]
+        assert release(made.cursors).next_batch().messages == [("a", "1-0", {"f": "v", "g": "w"})]
         made.ask(0.0, None)
         assert asked(made).positions == {b"a": b"1-0"}
 
