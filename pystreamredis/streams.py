@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 from .construction import StreamsBase
-from .driver import Driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .driver import Driver
     from .starts import Name, Start, StreamsArgument
 
 
@@ -109,6 +109,10 @@ class Streams(StreamsBase):
         raise StopIteration
 
     def _begin(self) -> None:
+        # Sockets and all that: a third of the time that an import takes, which programs that
+        # only may connect, or do so by asyncio, need not spend.
+        from .driver import Driver
+
         self._driver = Driver(self._follower)
         try:
             self._driver.establish()

@@ -112,12 +112,17 @@ HEAVY = {
     "inspect",
     "json",
     "logging",
+    "selectors",
+    "socket",
     "ssl",
+    "threading",
     "typing",
     "typing_extensions",
     "urllib",
     "urllib.parse",
 }
+# What it takes to connect.
+SHELL = {"selectors", "socket", "threading"}
 NAMES = {
     "AuthenticationError",
     "ConnectionError",
@@ -265,9 +270,12 @@ def test_an_import_is_cheap() -> None:
 @pytest.mark.parametrize(
     ("use", "brings"),
     [
-        ("Streams('{host}', {port}, s=0, block=None)", set()),
-        ("Redis('{host}', {port}).streams(s='1-0', t=None, block=None)", set()),
-        ("Streams.from_url('redis://{host}:{port}', s=0, block=None)", {"urllib", "urllib.parse"}),
+        ("Streams('{host}', {port}, s=0, block=None)", SHELL),
+        ("Redis('{host}', {port}).streams(s='1-0', t=None, block=None)", SHELL),
+        (
+            "Streams.from_url('redis://{host}:{port}', s=0, block=None)",
+            SHELL | {"urllib", "urllib.parse"},
+        ),
         ("[Redis('{host}', {port}, ssl=True)]", {"ssl"}),
     ],
 )
