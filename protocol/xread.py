@@ -420,24 +420,25 @@ def _holds_entries(number: int, data: bytes, start: int) -> bool:
 
 def _last_id(data: bytes, start: int, end: int) -> bytes:
     """The ID of what looks like the last entry between; empty if nothing does."""
-    # None is smaller than the first, though one in a value may look so.
-    first = _id_at(data, data.find(_OPENING, start, end))
-    least = number_of(first) if first else 0
-    for _ in range(_LOOKS):
-        end = data.rfind(_OPENING, start, end)
+    at = data.find(_OPENING, start, end)
+    # None is smaller than the first, though one in a value may look so. To look at the
+    # number of digits will do, for a guess.
+    first = _id_at(data, at)
+    for _ in range(_LOOKS if at >= 0 else 0):
         # It may be the array of a single field, or part of a value: then look before it.
+        end = data.rfind(_OPENING, at, end)
         entry_id = _id_at(data, end)
-        if entry_id and number_of(entry_id) >= least:
+        if (len(entry_id), entry_id) >= (len(first), first) and is_id(entry_id):
             return entry_id
+        if end <= at:
+            break
     return b""
 
 
 def _id_at(data: bytes, opening: int) -> bytes:
-    if opening < 0:
-        return b""
+    """What stands in an ID's place; empty if it is longer than an ID, or not all there."""
     start = data.find(b"\n", opening + len(_OPENING)) + 1
-    entry_id = data[start : data.find(b"\r", start, start + 42)]
-    return entry_id if is_id(entry_id) else b""
+    return data[start : max(0, data.find(b"\r", start, start + 42))]
 
 
 def _last_id_of(messages: list[Message]) -> bytes:

@@ -566,7 +566,13 @@ def test_the_end_of_a_full_reply_is_foreseen(
 
 
 @pytest.mark.parametrize(
-    "pair", [b"*2\r\n$3\r\n1-1\r\n*0\r\n", b"*2\r\n$3\r\nx" * 9, b"*2\r\n$4\r\n"]
+    "pair",
+    [
+        b"*2\r\n$3\r\n1-1\r\n*0\r\n",
+        b"*2\r\n$3\r\nx" * 9,
+        b"*2\r\n$4\r\n",
+        b"*2\r\n$3\r\n" + b"9" * 50,
+    ],
 )
 def test_the_end_is_foreseen_though_values_look_like_entries(pair: bytes) -> None:
     """What is in the last value is not the last entry: it is none, or an older one."""
@@ -577,6 +583,17 @@ def test_the_end_is_foreseen_though_values_look_like_entries(pair: bytes) -> Non
     parser = XreadParser(NAMES)
     parser.feed(encode_reply(streams))
     assert parser.foresee([b"s", b"t"], 3) == _ends(streams)
+
+
+def test_the_end_is_foreseen_though_a_value_holds_an_older_id_as_long() -> None:
+    forged = b"*2\r\n$3\r\n1-0\r\n*0\r\n"
+    streams: list[Stream] = [
+        (b"s", [(b"2-0", [b"a", b"x"]), (b"3-0", [b"a", forged])]),
+        (b"t", [(b"2-0", [b"a", b"x"]), (b"3-0", [b"a", b"x"])]),
+    ]
+    parser = XreadParser(NAMES)
+    parser.feed(encode_reply(streams))
+    assert parser.foresee([b"s", b"t"], 2) == [b"3-0", b"3-0"]
 
 
 def test_what_was_read_already_is_foreseen_with_the_rest() -> None:
