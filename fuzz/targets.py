@@ -335,7 +335,7 @@ def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
     """The first bytes say how it is followed; the rest is all that comes in two connections."""
     shaper = Shaper(data)
     options = ConnectionOptions(protocol=2 + shaper.number(2), db=shaper.number(2))
-    follower = Follower(options, _reading(1 + shaper.number(3), shaper.number(2)), ())
+    follower = Follower({None: options}, _reading(1 + shaper.number(3), shaper.number(2)), ())
     follower.add({"a": 0, "b": None if shaper.number(2) else "5-0"}, {})
     last: dict[Any, int] = {}
     sizes = Shaper(data[:8] * (1 + len(data)))
@@ -416,7 +416,7 @@ def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
         protocol=2 + shaper.number(2),
         db=shaper.number(2),
     )
-    follower = Follower(options, _reading(10, 0), ())
+    follower = Follower({None: options}, _reading(10, 0), ())
     follower.add({"a": 0}, {})
     conversation = follower.parts[0].conversation
     conversation.opened(0.0)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .follower import Follower
 from .options import ConnectionOptions, ReadOptions
 from .url import parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, Protocol, TypeAlias, TypeVar
 
     from typing_extensions import Self
 
     from .options import Host, Password
-    from .starts import Name, Start, StreamsArgument
+    from .starts import Start, StreamsArgument
 
+    # How to get to them, and what callers call them; None where there is only one.
+    Servers: TypeAlias = Mapping[str | None, ConnectionOptions]
     Kind = TypeVar("Kind", bound="StreamsBase", covariant=True)
 
     class Holder(Protocol[Kind]):
         """What makes `Streams` of some kind."""
 
-        _connection: ConnectionOptions
+        @property
+        def _servers(self) -> Servers: ...
 
         @property
         def _kind(self) -> type[Kind]: ...
@@ -98,16 +103,16 @@ class StreamsBase:
             encoding=encoding,
             encoding_errors=encoding_errors,
         )
-        self._follow(connection, reading, streams, named_streams)
+        self._follow({None: connection}, reading, streams, named_streams)
 
     def _follow(
         self,
-        connection: ConnectionOptions,
+        servers: Servers,
         reading: ReadOptions,
         streams: StreamsArgument | None,
         named_streams: Mapping[str, Start],
     ) -> None:
-        self._follower = Follower(connection, reading, _KEYWORDS)
+        self._follower = Follower(servers, reading, _KEYWORDS)
         if not self._follower.add(streams, named_streams):
             raise ValueError("no streams are given, expected one at least")
         self._begin()
@@ -119,14 +124,14 @@ class StreamsBase:
     @classmethod
     def _of(
         cls,
-        connection: ConnectionOptions,
+        servers: Servers,
         reading: ReadOptions,
         streams: StreamsArgument | None,
         named_streams: Mapping[str, Start],
     ) -> Self:
         """Make one of options that were checked already, which `Redis` does."""
         self = cls.__new__(cls)
-        self._follow(connection, reading, streams, named_streams)
+        self._follow(servers, reading, streams, named_streams)
         return self
 
     @classmethod
@@ -142,12 +147,40 @@ class StreamsBase:
         """
         return cls(streams=streams, **(parse_url(url) | options))
 
+    @classmethod
+    def from_sources(
+        cls,
+        sources: Mapping[str, RedisBase],
+        /,
+        streams: StreamsArgument | Mapping[str, StreamsArgument] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Follow streams on several servers, with one merge.
+
+        The name in a message is a tuple of the source's name and the stream's:
+        ``(('fra', 'Stream0'), b'1529416095111-4', {b'index': b'21'})``.
+
+        Args:
+            sources: Names for servers or clusters, and where these are:
+                ``{"fra": Redis("fra.example"), "lon": Redis("lon.example")}``.
+            streams: As in the constructor; each is followed on all of them. What is of one alone
+                stands under its name: ``{"fra": {"Stream0": 0}}``, as in `positions`.
+            options: Options that are not about connecting, and streams, as in the constructor.
+
+        Raises:
+            ValueError, TypeError: As the constructor, or sources that cannot be.
+            ConnectionError, ResponseError: As the constructor.
+        """
+        following: Self = RedisBase.streams(_Sources(cls, sources), streams, **options)
+        return following
+
     @property
-    def positions(self) -> dict[Name, bytes | str | None]:
-        """For each stream the ID of the last message that was handed over.
+    def positions(self) -> dict[Any, Any]:
+        """For each stream the ID of the last message that was handed over: bytes or str.
 
         Before the first one it is the ID that the stream starts after (None if "now"
-        could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there.
+        could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there. Of several
+        sources it is a dict of such dicts.
         """
         return self._follower.positions
 
@@ -213,6 +246,10 @@ class RedisBase:
         """
         return cls(**(parse_url(url) | options))
 
+    @property
+    def _servers(self) -> Servers:
+        return {None: self._connection}
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self._connection.address}, db {self._connection.db}>"
 
@@ -247,7 +284,33 @@ class RedisBase:
             on_rewind=on_rewind,
             connections=connections,
         )
-        return self._kind._of(self._connection, reading, streams, named_streams)
+        return self._kind._of(self._servers, reading, streams, named_streams)
+
+
+class _Sources:
+    """Several servers, and what kind of `Streams` is to follow streams there."""
+
+    def __init__(self, kind: type[StreamsBase], sources: Mapping[str, RedisBase]) -> None:
+        self._kind: Any = kind
+        self._servers = _read_sources(sources)
+
+
+def _read_sources(sources: Mapping[str, RedisBase]) -> Servers:
+    if not isinstance(sources, Mapping):
+        raise TypeError(f"sources is {type(sources).__name__}, expected a dict of names to Redis()")
+    if not sources:
+        raise ValueError("no sources are given, expected one at least")
+    servers: dict[str | None, ConnectionOptions] = {}
+    for name, redis in sources.items():
+        if not isinstance(name, str):
+            raise TypeError(f"source {name!r} is {type(name).__name__}, expected str for a name")
+        if not isinstance(redis, RedisBase):
+            raise TypeError(f"source {name!r} is {type(redis).__name__}, expected Redis()")
+        servers[name] = redis._connection
+    # Else their IDs could not be compared.
+    if len({options.decode_responses for options in servers.values()}) > 1:
+        raise ValueError("decode_responses is not the same for all sources, expected that")
+    return servers
 
 
 # What names no stream in `Streams(...)`.

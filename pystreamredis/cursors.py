@@ -7,14 +7,15 @@ from .ids import ZERO, is_before, number_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .protocol.messages import Message
-    from .starts import Name
+    from .starts import Followed
 
 
 class Cursor:
     """One followed stream.
 
     Attributes:
-        name: The stream's name, the very object that the caller gave.
+        name: The stream's name, the very object that the caller gave; of several sources, a tuple
+            of the source's and that.
         key: The same as bytes.
         start: The ID that the stream is followed from, itself not included; None while
             "now" is not fixed yet.
@@ -42,7 +43,7 @@ class Cursor:
         "was_read",
     )
 
-    def __init__(self, name: Name, key: bytes, start: bytes | None) -> None:
+    def __init__(self, name: Followed, key: bytes, start: bytes | None) -> None:
         self.name = name
         self.key = key
         self.start = start

@@ -19,8 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .follower import Follower, Part
-    from .starts import Name, Start, StreamsArgument
+    from .follower import Follower
+    from .source import Part
+    from .starts import Followed, Start, StreamsArgument
 
 
 class Driver:
@@ -59,7 +60,7 @@ class Driver:
         """
         self._exclusively(lambda: self._add(streams, named_streams))
 
-    def discard(self, names: Iterable[Name]) -> None:
+    def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams."""
         self._exclusively(lambda: self._discard(names))
 
@@ -110,7 +111,7 @@ class Driver:
         finally:
             self._tell()
 
-    def _establish(self, names: Iterable[Name] | None = None) -> Batch:
+    def _establish(self, names: Iterable[Followed] | None = None) -> Batch:
         while self._follower.is_establishing(names) and not self._is_closed:
             self._exchange()
         return self._follower.batch
@@ -132,7 +133,7 @@ class Driver:
             follower.put_back(pending)
         return follower.batch
 
-    def _discard(self, names: Iterable[Name]) -> Batch:
+    def _discard(self, names: Iterable[Followed]) -> Batch:
         self._follower.discard(names)
         return self._follower.batch
 

@@ -10,6 +10,8 @@
         └── AuthenticationError
 """
 
+from __future__ import annotations
+
 import builtins
 
 
@@ -38,11 +40,17 @@ class ResponseError(RedisError):
 
     Attributes:
         code: The first word of the server's answer: ``"WRONGTYPE"``, ``"NOPERM"``, ``"ERR"``.
-        stream: The name of the stream at fault, as the caller gave it; None if the
-            refusal is not about one stream.
+        stream: The name of the stream at fault, as in its messages; None if the refusal is
+            not about one stream.
     """
 
-    def __init__(self, text: str, *, code: str = "ERR", stream: str | bytes | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: str = "ERR",
+        stream: str | bytes | tuple[str, str | bytes] | None = None,
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.stream = stream

@@ -9,7 +9,8 @@ for. One round of `next()` that finds no message in hand is::
 
 A batch with nothing in it ends the iteration.
 
-There may be several conversations, each with its own streams (`parts`). Then
+There may be several servers (`Source`), and several conversations with each, each with its own
+streams (`parts`). Then
 
 - every stream is of exactly one part, and read over its connection alone;
 - a message is handed over when no stream of any part can hold an older one;
@@ -29,25 +30,24 @@ from functools import partial
 from math import ceil, inf
 from operator import attrgetter
 
-from .cursors import Cursor
 from .exceptions import ConnectionError
 from .handover import Batch, Item
 from .hold import Hold
 from .merge import Released, release
-from .placement import Placement
-from .session import Conversation
-from .spreading import connections_for, spread
-from .starts import read_start, read_streams
+from .source import Source
+from .starts import read_streams_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
+    from .cursors import Cursor
     from .exceptions import RedisError
     from .options import ConnectionOptions, ReadOptions
-    from .placement import Key, Share
     from .session import Request
-    from .starts import Name, Start, StreamsArgument
+    from .source import Part
+    from .starts import Followed, Start, StreamsArgument
 
 _place = attrgetter("place")
 
@@ -60,86 +60,12 @@ _SHORT = 20
 _PAUSE = 1000
 
 
-class Part:
-    """One conversation, and how things stand with it.
-
-    Attributes:
-        conversation: What is said to its server, about its streams.
-        retry_at: When to connect again at the earliest.
-        is_connecting: Whether a connection is being made; whoever makes it takes note, and
-            looks again before each wait.
-        is_out: Whether its failure was told, and it was not answered since.
-        has_to_pause: Whether to wait before the next try, once the caller asks again.
-        asked: The last read that was sent while the caller waits.
-        found_nothing: The last read that found nothing, and when it was answered.
-        unsettled: Those of its streams that have a part in the merge; None where that is to
-            be looked up.
-        key: What of a cluster is read over it; None for all of one server's.
-        away: Streams that hold back none but their own group, though it is not out.
-    """
-
-    __slots__ = (
-        "asked",
-        "away",
-        "conversation",
-        "found_nothing",
-        "has_to_pause",
-        "is_connecting",
-        "is_out",
-        "key",
-        "retry_at",
-        "unsettled",
-    )
-
-    def __init__(self, conversation: Conversation, key: Key | None = None) -> None:
-        self.conversation = conversation
-        self.key = key
-        self.away: list[list[Cursor]] = []
-        self.retry_at = 0.0
-        self.is_connecting = False
-        self.is_out = False
-        self.has_to_pause = False
-        self.asked: Request | None = None
-        self.found_nothing: tuple[Request, float] | None = None
-        self.unsettled: list[Cursor] | None = None
-
-    def find_unsettled(self) -> list[Cursor]:
-        """List those of its streams that have a part in the merge."""
-        if self.unsettled is None:
-            self.unsettled = self.conversation.find_unsettled()
-        return self.unsettled
-
-    @property
-    def has_streams(self) -> bool:
-        """Whether any stream is read over it."""
-        return bool(self.conversation.cursors)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is to be done about it, and it matters to no other, before an answer."""
-        if not self.conversation.is_settled:
-            return False
-        # Those that were unsettled may be so no more.
-        if any(c.waiting or not c.complete for c in self.find_unsettled()):
-            return False
-        self.unsettled = []
-        return True
-
-    @property
-    def wake_at(self) -> float | None:
-        """Until when to wait for its bytes, or before the next try to connect."""
-        if self.conversation.is_open:
-            # Nothing is on its way while it rests.
-            return self.conversation.silent_at or self.conversation.rests_until or None
-        # While a connection is made, or if there is nothing to read over it, for ever.
-        return None if self.is_connecting or not self.has_streams else self.retry_at
-
-
 class Follower:
     """Several streams, followed over one or more conversations.
 
     Args:
-        options: Where the server is, and how to log in.
+        servers: Where they are, and how to log in; and what the caller calls each of them,
+            or None for the only one.
         reading: How to read.
         keywords: What may have been meant where the name of an unknown stream is given.
 
@@ -152,11 +78,11 @@ class Follower:
 
     def __init__(
         self,
-        options: ConnectionOptions,
+        servers: Mapping[str | None, ConnectionOptions],
         reading: ReadOptions,
         keywords: Iterable[str],
     ) -> None:
-        self._options = options
+        self._sources = {name: Source(name, at, reading) for name, at in servers.items()}
         self._reading = reading
         self._keywords = keywords
         self._cursors: list[Cursor] = []
@@ -164,70 +90,57 @@ class Follower:
         self.stirred: dict[Part, None] = {}
         # From when on the first of the settled parts may have fallen silent.
         self._silent_from = inf
-        self._look_at([self._new_part()])
         self.batch: Batch = Batch([], {})
         # What is to be handed over after it.
         self._released = Released([])
-        self._placement = Placement(options, reading.connections)
-        self._is_cluster = False
         # What is to be told, but is no failure of a part.
         self._failures: list[RedisError] = []
-        self._handed: dict[Name, bytes | str] = {}
+        self._handed: dict[Followed, bytes | str] = {}
         self._hold = Hold(reading.hold)
         self._began = 0.0
         self._places = 0
         # Whether messages may be free that were held back, though no read was answered.
         self._may_release = False
+        self._look_over_sources()
 
     def __repr__(self) -> str:
-        return f"of {len(self._cursors)} streams at {self.parts[0].conversation.options.address}"
+        addresses = [part.conversation.options.address for part in self.parts]
+        return f"of {len(self._cursors)} streams at {', '.join(dict.fromkeys(addresses))}"
 
     # Which streams, from where.
 
     def add(
         self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
-    ) -> list[Name]:
+    ) -> list[Followed]:
         """Follow more streams; return their names.
 
         Raises:
             ValueError, TypeError: A stream is followed already, or a name or a start
                 cannot be; then none is added.
         """
-        known = {cursor.key: cursor.name for cursor in self._cursors}
-        cursors = []
-        for name, start in read_streams(streams, named_streams):
-            key = self._options.encode(name)
-            if key in known:
-                raise ValueError(f"stream {name!r} is given twice, first as {known[key]!r}")
-            known[key] = name
-            cursors.append(Cursor(name, key, read_start(name, start, self._keywords)))
-        for cursor in cursors:
+        given = read_streams_at(self._sources, streams, named_streams)
+        fresh = [
+            (source, source.new_cursors(given[name], self._keywords))
+            for name, source in self._sources.items()
+        ]
+        added = [cursor for _, cursors in fresh for cursor in cursors]
+        for cursor in added:
             self._places += 1
             cursor.place = self._places
-        self._cursors.extend(cursors)
-        if self._is_cluster:
-            self._arrange(self.parts)
-            return [cursor.name for cursor in cursors]
-        more = connections_for(len(self._cursors), self._reading.connections) - len(self.parts)
-        parts = self.parts + [self._new_part() for _ in range(more)]
-        spread(cursors, [part.conversation.cursors for part in parts])
-        self._look_at(parts)
-        return [cursor.name for cursor in cursors]
+        self._cursors += added
+        for source, cursors in fresh:
+            source.add(cursors)
+        self._look_over_sources()
+        return [cursor.name for cursor in added]
 
-    def discard(self, names: Iterable[Name]) -> None:
+    def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams, and their messages that were not handed over."""
-        keys = {self._options.encode(name) for name in names}
-        dropped = {cursor.name for cursor in self._cursors if cursor.key in keys}
-        for cursors in (self._cursors, *(part.conversation.cursors for part in self.parts)):
-            cursors[:] = [cursor for cursor in cursors if cursor.key not in keys]
-        needed = [part for part in self.parts if part.has_streams] or self.parts[:1]
-        if self._is_cluster:
-            # Others may get the connection of those that have no streams left.
-            self._arrange(self.parts)
-        else:
-            self._look_at(needed)
-        # Those that it has held back may be handed over now.
-        self._may_release = True
+        names = list(names)
+        dropped: set[Followed] = set()
+        for source in self._sources.values():
+            dropped |= source.discard(names)
+        self._cursors = [cursor for cursor in self._cursors if cursor.name not in dropped]
+        self._look_over_sources()
         self._released.discard(dropped)
         rest = self.batch.withdraw()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
@@ -235,16 +148,11 @@ class Follower:
             self._handed.pop(name, None)
 
     @property
-    def positions(self) -> dict[Name, bytes | str | None]:
+    def positions(self) -> dict[Any, Any]:
         """For each stream the ID of the last message handed over, or its start."""
         self.batch.settle(self._handed)
-        return {cursor.name: self._position(cursor) for cursor in self._cursors}
-
-    def _position(self, cursor: Cursor) -> bytes | str | None:
-        handed = self._handed.get(cursor.name)
-        if handed is not None or cursor.start is None:
-            return handed
-        return cursor.start.decode() if self._options.decode_responses else cursor.start
+        found = {name: source.positions(self._handed) for name, source in self._sources.items()}
+        return found.get(None, found)
 
     # What the shell asks.
 
@@ -275,7 +183,7 @@ class Follower:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._install(batch)
-        for part in self.stirred:
+        for part in list(self.stirred):
             failure = part.conversation.failure
             if failure is not None and self._is_news(part, failure):
                 return self._hand_over_failure(part, failure)
@@ -288,7 +196,7 @@ class Follower:
         self._ask_for_caller(now)
         return None
 
-    def parts_of(self, names: Iterable[Name] | None) -> list[Part]:
+    def parts_of(self, names: Iterable[Followed] | None) -> list[Part]:
         """List the parts that read any of these streams; None for all."""
         if names is None:
             return self.parts
@@ -299,7 +207,7 @@ class Follower:
             if any(cursor.name in wanted for cursor in part.conversation.cursors)
         ]
 
-    def take_failures(self, names: Iterable[Name]) -> list[tuple[Part, RedisError]]:
+    def take_failures(self, names: Iterable[Followed]) -> list[tuple[Part, RedisError]]:
         """Take out what was not told yet of the parts that read these streams."""
         taken = []
         for part in self.parts_of(names):
@@ -314,7 +222,7 @@ class Follower:
             part.conversation.failure = part.conversation.failure or failure
             part.conversation.stir()
 
-    def is_establishing(self, names: Iterable[Name] | None = None) -> bool:
+    def is_establishing(self, names: Iterable[Followed] | None = None) -> bool:
         """Whether conversations are still to be made ready.
 
         Args:
@@ -353,8 +261,9 @@ class Follower:
         return part.conversation.failure is None and now >= part.retry_at
 
     def opened(self, now: float, part: Part) -> None:
-        """A connection was made. A wait counts from here: messages may be there at once."""
-        self._began = now
+        """A connection was made. Where it is the only one, a wait counts from here."""
+        if not any(other.conversation.is_open for other in self.parts):
+            self._began = now
         part.conversation.opened(now)
 
     def wake_at(self) -> float | None:
@@ -385,18 +294,9 @@ class Follower:
         """
         self._install(Batch([], {}))
         self._released = Released([])
-        for part in self.parts:
-            part.conversation.abandon()
-        if self._is_cluster:
-            self._arrange([])
-        else:
-            self._look_at(self.parts)
-        for cursor in self._cursors:
-            cursor.waiting = []
-            cursor.complete = False
-            position = self._position(cursor)
-            if position is not None:
-                cursor.fetched = position if isinstance(position, bytes) else position.encode()
+        for source in self._sources.values():
+            source.rewind(self._handed)
+        self._look_over_sources()
 
     # What happens inside.
 
@@ -406,8 +306,16 @@ class Follower:
             if part.conversation.has_unread:
                 part.conversation.process()
 
-    def _new_part(self) -> Part:
-        return Part(Conversation(self._options, self._reading, []))
+    def _look_over_sources(self) -> None:
+        """Take note of what has become of the sources' parts."""
+        parts = []
+        for source in self._sources.values():
+            parts += source.parts
+            self._failures += source.failures
+            source.failures = []
+        self._look_at(self.parts if parts == self.parts else parts)
+        # Others may be gone or away that have held messages back.
+        self._may_release = True
 
     def _look_at(self, parts: list[Part]) -> None:
         """Have these parts, and look at each of them, whatever was known before."""
@@ -458,31 +366,33 @@ class Follower:
 
     def _take_answered(self) -> list[tuple[Part, Request]]:
         """Take out the reads that were answered since the last time."""
-        taken, is_news = [], False
+        taken, settled = [], []
         for part in self.stirred:
             answered, part.conversation.answered = part.conversation.answered, None
             if answered is not None:
                 part.is_out = part.is_out and not answered.asked
                 part.unsettled = None
                 taken.append((part, answered))
-                if self._is_cluster and self._placement.answered(
-                    answered.asked, part.conversation.options
-                ):
-                    is_news = True
-        if is_news:
-            self._arrange(self.parts)
+                if part.source.is_cluster and part.source.has_settled(part, answered):
+                    settled.append(part.source)
+        if settled:
+            for source in dict.fromkeys(settled):
+                source.arrange()
+            self._look_over_sources()
         return taken
 
     def _merge(self, limit: int | None) -> Released:
-        out = [part for part in self.stirred if part.is_out or part.away]
-        if not out:
+        if not any(part.is_out or part.away for part in self.stirred):
             return release(self._find_unsettled(self.stirred), limit)
-        apart = []
-        for part in out:
-            apart += [self._find_unsettled([part])] if part.is_out else part.away
-        away = {cursor for cursors in apart for cursor in cursors}
-        there = self._find_unsettled([part for part in self.stirred if not part.is_out])
-        return release([cursor for cursor in there if cursor not in away], limit, apart)
+        out: dict[object, list[Part]] = {part.server: [] for part in self.stirred if part.is_out}
+        there: list[Part] = []
+        for part in self.stirred:
+            out.get(part.server, there).append(part)
+        apart = [self._find_unsettled(parts) for parts in out.values()]
+        apart += [group for part in there for group in part.away]
+        away = {cursor for group in apart for cursor in group}
+        known = self._find_unsettled(there)
+        return release([cursor for cursor in known if cursor not in away], limit, apart)
 
     def _find_unsettled(self, parts: Iterable[Part]) -> list[Cursor]:
         """List the streams of some parts that have a part in the merge, in their order."""
@@ -526,14 +436,14 @@ class Follower:
     def _hand_over_failure(self, part: Part, failure: RedisError) -> Batch:
         part.conversation.failure = None
         # Connections to one server keep the order that a single one would.
-        part.is_out = self._is_cluster or self._has_several_servers()
+        part.is_out = part.source.is_cluster or self._has_several_servers()
         # What waited for this part's streams alone need not wait any longer.
         self._may_release = len(self.parts) > 1
         is_raised = self._is_to_be_raised(failure)
         # Else a caller that goes on at once would see nothing but failures of this one.
         others_go_on = part.is_out and any(other.conversation.is_open for other in self.parts)
         part.has_to_pause = not is_raised or (others_go_on and not part.conversation.is_open)
-        if self._is_cluster:
+        if part.source.is_cluster:
             # Who asks elsewhere, or again, need not wait until the caller does.
             part.has_to_pause = False
         return self._tell(failure)
@@ -544,67 +454,26 @@ class Follower:
         return self._install(Item(failure))
 
     def _has_several_servers(self) -> bool:
-        addresses = {part.conversation.options.address for part in self.parts}
-        return len(addresses) > 1
+        return len({part.server for part in self.parts}) > 1
 
     # What is different in a cluster.
 
     def _redirect(self) -> None:
         """Read streams elsewhere, which servers have said not to serve."""
-        redirected = [part.conversation for part in self.stirred if part.conversation.redirections]
+        redirected = [part.source for part in self.stirred if part.conversation.redirections]
         if not redirected:
             return
-        self._is_cluster = True
-        for conversation in redirected:
-            redirections, conversation.redirections = conversation.redirections, []
-            for error, cursors in redirections:
-                self._failures += self._placement.redirected(
-                    error, cursors, conversation.options, conversation.told_at
-                )
-        self._arrange(self.parts)
+        for source in dict.fromkeys(redirected):
+            source.redirect()
+        self._look_over_sources()
 
     def _is_news(self, part: Part, failure: RedisError) -> bool:
-        """Whether a failure is to be told: that a node is gone is told once, not for each part."""
-        if not self._is_cluster or not isinstance(failure, ConnectionError):
+        """Whether a failure is to be told."""
+        if not (part.source.is_cluster and isinstance(failure, ConnectionError)):
             return True
-        conversation = part.conversation
-        block = self._reading.block
-        is_news = self._placement.failed(
-            conversation.cursors,
-            conversation.options,
-            conversation.told_at,
-            0.0 if block is None else max(block, _PAUSE) / 1000,
-        )
-        part.is_out = self._may_release = True
-        conversation.failure = None
-        self._arrange(self.parts)
+        is_news = part.source.has_lost(part)
+        self._look_over_sources()
         return is_news
-
-    def _arrange(self, parts: list[Part]) -> None:
-        """Have each stream read where it lives; parts that stay what they are go on."""
-        old = {part.key: part for part in parts}
-        shares = self._placement.shares(self._cursors)
-        arranged = [self._part_for(share, old.get(share.key)) for share in shares]
-        gone = set(parts) - set(arranged)
-        failures = [part.conversation.failure for part in gone]
-        self._failures += [failure for failure in failures if failure is not None]
-        self._look_at(self.parts if arranged == parts else arranged or [self._new_part()])
-
-    def _part_for(self, share: Share, part: Part | None) -> Part:
-        if part is None or part.conversation.is_blocked_for(share.cursors):
-            conversation = Conversation(
-                share.options, self._reading, share.cursors, is_divided=True
-            )
-            part = Part(conversation, share.key)
-        elif part.conversation.cursors != share.cursors:
-            part.conversation.follow(share.cursors)
-        if part.conversation.is_open:
-            part.conversation.rest_until(share.not_before)
-        part.retry_at = max(part.retry_at, share.not_before)
-        if part.away != share.away:
-            part.away = share.away
-            self._may_release = True
-        return part
 
     def _is_to_be_raised(self, failure: RedisError) -> bool:
         return self._reading.raise_connection_exceptions or not isinstance(failure, ConnectionError)

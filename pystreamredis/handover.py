@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .protocol.messages import Message
-    from .starts import Name
+    from .starts import Followed
 
-    Handed = dict[Name, bytes | str]
+    Handed = dict[Followed, bytes | str]
 
 
 class Batch:
@@ -30,7 +30,7 @@ class Batch:
 
     __slots__ = ("_ends", "_settled", "_withdrawn", "iterator", "messages")
 
-    def __init__(self, messages: list[Message], ends: Mapping[Name, bytes | str]) -> None:
+    def __init__(self, messages: list[Message], ends: Mapping[Followed, bytes | str]) -> None:
         self.messages = messages
         self.iterator: Iterator[Any] = iter(messages)
         self._ends = ends

@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from .follower import Follower, Part
+    from .follower import Follower
+    from .source import Part
     from .transport import Connecting, Transport
     from .waiting import Waiter
 

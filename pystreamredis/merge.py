@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .cursors import Cursor
     from .protocol.messages import Message
-    from .starts import Name
+    from .starts import Followed
 
 _id = itemgetter(1)
 
@@ -72,7 +72,7 @@ class Released:
         ends = {run[-1][0]: run[-1][1] for run in runs}
         return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
 
-    def discard(self, names: Container[Name]) -> None:
+    def discard(self, names: Container[Followed]) -> None:
         """Drop the messages of some streams."""
         self.runs = [run for run in self.runs if run[0][0] not in names]
 

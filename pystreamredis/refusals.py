@@ -7,6 +7,7 @@ from .exceptions import AuthenticationError, ConnectionError, RedisError, Respon
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .protocol import ServerError
+    from .starts import Followed
 
 # The state of the server, which passes: it loads its data, has lost its master or
 # its cluster, runs a script, turns replica while clients wait.
@@ -27,7 +28,7 @@ def may_be_one_streams(error: ServerError) -> bool:
 
 
 def refusal(
-    error: ServerError, address: str, asked: str, stream: str | bytes | None = None
+    error: ServerError, address: str, asked: str, stream: Followed | None = None
 ) -> RedisError:
     """Make the exception for an error reply.
 

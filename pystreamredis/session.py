@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .protocol.messages import Message
     from .protocol.xread import Block, Reply
     from .scripts import Script
-    from .starts import Name
+    from .starts import Followed
 
 
 # After how many seconds without an entry of a stream to look whether it lost any.
@@ -154,8 +154,8 @@ class Conversation:
         # What a read begins with: mostly the same streams as in the one before.
         self._head = b""
         self._head_of: tuple[list[Cursor], int | None] = [], None
-        self._by_name: dict[Name, Cursor] = {}
-        self._names: dict[bytes, Name] = {}
+        self._by_name: dict[Followed, Cursor] = {}
+        self._names: dict[bytes, Followed] = {}
         self._values = Parser()
         self._replies = XreadParser(
             self._names, self._maker, max_entries=self._count, values=self._values
@@ -240,7 +240,7 @@ class Conversation:
         """From when on silence means that the peer is gone; None if nothing is awaited."""
         timeout = self.options.socket_timeout
         request = self._request or self._guess
-        if timeout is None or not (self._awaited or request):
+        if timeout is None or not (self._awaited or request or self._stale):
             return None
         return max(request.due if request else 0.0, self._heard, self._left) + timeout
 
@@ -370,10 +370,14 @@ class Conversation:
             self._know(come)
             self._newcomers = [c for c in self._newcomers if c in wanted] + come
             self._look_at = 0.0
+        if come and self._guess is not None:
+            # It does not ask for them; they are looked at once it is answered.
+            self._guess = None
+            self._stale += 1
 
     def welcome(self) -> None:
         """Look after the streams that have come to it, and fix "now" for them, if it can now."""
-        if self._newcomers and self.is_idle and not self.rests_until:
+        if self._newcomers and self.is_idle and not (self._stale or self.rests_until):
             newcomers, self._newcomers = self._newcomers, []
             self._run(self._begin(newcomers))
 

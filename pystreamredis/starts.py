@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Name: TypeAlias = str | bytes
+    # What messages are named by: of several sources, with that of theirs.
+    Followed: TypeAlias = Name | tuple[str, Name]
     Start: TypeAlias = int | str | bytes | datetime | None
     StreamsArgument: TypeAlias = (
         Name | Mapping[str, Start] | Mapping[bytes, Start] | Mapping[Name, Start] | Iterable[Name]
@@ -48,6 +50,33 @@ def read_streams(
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"stream name {name!r} is {type(name).__name__}, expected str or bytes")
     return pairs
+
+
+def read_streams_at(
+    sources: Iterable[str | None], streams: StreamsArgument | None, named: Mapping[str, Start]
+) -> dict[str | None, list[tuple[Name, Start]]]:
+    """List for each source the streams that are to be followed there.
+
+    Where sources have names, streams are followed at each of them, unless they stand in
+    lieu of a start value, as what is given as `streams=`: then it is a source that is named.
+
+    Raises:
+        TypeError: As `read_streams`.
+        ValueError: Streams are given for what is no source.
+    """
+    pairs = read_streams(streams, named)
+    found: dict[str | None, list[tuple[Name, Start]]] = {source: [] for source in sources}
+    if None in found:
+        return {None: pairs}
+    for name, start in pairs:
+        if not isinstance(start, (Mapping, list, tuple, set, frozenset)):
+            for of_source in found.values():
+                of_source.append((name, start))
+        elif name in found:
+            found[name] += read_streams(start, {})
+        else:
+            raise ValueError(f"streams are given for {name!r}, expected a source: {list(found)}")
+    return found
 
 
 def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | None:

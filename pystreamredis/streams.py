@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .driver import Driver
-    from .starts import Name, Start, StreamsArgument
+    from .starts import Followed, Start, StreamsArgument
 
 
 class Streams(StreamsBase):
@@ -151,10 +151,11 @@ class Streams(StreamsBase):
         else:
             self._driver.add(streams, named_streams)
 
-    def discard(self, *names: Name) -> None:
+    def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not handed over yet.
 
-        Names that are not followed are passed over.
+        Names that are not followed are passed over. Of several sources, a stream is dropped
+        from each, unless a tuple names one.
         """
         if self._driver is None:
             self._follower.discard(names)

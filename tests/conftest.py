@@ -43,6 +43,7 @@ OVER_BOTH_SHELLS = {
     "test_contract_input",
     "test_contract_names",
     "test_contract_order",
+    "test_contract_sources",
     "test_contract_starts",
     "test_contract_stream_faults",
     "test_contract_waiting",

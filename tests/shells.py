@@ -84,6 +84,12 @@ class AsyncStreams:
     def from_url(cls, /, *args: Any, **options: Any) -> Self:
         return cls.of(pystreamredis.asyncio.Streams.from_url(*args, **options))
 
+    @classmethod
+    def from_sources(cls, sources: Any, /, *args: Any, **options: Any) -> Self:
+        if isinstance(sources, dict):
+            sources = {name: getattr(redis, "_inner", redis) for name, redis in sources.items()}
+        return cls.of(pystreamredis.asyncio.Streams.from_sources(sources, *args, **options))
+
     def __iter__(self) -> Iterator[Any]:
         return self
 

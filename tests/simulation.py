@@ -20,7 +20,7 @@ from pystreamredis.streams import Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pystreamredis.follower import Part
+    from pystreamredis.source import Part
     from pystreamredis.starts import Start, StreamsArgument
 
 MAX_ID = 2**128 - 1
@@ -355,7 +355,7 @@ class Shell:
         self.ends: OSError | None = ConnectionResetError(104, "connection reset by peer")
         self.most_held = 0
         options = ConnectionOptions(**(connection or {}))
-        self.follower = Follower(options, reading(**read), ("count", "block", "password"))
+        self.follower = Follower({None: options}, reading(**read), ("count", "block", "password"))
         self._chunks: Iterator[int] = cycle(tuple(chunks) or (2**20,))
         self._cuts: Iterator[int | None] = chain(cuts, repeat(None))
         self._left: int | None = None

@@ -162,7 +162,7 @@ def test_close_ends_a_connect_that_hangs_within_tls() -> None:
         options: dict[str, Any] = {"raise_connection_exceptions": False, "block": 1}
         streams = Streams("127.0.0.1", port, **options, ssl=True, socket_timeout=0.05, s=0)
         assert isinstance(next(streams), ConnectionError)
-        streams._follower._options.connect_timeout = None
+        streams._follower.parts[0].conversation.options.connect_timeout = None
         timer = threading.Timer(0.2, streams.close)
         timer.start()
         began = monotonic()

@@ -46,6 +46,7 @@ LAYERS = [
     "session",
     "placement",
     "spreading",
+    "source",
     "follower",
     "log",
     "waiting",

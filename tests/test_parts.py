@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.exceptions import ConnectionError
-from pystreamredis.follower import Follower, Part
+from pystreamredis.follower import Follower
 from pystreamredis.options import ConnectionOptions
+from pystreamredis.source import Part
 from tests.simulation import PATIENCE, Peer, Server, check_attention, number, reading, written
 
 if TYPE_CHECKING:
@@ -23,10 +24,24 @@ REFUSED = ConnectionRefusedError(111, "connection refused")
 
 
 class Shell:
-    """Does for a follower of several parts what a driver does, all of them at one server."""
+    """Does for a follower of several parts what a driver does.
 
-    def __init__(self, server: Server, streams: Mapping[Any, Any], parts: int, **read: Any) -> None:
-        self.server = server
+    Args:
+        servers: What is there: one server, or several with the names of the sources.
+        streams: What is followed.
+        parts: Over how many connections to each server.
+    """
+
+    def __init__(
+        self,
+        servers: Server | dict[str | None, Server],
+        streams: Mapping[Any, Any],
+        parts: int,
+        **read: Any,
+    ) -> None:
+        self.servers: dict[str | None, Server] = (
+            servers if isinstance(servers, dict) else {None: servers}
+        )
         self.now = 1000.0
         self.down: set[int] = set()
         # Connections whose peer never says anything.
@@ -36,7 +51,9 @@ class Shell:
         # After how many bytes each connection breaks, in turn.
         self.cuts: list[int] = []
         read["connections"] = parts
-        self.follower = Follower(ConnectionOptions(), reading(**read), ())
+        self.follower = Follower(
+            dict.fromkeys(self.servers, ConnectionOptions()), reading(**read), ()
+        )
         self.follower.add(streams, {})
         self.peers: dict[Part, Peer] = {}
         self.left: dict[Part, int | None] = {}
@@ -97,7 +114,7 @@ class Shell:
             if index in self.down:
                 conversation.not_opened(self.now, REFUSED)
             else:
-                self.peers[part] = Peer(self.server)
+                self.peers[part] = Peer(self.servers[part.source.name])
                 self.left[part] = self.cuts.pop(0) if self.cuts else None
                 self.follower.opened(self.now, part)
             return True

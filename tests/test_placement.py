@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pystreamredis import follower as follower_module
+from pystreamredis import source as source_module
 from pystreamredis.cursors import Cursor
 from pystreamredis.exceptions import ConnectionError, ResponseError
 from pystreamredis.follower import Follower
@@ -33,8 +33,8 @@ from tests.simulation import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pystreamredis.follower import Part
     from pystreamredis.placement import Share
+    from pystreamredis.source import Part
 
 PATIENCE = 20_000
 REFUSED = ConnectionRefusedError(111, "connection refused")
@@ -129,7 +129,7 @@ class Shell:
         self.connects: list[tuple[float, int]] = []
         self.most = 0
         options = ConnectionOptions(port=PORTS[0])
-        self.follower = Follower(options, reading(**read), ())
+        self.follower = Follower({None: options}, reading(**read), ())
         self.follower.add(streams, {})
 
     def establish(self) -> Shell:
@@ -246,7 +246,7 @@ def test_streams_of_all_slots_are_read_and_merged(
 
 def limit(monkeypatch: pytest.MonkeyPatch, own: int) -> None:
     monkeypatch.setattr(
-        follower_module, "Placement", lambda options, _: Placement(options, own), raising=True
+        source_module, "Placement", lambda options, _: Placement(options, own), raising=True
     )
 
 

@@ -292,6 +292,27 @@ class TestReadsOnAGuess:
         assert made.answered is not None
         assert made.answered.due == 2.0
 
+    def test_streams_that_come_amid_one_are_welcomed_after_its_answer(self) -> None:
+        """Contract 2.5: else the answer would be taken for one about them, and nothing end."""
+        cursors = [Cursor("a", b"a", b"0-0")]
+        made = Conversation(ConnectionOptions(), reading(count=2), cursors, is_divided=True)
+        made.opened(0.0)
+        made.ask(0.0, 1000)
+        tell(made, self.FIRST)
+        handed_over(made)
+        made.ask(1.0, 1000)
+        made.take_outgoing()
+        (guess,) = commands_in(tell(made, self.SECOND, 2.0))
+        assert Read(guess).positions == {b"a": b"4-0"}
+        made.follow([*cursors, Cursor("b", b"b", None)])
+        made.welcome()
+        assert made.take_outgoing() == b""
+        assert made.silent_at == 7.0
+        tell(made, reply(block(b"a", "5-0")), 3.0)
+        made.welcome()
+        assert asked(made).positions == {b"b": b"+"}
+        assert made.failure is None
+
     def test_the_answer_to_a_guess_may_come_with_the_end_of_the_reply_before(self) -> None:
         """Contract 3.1, 5.1: however the bytes are cut, there is no failure in them."""
         for cut in range(1, len(self.SECOND)):

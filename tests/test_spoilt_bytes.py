@@ -53,7 +53,7 @@ def content() -> set[int]:
 
 def read(data: bytes) -> tuple[list[Any], RedisError | None]:
     """What is handed over of a reply, and the failure that comes with or after it."""
-    follower = Follower(ConnectionOptions(), reading(count=10, block=None), ())
+    follower = Follower({None: ConnectionOptions()}, reading(count=10, block=None), ())
     follower.add({"s": 0, "t": 0}, {})
     follower.opened(0.0, follower.parts[0])
     follower.begin_wait(0.0)

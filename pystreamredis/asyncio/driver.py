@@ -20,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-    from ..follower import Follower, Part
-    from ..starts import Name, Start, StreamsArgument
+    from ..follower import Follower
+    from ..source import Part
+    from ..starts import Followed, Start, StreamsArgument
 
 
 class Driver:
@@ -62,7 +63,7 @@ class Driver:
         """
         await self._exclusively(self._add(streams, named_streams))
 
-    def discard(self, names: Iterable[Name]) -> None:
+    def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams."""
         self._see_that_nobody_uses_it()
         self._follower.discard(names)
@@ -108,7 +109,7 @@ class Driver:
             self._is_busy = False
             self._tell()
 
-    async def _establish(self, names: Iterable[Name] | None = None) -> Batch:
+    async def _establish(self, names: Iterable[Followed] | None = None) -> Batch:
         while self._follower.is_establishing(names) and not self._is_closed:
             await self._exchange()
         return self._follower.batch
@@ -212,7 +213,7 @@ class Driver:
         for part in self._follower.stirred:
             tell(part.conversation.notices)
 
-    def _abandon(self, names: Iterable[Name]) -> None:
+    def _abandon(self, names: Iterable[Followed]) -> None:
         for part in self._follower.parts_of(names):
             part.conversation.abandon()
 

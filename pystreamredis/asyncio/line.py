@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..follower import Follower, Part
+    from ..follower import Follower
+    from ..source import Part
 
 
 class Line:

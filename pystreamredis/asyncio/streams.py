@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ..starts import Name, Start, StreamsArgument
+    from ..starts import Followed, Start, StreamsArgument
 
 
 class Streams(StreamsBase):
@@ -101,10 +101,11 @@ class Streams(StreamsBase):
         else:
             await self._driver.add(streams, named_streams)
 
-    def discard(self, *names: Name) -> None:
+    def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not handed over yet.
 
-        Names that are not followed are passed over.
+        Names that are not followed are passed over. Of several sources, a stream is dropped
+        from each, unless a tuple names one.
 
         Raises:
             RuntimeError: Another task waits for a message.
