@@ -517,7 +517,10 @@ class Session:
         """Interrupt the library; what is between it and this program, Python may lose."""
         at: FrameType | None = frame
         while at is not None and self.is_iterating:
-            if at.f_globals.get("__name__", "").startswith("pystreamredis."):
+            module = at.f_globals.get("__name__", "")
+            if module == "logging":
+                break  # it may hold a lock that it would not give back
+            if module.startswith("pystreamredis."):
                 raise KeyboardInterrupt
             at = at.f_back
         signal.setitimer(signal.ITIMER_REAL, 0.01)
