@@ -152,7 +152,7 @@ class StreamsBase:
         cls,
         sources: Mapping[str, RedisBase],
         /,
-        streams: StreamsArgument | Mapping[str, StreamsArgument] | None = None,
+        streams: StreamsArgument | None = None,
         **options: Any,
     ) -> Self:
         """Follow streams on several servers, with one merge.

@@ -9,15 +9,16 @@ from .ids import before, parse_start
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     Name: TypeAlias = str | bytes
     # What messages are named by: of several sources, with that of theirs.
     Followed: TypeAlias = Name | tuple[str, Name]
     Start: TypeAlias = int | str | bytes | datetime | None
-    StreamsArgument: TypeAlias = (
+    OfOneSource: TypeAlias = (
         Name | Mapping[str, Start] | Mapping[bytes, Start] | Mapping[Name, Start] | Iterable[Name]
     )
+    StreamsArgument: TypeAlias = OfOneSource | Mapping[str, Start | OfOneSource]
 
 _EXPECTED = (
     "expected None or '$' (now), an int (epoch time in ms), an aware datetime, "
@@ -36,7 +37,8 @@ def read_streams(
     if streams is None:
         pairs: list[tuple[Name, Start]] = []
     elif isinstance(streams, Mapping):
-        pairs = list(streams.items())
+        items: Mapping[Any, Any] = streams
+        pairs = list(items.items())
     elif isinstance(streams, (str, bytes)):
         pairs = [(streams, None)]
     elif isinstance(streams, Iterable):
