@@ -1,22 +1,106 @@
-"""The command from without: how it is called, and what it says in the end."""
+"""The command from without: how it is called, what it says in the end, and what Ctrl-C does."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pystreamredis
 from pystreamredis.command.main import main
-from tests.commands import Terminal, run
+from tests.commands import LONG, Terminal, environment, run, url_of
 from tests.servers import wait_until
+
+if TYPE_CHECKING:
+    from tests.servers import Endpoint
+
+# Has Ctrl-C come once a module is looked for; or within a finalizer, which loses exceptions.
+_INTERRUPTED = """
+import os, signal, sys
+from pystreamredis.command.main import main
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == sys.argv[1]:
+            how()
+
+class Finalized:
+    __del__ = interrupt
+
+how = interrupt if sys.argv[2] == "plainly" else Finalized
+sys.meta_path.insert(0, Finder)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main([sys.argv[3], "s"]))
+"""
+
+# Has it come so many seconds after the beginning.
+_INTERRUPTED_AFTER = """
+import os, signal, sys, time
+from pystreamredis.command.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if not os.fork():
+    time.sleep(float(sys.argv[1]))
+    os.kill(os.getppid(), signal.SIGINT)
+    os._exit(0)
+sys.exit(main([sys.argv[2], "s"]))
+"""
+
+
+def _call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+        env=environment(),
+    )
 
 
 def test_the_installed_command_is_this_one() -> None:
     (entry,) = entry_points(group="console_scripts", name="pystreamredis")
     assert entry.load() is main
+
+
+@pytest.mark.parametrize("how", ["plainly", "in a finalizer"])
+@pytest.mark.parametrize("module", ["command.arguments", "command.template", "driver"])
+def test_ctrl_c_is_not_lost_at_the_beginning(server: Endpoint, module: str, how: str) -> None:
+    """Neither while modules are imported, nor while it connects."""
+    done = _call(_INTERRUPTED, f"pystreamredis.{module}", how, url_of(server))
+    assert (done.returncode, done.stdout) == (130, "")
+    is_ignored = module == "driver" and how != "plainly"
+    assert ("KeyboardInterrupt" in done.stderr) is is_ignored
+
+
+@pytest.mark.parametrize("delay", [at / 100 for at in range(11)])
+def test_ctrl_c_ends_it_whenever_it_comes(server: Endpoint, delay: float) -> None:
+    """From `main` on: before that, what Python imports for itself may lose it."""
+    done = _call(_INTERRUPTED_AFTER, delay, url_of(server))
+    assert (done.returncode, done.stdout) == (130, "")
+
+
+def test_who_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert main(["redis://127.0.0.1:1", "s"]) == 1
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_as_before_in_the_end() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["redis://127.0.0.1:1", "s"]) == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_version() -> None:

@@ -22,11 +22,14 @@ TARGET = ROOT / "dist" / "pystreamredis.pyz"
 # What it is to stay below, in bytes.
 LIMIT = 60 * 1024
 LEFT_OUT = "asyncio"
-# zipapp would write one that forgets the exit code.
+# zipapp would write one that forgets the exit code. Ctrl-C ends imports, too.
 MAIN = """\
 import sys
-from pystreamredis.command.main import main
-sys.exit(main())
+try:
+    from pystreamredis.command.main import main
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 # Also where they might mean something: no class here looks at its own.
 ANNOTATIONS = RemoveAnnotationsOptions(remove_class_attribute_annotations=True)

@@ -1,28 +1,52 @@
-"""The command itself: what is asked of the other modules, one after the other."""
+"""The command itself: what is asked of the other modules, one after the other.
+
+They are imported only once Ctrl-C is taken note of, for that takes a while.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from time import time
+from signal import SIGINT, default_int_handler, getsignal, signal
 
 from .. import __version__
-from ..exceptions import RedisError
-from .arguments import parse
-from .connecting import connect, describe
-from .console import Console
-from .interrupts import Interrupts
-from .printing import FAILED, INTERRUPTED, Printing
-from .state import State, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .arguments import Settings
+    from .console import Console
 
 BAD_USAGE = 2
+
+
+class CtrlC:
+    """Handles SIGINT until messages are printed.
+
+    Attributes:
+        has_come: Whether it has. An exception may be lost in a finalizer; this is not.
+        is_exception: Whether it is to be a `KeyboardInterrupt`, too.
+    """
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self.is_exception = False
+
+    def handle(self, *_: object) -> None:
+        """Take note of the signal."""
+        self.has_come = True
+        if self.is_exception:
+            self.check()
+
+    def check(self) -> None:
+        """End what was interrupted.
+
+        Raises:
+            KeyboardInterrupt: It has come.
+        """
+        if self.has_come:
+            raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +58,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Its exit code.
     """
+    ctrl_c = CtrlC()
+    before = getsignal(SIGINT)
+    try:
+        # Who has it ignored wants it so.
+        if before is default_int_handler:
+            signal(SIGINT, ctrl_c.handle)
+        return _main(arguments, ctrl_c)
+    except KeyboardInterrupt:
+        return 128 + SIGINT
+    finally:
+        if before is default_int_handler:
+            signal(SIGINT, before)
+
+
+def _main(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
+    import logging
+    from time import time
+
+    from . import interrupts, printing  # noqa: F401 - for _run, where Ctrl-C is an exception
+    from .arguments import parse
+    from .console import Console
+
+    # What waits for a server has to be ended by it.
+    ctrl_c.is_exception = True
+    ctrl_c.check()
     console = Console()
     logger = logging.getLogger("pystreamredis")
     logger.setLevel(logging.INFO)
     logger.addHandler(console)
     try:
         settings = parse(sys.argv[1:] if arguments is None else arguments, time(), __version__)
-        return _run(settings, console)
-    except KeyboardInterrupt:
-        console.erase()
-        return INTERRUPTED
+        return _run(settings, console, ctrl_c)
     finally:
         logger.removeHandler(console)
         _flush()
@@ -59,7 +105,13 @@ def _flush() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _run(settings: Settings, console: Console) -> int:
+def _run(settings: Settings, console: Console, ctrl_c: CtrlC) -> int:
+    from ..exceptions import RedisError
+    from .connecting import connect, describe
+    from .interrupts import Interrupts
+    from .printing import FAILED, Printing
+    from .state import State, StateError
+
     if sys.stdout is None:
         # Its number would be given to the connection, and messages be sent to the server.
         console.tell("cannot write: stdout is closed")
@@ -74,4 +126,5 @@ def _run(settings: Settings, console: Console) -> int:
         console.tell(describe(error))
         return FAILED
     with streams, Interrupts(streams.close) as interrupts:
+        ctrl_c.check()
         return Printing(settings, streams, state, console, interrupts).run()
