@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pystreamredis.construction import RedisBase, StreamsBase
 from pystreamredis.options import ConnectionOptions, ReadOptions
 from tests.simulation import reading
 
@@ -343,3 +345,14 @@ def test_options_have_no_room_for_a_misspelt_one() -> None:
         with pytest.raises(AttributeError):
             options.no_option = 1  # type: ignore[union-attr]
     assert ReadOptions.__slots__
+
+
+def test_options_are_the_same_wherever_they_are_spelt_out() -> None:
+    """Contract 1.2: `Redis(...).streams(...)` is another way to say `Streams(...)`."""
+    holder: dict[str, Any] = RedisBase.__init__.__kwdefaults__ or {}
+    reading: dict[str, Any] = RedisBase.streams.__kwdefaults__ or {}
+    assert ConnectionOptions.__init__.__kwdefaults__ == holder
+    assert StreamsBase.__init__.__kwdefaults__ == holder | reading
+    assert set(inspect.signature(ReadOptions).parameters) == set(reading)
+    for kind in (RedisBase, StreamsBase, ConnectionOptions):
+        assert (kind.__init__.__defaults__ or ())[:2] == ("localhost", 6379)
