@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +19,8 @@ import pytest
 
 from tests.peer import closed_port
 from tests.proxy import Proxy
+from tests.servers import wait_until
+from tests.soak.__main__ import failures
 from tests.soak.campaign import ReaderProcess, Report, Setup, run
 from tests.soak.faults import RIGHTS, Faults, ProxyFaults, ServerFaults, plan
 from tests.soak.reader import Plan, Reader, Session
@@ -196,6 +202,37 @@ def test_readers_log_in_with_no_more_rights_than_the_readme_gives() -> None:
     assert rules[:3] == ["on", ">secret", "resetkeys"]
     assert [rule for rule in rules[3:] if rule[0] != "~"] == ["+xread"]
     assert [rule for rule in RIGHTS if rule[0] != "~"] == ["on", "+xread"]
+
+
+def test_what_failed_is_named_in_short() -> None:
+    good, late = Figure("a", "7 ms", "9 ms", True), Figure("b", "7 ms", "5 ms", False)
+    busy = Figure("c", "7.00% of a core", "2%", False)
+    assert failures(Report("a seed"), [good]) == []
+    assert failures(Report("a seed", lost=3, notes=["x"]), [good, late, busy]) == [
+        "3 lost",
+        "1 notes above",
+        "b: 7 ms, at most 5 ms (load on the machine may be why)",
+        "c: 7.00% of a core, at most 2%",
+    ]
+
+
+def test_sigterm_leaves_no_server_behind() -> None:
+    """Each has a folder while it runs, and the path of its socket there is to be short."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak", "--duration", "1"],
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
+        )
+        with process:
+            try:
+                wait_until(lambda: any(Path(folder).glob("*/socket")))
+                process.terminate()
+                assert process.wait(60) == 143
+            finally:
+                process.kill()
+        assert list(Path(folder).iterdir()) == []
 
 
 TEXT = """\
