@@ -24,6 +24,7 @@ _EXPECTED = (
     "expected None or '$' (now), an int (epoch time in ms), an aware datetime, "
     "'<ms>' or '<ms>-<sequence>'"
 )
+_DIGITS = "0123456789"
 
 
 def read_streams(
@@ -131,14 +132,15 @@ def _read_datetime(start: object) -> bytes:
 
 def _is_secret(name: Name) -> bool:
     """Whether a start value may be a password, given under a misspelt keyword."""
-    return isinstance(name, str) and bool(_meant(name.lower(), ["password"]))
+    return isinstance(name, str) and bool(_meant(name.lower().rstrip(_DIGITS), ["password"]))
 
 
 def _meant(name: Name, options: Iterable[str]) -> str:
     """Every keyword that is no option names a stream, so a slip of the pen does, too."""
     from difflib import get_close_matches
 
-    if not isinstance(name, str):
+    # Streams are numbered, options never.
+    if not isinstance(name, str) or name.endswith(tuple(_DIGITS)):
         return ""
     close = get_close_matches(name, options, n=1)
     return f" (was the option {close[0]!r} meant?)" if close else ""

@@ -15,7 +15,7 @@ from pystreamredis.ids import before, number_of
 from pystreamredis.starts import read_start, read_streams
 
 UTC = timezone.utc
-OPTIONS = ("host", "count", "block", "password", "decode_responses")
+OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_slip_of_the_pen_is_told_the_option_that_may_have_been_meant(
         read_start(name, True, OPTIONS)
 
 
-@pytest.mark.parametrize("name", ["temperature", b"cuont"])
+@pytest.mark.parametrize("name", ["temperature", b"cuont", "Stream0", "stream12"])
 def test_no_option_is_meant_by_what_is_near_to_none(name: str | bytes) -> None:
     """Keywords are text: bytes were never meant for one."""
     with pytest.raises(TypeError) as caught:
@@ -187,4 +187,10 @@ def test_a_password_under_a_misspelt_keyword_is_not_shown(slip: str) -> None:
     """Contract 7: passwords are in no error text."""
     with pytest.raises(ValueError, match="was the option 'password' meant") as caught:
         read_start(slip, "open sesame", OPTIONS)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_password_under_a_misspelt_keyword_with_a_number_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="start \\(not shown\\)") as caught:
+        read_start("passwort2", "open sesame", OPTIONS)
     assert "sesame" not in str(caught.value)
