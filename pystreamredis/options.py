@@ -286,16 +286,12 @@ def _seconds(option: str, value: object) -> float | None:
     return float(value)
 
 
-def _text(option: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{option} is {value!r}, expected a str")
-    if not value:
-        raise ValueError(f"{option} is empty, expected a name or an address")
-    return value
-
-
-def _host(value: object) -> str:
-    host = _text("host", value)
+def _host(host: object) -> str:
+    if not isinstance(host, str):
+        # Itself not shown: other libraries' clients tell a lot about themselves.
+        raise TypeError(f"host is {type(host).__name__}, expected a str or a callable")
+    if not host:
+        raise ValueError("host is empty, expected a name or an address")
     if "://" in host:
         raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
     return host

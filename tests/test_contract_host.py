@@ -124,7 +124,7 @@ def test_a_failure_names_the_address_that_was_found(one_server: Server) -> None:
         ("localhost", TypeError, "expected a tuple of host and port"),
         (None, TypeError, "expected a tuple of host and port"),
         (("localhost",), TypeError, "expected a tuple of host and port"),
-        ((b"localhost", 6379), TypeError, "host is b'localhost', expected a str"),
+        ((b"localhost", 6379), TypeError, "host is bytes, expected a str"),
         (("localhost", "6379"), TypeError, "port is '6379', expected an int"),
         (("localhost", True), TypeError, "port is True, expected an int"),
         (("", 6379), ValueError, "host is empty"),

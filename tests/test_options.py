@@ -156,8 +156,8 @@ def test_texts_of_a_connection_are_text_bytes_or_none(option: str) -> None:
 @pytest.mark.parametrize(
     ("host", "error", "text"),
     [
-        (None, TypeError, "host is None, expected a str"),
-        (b"localhost", TypeError, "host is b'localhost', expected a str"),
+        (None, TypeError, "host is NoneType, expected a str or a callable"),
+        (b"localhost", TypeError, "host is bytes, expected a str or a callable"),
         ("", ValueError, "host is empty, expected a name or an address"),
     ],
 )
