@@ -44,6 +44,7 @@ WAYS = {
     "RESP3",
     "blocking",
     "asyncio",
+    "two sources",
 }
 
 

@@ -33,6 +33,7 @@ from pystreamredis import (
 from tests.resp import Client, CommandError
 from tests.soak.cancelling import CancelledStreams
 from tests.soak.messages import FRAGILE, PAYLOADS, last_on, number_of
+from tests.soak.sources import SeveralSources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,9 +244,14 @@ class Session:
         self.interrupts = not self.is_calm and random.random() < 0.3
         # In turn, so that a short campaign has both; the end is read by the quicker one.
         is_asyncio = not self.is_calm and self.tally.sessions % 6 == 1
-        self.shell: type[Any] = CancelledStreams if is_asyncio else Streams
+        self.shell: type[Any] = CancelledStreams if is_asyncio else self._blocking()
         self.is_iterating = False
         self.is_over = False
+
+    def _blocking(self) -> type[Any]:
+        # Two sources keep no order among each other while one of them is away.
+        is_of_two = not self.is_calm and self.tally.sessions % 6 == 4
+        return SeveralSources if is_of_two and type(self) is Session else Streams
 
     def _choose_options(self) -> dict[str, Any]:
         random, plan = self.random, self.reader.plan
@@ -320,7 +326,8 @@ class Session:
             "TLS" if "ssl" in options else connection,
             "hold" if options["hold"] else "no hold",
             "several connections" if options["connections"] else "one connection",
-            "blocking" if self.shell is Streams else "asyncio",
+            "asyncio" if self.shell is CancelledStreams else "blocking",
+            "two sources" if self.shell is SeveralSources else "one source",
         ]
 
     def _make(self) -> Any:
@@ -503,7 +510,10 @@ class Session:
         self.tally.failures[_kind(error)] += 1
         is_refused = isinstance(error, ResponseError) and not isinstance(error, AuthenticationError)
         # None where it was mended before the reader could find out which one it is.
-        if is_refused and getattr(error, "stream", None) not in (FRAGILE, None):
+        stream = getattr(error, "stream", None)
+        if isinstance(stream, tuple):
+            stream = stream[1]
+        if is_refused and stream not in (FRAGILE, None):
             self.tally.crashes += 1
             self.tally.note(f"{error!r}, expected it of {FRAGILE}")
         sleep(0.01)
