@@ -42,15 +42,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main([sys.argv[3], "s"]))
 """
 
-# Has it come so many seconds after the beginning.
+# Has it come so many seconds after `main` has begun, which then imports others.
 _INTERRUPTED_AFTER = """
 import os, signal, sys, time
 from pystreamredis.command.main import main
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "pystreamredis.command.interrupts" and not os.fork():
+            time.sleep(float(sys.argv[1]))
+            os.kill(os.getppid(), signal.SIGINT)
+            os._exit(0)
+
+sys.meta_path.insert(0, Finder)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-if not os.fork():
-    time.sleep(float(sys.argv[1]))
-    os.kill(os.getppid(), signal.SIGINT)
-    os._exit(0)
 sys.exit(main([sys.argv[2], "s"]))
 """
 
