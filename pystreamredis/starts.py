@@ -24,7 +24,6 @@ _EXPECTED = (
     "expected None or '$' (now), an int (epoch time in ms), an aware datetime, "
     "'<ms>' or '<ms>-<sequence>'"
 )
-_DIGITS = "0123456789"
 
 
 def read_streams(
@@ -132,7 +131,7 @@ def _read_datetime(start: object) -> bytes:
 
 def _is_secret(name: Name) -> bool:
     """Whether a start value may be a password, given under a misspelt keyword."""
-    return isinstance(name, str) and bool(_meant(name.lower().rstrip(_DIGITS), ["password"]))
+    return isinstance(name, str) and bool(_meant(name.lower().rstrip("0123456789"), ["password"]))
 
 
 def _meant(name: Name, options: Iterable[str]) -> str:
@@ -140,7 +139,7 @@ def _meant(name: Name, options: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     # Streams are numbered, options never.
-    if not isinstance(name, str) or name.endswith(tuple(_DIGITS)):
+    if not isinstance(name, str) or name[-1:].isdigit():
         return ""
     close = get_close_matches(name, options, n=1)
     return f" (was the option {close[0]!r} meant?)" if close else ""

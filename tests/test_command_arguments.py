@@ -59,6 +59,16 @@ def test_a_url_is_known_wherever_it_stands(url: str) -> None:
     assert read("a", url).url == read(url, "a").url == url
 
 
+@pytest.mark.parametrize("names", [["sensor:12"], ["a.b:7"], ["1:2"], ["s", "localhost:6379"]])
+def test_names_may_have_colons(names: list[str]) -> None:
+    assert list(read(*names).streams) == names
+
+
+def test_what_looks_like_an_address_is_a_name_where_it_has_a_start_or_there_is_a_url() -> None:
+    assert read("localhost:6379=$").streams == {"localhost:6379": None}
+    assert read("redis://host", "localhost:6379").streams == {"localhost:6379": None}
+
+
 def test_another_scheme_is_a_name_unless_it_comes_first() -> None:
     """First it is a slip of the pen, which the library tells."""
     assert read("a", "http://x").streams == {"a": None, "http://x": None}
@@ -108,6 +118,9 @@ def test_columns_of_a_table() -> None:
     [
         ([], "no streams are given, expected NAME"),
         (["redis://host"], "no streams are given, expected NAME"),
+        (["localhost:1", "a"], "'localhost:1' has no START, expected redis://localhost:1"),
+        (["10.0.0.1:7"], "'10.0.0.1:7' has no START, expected redis://10.0.0.1:7"),
+        (["db.example:6379", "a"], "expected redis://db.example:6379"),
         (["a", "a=0"], "stream 'a' is given twice"),
         (["=0"], "'=0' has no name"),
         ([""], "'' has no name"),

@@ -26,6 +26,8 @@ _COUNT = 250
 _TICK = 1000
 
 _is_url = re.compile("(?:redis|rediss|unix)://").match
+# Names of streams have colons, too: only what is hardly one.
+_is_address = re.compile(r"(localhost|[\d.]+\.\d+):\d+|.+:6379").fullmatch
 
 _USAGE = "pystreamredis [URL] NAME[=START] ... [options]"
 _DESCRIPTION = """\
@@ -231,6 +233,8 @@ def _complete(settings: Settings, now: float) -> None:
     settings.block = block if settings.ends_when_drained else min(block or _TICK, _TICK)
     settings.url, names = _split_url(settings.names)
     settings.streams = {}
+    if names and not settings.url and _is_address(names[0]):
+        raise ValueError(f"{names[0]!r} has no START, expected redis://{names[0]}")
     for text in names:
         name, start = _stream(text, "0" if settings.ends_when_drained else "$", now)
         if name in settings.streams:
