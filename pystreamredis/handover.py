@@ -34,10 +34,10 @@ class Batch:
         self.messages = messages
         self.iterator: Iterator[Any] = iter(messages)
         self._ends = ends
-        # How many messages at the front are in the positions already, and how many
-        # were taken out at the end without being handed over.
+        # How many messages at the front are in the positions already, and those that were
+        # taken out at the end without being handed over.
         self._settled = 0
-        self._withdrawn = 0
+        self._withdrawn: list[Any] = []
 
     @classmethod
     def of(cls, messages: list[Message]) -> Batch:
@@ -46,13 +46,18 @@ class Batch:
 
     def withdraw(self) -> list[Message]:
         """Take out what was not handed over; another thread may be taking it, too."""
-        rest = list(self.iterator)
-        self._withdrawn += len(rest)
-        return rest
+        before = len(self._withdrawn)
+        # At once, for a thread that settles meanwhile.
+        self._withdrawn.extend(self.iterator)
+        return self._withdrawn[before:]
 
     def settle(self, positions: Handed) -> None:
         """Bring `positions` up to what was handed over so far."""
-        handed = len(self.messages) - length_hint(self.iterator) - self._withdrawn
+        withdrawn, left = len(self._withdrawn), length_hint(self.iterator)
+        while withdrawn != len(self._withdrawn):
+            # Another thread has withdrawn between the one and the other.
+            withdrawn, left = len(self._withdrawn), length_hint(self.iterator)
+        handed = len(self.messages) - left - withdrawn
         if handed == self._settled:
             return
         if handed == len(self.messages):

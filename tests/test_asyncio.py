@@ -11,7 +11,7 @@ import sys
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -324,6 +324,40 @@ def test_aclose_at_any_moment_leaves_nothing_open(one_server: Endpoint, run: Any
             await streams.aclose()
             await task
             assert ids_of(found) == [b"%d-0" % i for i in range(1, len(found) + 1)]
+
+    run(main())
+
+
+def test_aclose_that_is_cancelled_closes_all_connections(one_server: Endpoint, run: Any) -> None:
+    """Contract 4.4: nobody could close them any more."""
+
+    async def main() -> None:
+        names = dict.fromkeys("abcd", 0)
+        streams = follow(one_server, names, connections=4, client_name="many", block=50)
+        assert [item async for item in streams] == []
+        closing = asyncio.ensure_future(streams.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        await streams.aclose()
+        await asyncio.to_thread(
+            wait_until, lambda: b"name=many" not in one_server.command("CLIENT", "LIST")
+        )
+
+    run(main())
+
+
+def test_a_busy_loop_takes_no_other_connection_for_silent(one_server: Endpoint, run: Any) -> None:
+    """Contract 5.5: its answer is there, only the event loop has not looked for it."""
+
+    async def main() -> None:
+        options: dict[str, Any] = {"connections": 2, "block": 50, "socket_timeout": 0.5}
+        async with follow(one_server, {"a": 0, "b": 0}, **options) as streams:
+            for at in range(1, 4):
+                write(one_server, "a", f"{at}-0")
+                await asyncio.sleep(0.02)  # that it has come over one
+                sleep(1.0)
+                assert (await ask(streams))[1] == b"%d-0" % at
 
     run(main())
 

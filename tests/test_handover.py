@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from operator import length_hint
 from typing import Any
 
 import pytest
@@ -60,6 +62,62 @@ def test_what_is_withdrawn_moves_no_position(
         batch.settle(positions)
         assert positions == positions_after(taken)
     assert batch.withdraw() == []
+
+
+class Interrupted:
+    """The iterator of a batch, with another thread at work at one moment.
+
+    Args:
+        inner: The iterator.
+        hinted: Done after it was asked how much is left.
+        ended: Done after all of it was taken.
+    """
+
+    def __init__(
+        self,
+        inner: Iterator[Any],
+        hinted: Callable[[], object] | None = None,
+        ended: Callable[[], object] | None = None,
+    ) -> None:
+        self._inner, self._hinted, self._ended = inner, hinted, ended
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        for item in self._inner:
+            return item
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+        raise StopIteration
+
+    def __length_hint__(self) -> int:
+        left = length_hint(self._inner)
+        hinted, self._hinted = self._hinted, None
+        if hinted is not None:
+            hinted()
+        return left
+
+
+def test_positions_that_are_asked_for_while_another_thread_closes_are_right() -> None:
+    """Contract 2.4, 4.4: what was withdrawn meanwhile was not handed over."""
+    for moment in ("hinted", "ended"):
+        batch = Batch.of(MESSAGES)
+        positions: dict[Any, Any] = {}
+        take(batch, 2)
+        done: dict[str, Any] = {
+            "hinted": batch.withdraw,
+            "ended": lambda batch=batch, positions=positions: batch.settle(positions),
+        }
+        batch.iterator = Interrupted(batch.iterator, **{moment: done[moment]})
+        if moment == "hinted":
+            batch.settle(positions)
+        else:
+            batch.withdraw()
+        assert positions == positions_after(MESSAGES[:2]), moment
+        batch.settle(positions)
+        assert positions == positions_after(MESSAGES[:2]), moment
 
 
 def test_positions_of_other_streams_stay() -> None:

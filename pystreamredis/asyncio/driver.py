@@ -80,8 +80,8 @@ class Driver:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
         self._end_wait()
-        for line in list(self._lines.values()):
-            await line.end()
+        # Each is closed before any is waited for: that may be cancelled.
+        await asyncio.gather(*[line.end() for line in self._lines.values()])
 
     def _see_that_nobody_uses_it(self) -> None:
         if self._is_busy:
@@ -155,8 +155,9 @@ class Driver:
         wake_at = self._follower.wake_at()
         if not self._find_ready():
             await self._wait(wake_at)
-        if not (self._is_closed or self._find_ready()):
-            # Nor has the event loop seen anything: some look at clocks before sockets.
+        is_due = wake_at is not None and wake_at <= monotonic()
+        if not self._is_closed and (is_due or not self._find_ready()):
+            # The event loop may not have seen all: it was busy, or looks at clocks before sockets.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         if self._is_closed:

@@ -13,7 +13,8 @@ from .link import Link, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from ..follower import Follower
     from ..source import Part
@@ -81,15 +82,11 @@ class Line:
             self._connecting = None
         self._disconnect()
 
-    async def end(self) -> None:
-        """End it, and wait until it has ended."""
+    def end(self) -> Coroutine[Any, Any, None]:
+        """End it; what is returned waits until it has ended."""
         connecting, link = self._connecting, self._link
         self.close()
-        if connecting is not None:
-            await asyncio.wait([connecting])
-            link = _made_by(connecting)
-        if link is not None:
-            await link.ended()
+        return _ended(connecting, link)
 
     async def _make_link(self) -> Link | OSError:
         conversation, loop = self._part.conversation, asyncio.get_running_loop()
@@ -123,6 +120,14 @@ class Line:
         link, self._link = self._link, None
         if link is not None:
             link.abort()
+
+
+async def _ended(connecting: asyncio.Task[Link | OSError] | None, link: Link | None) -> None:
+    if connecting is not None:
+        await asyncio.wait([connecting])
+        link = _made_by(connecting)
+    if link is not None:
+        await link.ended()
 
 
 def _made_by(connecting: asyncio.Task[Link | OSError]) -> Link | None:
