@@ -53,6 +53,8 @@ _CAPTURES_AT_ONCE = 32
 _ENTRIES_AT_ONCE = 8
 # How long an expression for several entries may be: making a longer one takes more than it saves.
 _EXPRESSION = 2048
+# And one for a single entry: beyond, making it takes long enough to be noticed.
+_LONGEST_EXPRESSION = 32_768
 # How many entries to learn from before the first pattern; making one takes as long as
 # reading some hundred entries without. Each further one waits for twice as many.
 _FIRST_LESSONS = 64
@@ -139,6 +141,8 @@ class Learner:
         if ids is None or not layouts or captures > _CAPTURES:
             return None
         length = sum(len(layout.expression) for layout in layouts)
+        if length > _LONGEST_EXPRESSION:
+            return None
         at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)
         return Pattern(ids, layouts, self._maker, max(1, at_once))
 

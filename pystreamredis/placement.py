@@ -199,6 +199,7 @@ class Placement:
                 home.is_known = False
         is_news = now >= self._told.get(at.address, now)
         if is_news:
+            self._told = {to: until for to, until in self._told.items() if until > now}
             self._told[at.address] = now + quiet
         return is_news
 

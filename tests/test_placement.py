@@ -766,6 +766,16 @@ class Told:
         return self.placement.answered(self.cursors[:1], self.share().options)
 
 
+def test_what_was_told_of_nodes_is_not_kept_for_ever() -> None:
+    """Nodes may name any number of others, which are none."""
+    told = Told([b"a"])
+    for n in range(200):
+        node = told.seed.elsewhere("localhost", 8000 + n)
+        assert told.placement.failed(told.cursors, node, float(n), 1.5)
+        assert not told.placement.failed(told.cursors, node, float(n), 1.5)
+    assert len(told.placement._told) <= 2
+
+
 def test_a_slot_has_a_connection_of_its_own_once_a_node_has_answered_for_it() -> None:
     told = Told([b"a", b"b"])
     assert [share.key for share in told.placement.shares(told.cursors)] == [

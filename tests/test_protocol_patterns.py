@@ -677,3 +677,14 @@ def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once:
         learner.learn(b"1700000000000-%d" % n, [b"a", value], 60)
     assert learner.pattern is not None
     assert [reader.at_once for reader in learner.pattern._readers] == at_once
+
+
+@pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False)])
+def test_an_expression_that_takes_long_to_make_is_not_made(fields: int, is_made: bool) -> None:
+    """Peers may send values such that each of many fields has hundreds of alternatives."""
+    learner = Learner(MessageMaker())
+    for n in range(64):
+        value = b"\r" * (n * 4 % 250)
+        items = [item for field in range(fields) for item in (b"%d" % field, value)]
+        learner.learn(b"1700000000000-%d" % n, items, 60)
+    assert (learner.pattern is not None) is is_made

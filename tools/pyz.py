@@ -36,13 +36,21 @@ ANNOTATIONS = RemoveAnnotationsOptions(remove_class_attribute_annotations=True)
 
 
 class WithoutTypes(ast.NodeTransformer):
-    """Drops what is imported for annotations."""
+    """Drops what is there for annotations."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         """Drop what is for type checkers alone."""
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
-            return None
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse
         return self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        """Drop what tells that there is no type checker."""
+        return None if ast.unparse(node) == "TYPE_CHECKING = False" else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """Drop how annotations are read: there are none left."""
+        return None if node.module == "__future__" else node
 
 
 def bare(source: str) -> str:
