@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +19,7 @@ import pytest
 
 from tests.peer import closed_port
 from tests.proxy import Proxy
+from tests.servers import wait_until
 from tests.soak.__main__ import failures
 from tests.soak.campaign import ReaderProcess, Report, Setup, run
 from tests.soak.faults import RIGHTS, Faults, ProxyFaults, ServerFaults, plan
@@ -210,6 +215,25 @@ def test_what_failed_is_named_in_short() -> None:
         "b: 7 ms, at most 5 ms (load on the machine may be why)",
         "c: 7.00% of a core, at most 2%",
     ]
+
+
+def test_sigterm_leaves_no_server_behind() -> None:
+    """Each has a folder while it runs, and the path of its socket there is to be short."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak", "--duration", "1"],
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
+        )
+        with process:
+            try:
+                wait_until(lambda: any(Path(folder).glob("*/socket")))
+                process.terminate()
+                assert process.wait(60) == 143
+            finally:
+                process.kill()
+        assert list(Path(folder).iterdir()) == []
 
 
 TEXT = """\

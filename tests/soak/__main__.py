@@ -68,6 +68,8 @@ def failures(report: Report, figures: list[Figure]) -> list[str]:
 def _terminate(*_: object) -> NoReturn:
     """End as by Ctrl-C: what was started is ended on the way out."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Whose exception would take the place of this one, and ends but a wait where waits are timed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(128 + signal.SIGTERM)
 
 

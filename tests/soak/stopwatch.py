@@ -91,7 +91,8 @@ def _time_to_end(streams: Streams, end: Callable[[], None], after: float) -> flo
         began = monotonic()
         end()
 
-    thread = Thread(target=end_it)
+    # Not waited for where this ends by SIGTERM.
+    thread = Thread(target=end_it, daemon=True)
     thread.start()
     with suppress(KeyboardInterrupt):
         waits.set()
