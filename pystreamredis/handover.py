@@ -35,9 +35,9 @@ class Batch:
         self.iterator: Iterator[Any] = iter(messages)
         self._ends = ends
         # How many messages at the front are in the positions already, and those that were
-        # taken out at the end without being handed over.
+        # taken out at the end without being handed over, by each who did so.
         self._settled = 0
-        self._withdrawn: list[Any] = []
+        self._withdrawn: list[list[Any]] = []
 
     @classmethod
     def of(cls, messages: list[Message]) -> Batch:
@@ -46,17 +46,18 @@ class Batch:
 
     def withdraw(self) -> list[Message]:
         """Take out what was not handed over; another thread may be taking it, too."""
-        before = len(self._withdrawn)
-        # At once, for a thread that settles meanwhile.
-        self._withdrawn.extend(self.iterator)
-        return self._withdrawn[before:]
+        rest: list[Any] = []
+        self._withdrawn.append(rest)
+        # Counted as soon as taken, for a thread that settles meanwhile.
+        rest.extend(self.iterator)
+        return rest
 
     def settle(self, positions: Handed) -> None:
         """Bring `positions` up to what was handed over so far."""
-        withdrawn, left = len(self._withdrawn), length_hint(self.iterator)
-        while withdrawn != len(self._withdrawn):
-            # Another thread has withdrawn between the one and the other.
-            withdrawn, left = len(self._withdrawn), length_hint(self.iterator)
+        withdrawn, left = -1, 0
+        # Anew if another thread has withdrawn between the one and the other.
+        while withdrawn != (withdrawn := sum(map(len, self._withdrawn))):
+            left = length_hint(self.iterator)
         handed = len(self.messages) - left - withdrawn
         if handed == self._settled:
             return

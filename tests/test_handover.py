@@ -120,6 +120,29 @@ def test_positions_that_are_asked_for_while_another_thread_closes_are_right() ->
         assert positions == positions_after(MESSAGES[:2]), moment
 
 
+def test_of_two_threads_that_withdraw_each_message_is_one_s() -> None:
+    """Contract 2.5, 4.4: `discard` puts back what it has withdrawn, `close` drops it."""
+    batch = Batch.of(MESSAGES)
+    others: list[Any] = []
+
+    class Slow:
+        """Lets the other thread take all, right before anything is taken."""
+
+        def __iter__(self) -> Iterator[Any]:
+            batch.iterator = iter(MESSAGES)
+            others.extend(batch.withdraw())
+            return batch.iterator
+
+        __next__ = None
+
+    batch.iterator = Slow()  # type: ignore[assignment]
+    assert batch.withdraw() == []
+    assert others == MESSAGES
+    positions: dict[Any, Any] = {}
+    batch.settle(positions)
+    assert positions == {}
+
+
 def test_positions_of_other_streams_stay() -> None:
     """Contract 2.4: a batch says nothing about streams that it has no messages of."""
     batch = Batch.of(MESSAGES)
