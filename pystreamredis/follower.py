@@ -373,7 +373,7 @@ class Follower:
                 part.is_out = part.is_out and not answered.asked
                 part.unsettled = None
                 taken.append((part, answered))
-                if part.source.is_cluster and part.source.has_settled(part, answered):
+                if part.source.is_cluster and part.source.answered(part, answered):
                     settled.append(part.source)
         if settled:
             for source in dict.fromkeys(settled):
@@ -471,7 +471,7 @@ class Follower:
         """Whether a failure is to be told."""
         if not (part.source.is_cluster and isinstance(failure, ConnectionError)):
             return True
-        is_news = part.source.has_lost(part)
+        is_news = part.source.failed(part)
         self._look_over_sources()
         return is_news
 

@@ -207,7 +207,8 @@ class Source:
     def redirect(self) -> None:
         """Read streams elsewhere, which servers have said not to serve."""
         self.is_cluster = True
-        for conversation in [part.conversation for part in self.parts]:
+        for part in self.parts:
+            conversation = part.conversation
             redirections, conversation.redirections = conversation.redirections, []
             for error, cursors in redirections:
                 self.failures += self._placement.redirected(
@@ -215,12 +216,12 @@ class Source:
                 )
         self.arrange()
 
-    def has_settled(self, part: Part, request: Request) -> bool:
-        """A node of a cluster has answered; whether parts are to be arranged anew by that."""
+    def answered(self, part: Part, request: Request) -> bool:
+        """A node of a cluster has answered; return whether parts are to be arranged anew."""
         return self._placement.answered(request.asked, part.conversation.options)
 
-    def has_lost(self, part: Part) -> bool:
-        """Ask elsewhere for what a node has that has failed.
+    def failed(self, part: Part) -> bool:
+        """A node of a cluster has failed: ask elsewhere for what it has.
 
         Returns:
             Whether that is to be told: that a node is gone is told once, not for each part.
