@@ -10,7 +10,6 @@
 The way of the data: bytes -> `protocol` -> `session` -> `merge` -> `next()`.
 """
 
-from .client import Redis, StrictRedis
 from .exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -19,7 +18,26 @@ from .exceptions import (
     ResponseError,
     TimeoutError,
 )
-from .streams import Streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .client import Redis, StrictRedis
+    from .streams import Streams
+else:  # unseen by type checkers, to whom any name would be there
+
+    def __getattr__(name):
+        # Not before it is asked for: the command would be deaf to Ctrl-C that long.
+        if name not in {*__all__, "protocol"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .client import Redis, StrictRedis
+        from .streams import Streams
+
+        globals().update(Redis=Redis, Streams=Streams, StrictRedis=StrictRedis)
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AuthenticationError",

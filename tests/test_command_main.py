@@ -37,6 +37,7 @@ class Finalized:
     __del__ = interrupt
 
 how = interrupt if sys.argv[2] == "plainly" else Finalized
+sys.modules.pop(sys.argv[1], None)
 sys.meta_path.insert(0, Finder)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main([sys.argv[3], "s"]))
@@ -84,6 +85,12 @@ def test_ctrl_c_is_not_lost_at_the_beginning(server: Endpoint, module: str, how:
     assert (done.returncode, done.stdout) == (130, "")
     is_ignored = module == "driver" and how != "plainly"
     assert ("KeyboardInterrupt" in done.stderr) is is_ignored
+
+
+def test_ctrl_c_ends_what_it_takes_to_take_note_of_it() -> None:
+    """The import of `signal`, which is most of what comes before."""
+    done = _call(_INTERRUPTED, "signal", "plainly", "redis://localhost:1")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("delay", [at / 100 for at in range(11)])

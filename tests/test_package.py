@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import types
@@ -219,10 +220,13 @@ def test_no_other_name_is_public() -> None:
     """A name that can be imported is one that someone relies on."""
     public = {
         name
-        for name, value in vars(pystreamredis).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        for name in dir(pystreamredis)
+        if not name.startswith("_")
+        and not isinstance(getattr(pystreamredis, name), types.ModuleType)
     }
-    assert public == NAMES
+    assert public - {"TYPE_CHECKING"} == NAMES
+    with pytest.raises(AttributeError, match="module 'pystreamredis' has no attribute 'Nothing'"):
+        pystreamredis.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_strict_redis_is_the_same_class() -> None:
@@ -262,10 +266,38 @@ def run(code: str) -> list[str]:
 
 def test_an_import_is_cheap() -> None:
     """Nothing that is slow to import comes with the package; what needs it imports it."""
-    loaded = run("import pystreamredis; print(*sys.modules)")
+    loaded = run("from pystreamredis import Streams; print(*sys.modules)")
     assert "pystreamredis.streams" in loaded
     assert HEAVY & set(loaded) == set()
     assert [name for name in loaded if name.startswith("pystreamredis.command")] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "also"),
+    [("pystreamredis", []), ("pystreamredis.command.main", [".command", ".command.main"])],
+)
+def test_what_is_not_asked_for_yet_is_not_imported(module: str, also: list[str]) -> None:
+    """The command takes note of Ctrl-C first, and whoever wants the parser gets no sockets."""
+    loaded = run(f"import {module}; print(*sys.modules)")
+    own = {name for name in loaded if name.startswith("pystreamredis")}
+    assert own == {f"pystreamredis{name}" for name in ["", ".exceptions", *also]}
+    assert {"enum", "signal", *HEAVY} & set(loaded) == set()
+
+
+@pytest.mark.parametrize("name", [*sorted(NAMES), "exceptions", "protocol"])
+def test_every_name_is_there_whichever_is_asked_for_first(name: str) -> None:
+    """Contract 1: as an attribute of the package, too."""
+    code = f"import pystreamredis; print(pystreamredis.{name} is None, *dir(pystreamredis))"
+    printed = run(code)
+    assert printed[0] == "False"
+    assert NAMES - set(printed) == set()
+
+
+def test_help_tells_of_all_names() -> None:
+    """Also of those that were not asked for yet."""
+    printed = run("import pydoc; print(pydoc.plain(pydoc.render_doc('pystreamredis')))")
+    classes = re.findall(r"class (\w+)|(\w+) = ", " ".join(printed))
+    assert NAMES - {name for names in classes for name in names} == set()
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,8 @@ def names_of(whole: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
         if isinstance(node, ast.ClassDef):
             yield (node.name,)
             yield from names_of(node)
+        if isinstance(node, ast.If):  # for type checkers, who have no use for the rest
+            yield from names_of(ast.Module(node.orelse, []))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
             # What a method calls its own object is nobody else's.

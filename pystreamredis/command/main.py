@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from signal import SIGINT, default_int_handler, getsignal, signal
 
 from .. import __version__
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from .console import Console
 
 BAD_USAGE = 2
+INTERRUPTED = 130
 
 
 class CtrlC:
@@ -58,21 +58,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Its exit code.
     """
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    from signal import SIGINT, default_int_handler, getsignal, signal
+
     ctrl_c = CtrlC()
     before = getsignal(SIGINT)
     try:
         # Who has it ignored wants it so.
         if before is default_int_handler:
             signal(SIGINT, ctrl_c.handle)
-        return _main(arguments, ctrl_c)
-    except KeyboardInterrupt:
-        return 128 + SIGINT
+        return _follow(arguments, ctrl_c)
     finally:
         if before is default_int_handler:
             signal(SIGINT, before)
 
 
-def _main(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
+def _follow(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
     import logging
     from time import time
 
