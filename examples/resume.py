@@ -10,6 +10,7 @@ import json
 import sqlite3
 import sys
 import time
+from contextlib import closing
 
 from pystreamredis import ConnectionError, Streams
 
@@ -38,18 +39,18 @@ def copy(db: sqlite3.Connection, streams: Streams) -> None:
 
 def main(path: str, url: str, *names: str) -> None:
     """Follow the named streams from the stored positions, or else from their beginning."""
-    db = sqlite3.connect(path)
-    db.executescript(TABLES)
-    stored = dict(db.execute("SELECT stream, id FROM positions"))
-    starts = {name: stored.get(name, 0) for name in names}
-    with Streams.from_url(
-        url,
-        streams=starts,
-        decode_responses=True,
-        stop_on_timeout=True,
-        raise_connection_exceptions=False,
-    ) as streams:
-        copy(db, streams)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(TABLES)
+        stored = dict(db.execute("SELECT stream, id FROM positions"))
+        starts = {name: stored.get(name, 0) for name in names}
+        with Streams.from_url(
+            url,
+            streams=starts,
+            decode_responses=True,
+            stop_on_timeout=True,
+            raise_connection_exceptions=False,
+        ) as streams:
+            copy(db, streams)
 
 
 if __name__ == "__main__":

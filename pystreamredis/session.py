@@ -145,6 +145,8 @@ class Conversation:
         self._waits = reading.block is not None
         # When to look next whether any stream is silent for too long.
         self._look_at = 0.0
+        # Whether anything was understood, over whichever connection: without TLS then.
+        self._is_understood = False
         self._reset()
 
     def _reset(self) -> None:
@@ -306,7 +308,8 @@ class Conversation:
             text = f"{self.options.address} closed the connection{after}"
         else:
             text = f"lost the connection to {self.options.address}: {cause}"
-        if not (self._is_answered or self.options.ssl_context or self.options.unix_socket_path):
+        options = self.options
+        if not (self._is_understood or options.ssl_context or options.unix_socket_path):
             text += " (if it is a port for TLS: ssl=True, or rediss://)"
         self._fail(ConnectionError(text), now, cause)
 
@@ -517,6 +520,7 @@ class Conversation:
         if self._script is None:
             raise WireError("a reply that nobody asked for")
         self._awaits_hello = False
+        self._is_understood = True
         self._heard = self._arrived
         self._script_replies.append(value)
         if len(self._script_replies) == self._awaited:
@@ -615,7 +619,7 @@ class Conversation:
 
     def _take_note_of_answer(self) -> None:
         if not self._is_answered:
-            self._is_answered = True
+            self._is_answered = self._is_understood = True
             self._outages.answered()
 
     def _run(self, script: Script[None]) -> None:

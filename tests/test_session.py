@@ -577,6 +577,18 @@ class TestStates:
         at_once.closed(3.0, ConnectionResetError("reset"))
         assert str(at_once.failure).endswith(f": reset {advice}")
 
+    def test_a_server_that_has_answered_before_does_not_want_tls(self) -> None:
+        """It was ended, and once more before its first answer."""
+        reading, starting = opened(), opened(start=None)
+        reading.ask(0.0, None)
+        tell(reading, reply(block(b"a", "1-0")))
+        tell(starting, reply(block(b"a", "5-0")))
+        for made in (reading, starting):
+            made.closed(1.0)
+            made.opened(2.0)
+            made.closed(3.0)
+            assert str(made.failure) == "localhost:6379 closed the connection"
+
     def test_a_handshake_without_an_answer_may_be_with_a_server_without_tls(self) -> None:
         plain, over_tls = conversation(), conversation(ssl=True)
         for made in (plain, over_tls):
