@@ -46,6 +46,10 @@ _SIZES = {b"$%d\r\n" % size: size for size in range(128)}
 _find_head = re.compile(
     rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
 ).match
+# What an entry has before its strings: its ID, and how many there are.
+_find_entry = re.compile(
+    rb"\*2\r\n\$[0-9]{1,2}\r\n([0-9]{1,19}-[0-9]{1,19})\r\n\*([0-9]{0,10})"
+).match
 # How often to look for the last entry, where values look like one.
 _LOOKS = 16
 # What an entry begins with.
@@ -166,16 +170,21 @@ class XreadParser:
         skip = 0
         for key, size in zip(keys[len(begun) :], sizes, strict=True):
             header = b"$%d\r\n%b\r\n*%d\r\n" % (len(key), key, count)
-            found = data.find(header, starts[-1] + skip)
+            start = starts[-1]
+            found = data.find(header, start + skip)
+            if found < 0:
+                found = data.find(header, start, start + skip + len(header))
             if found < 0:
                 return None
             ends.append(found)
             starts.append(found + len(header))
-            skip = size * count * 3 // 4
+            skip = size * count * 31 // 32
         ends.append(len(data))
-        if not _holds_entries(count if sizes else missing, data, starts[-1]):
+        heads = [_last_head(data, *span) for span in zip(starts, ends, strict=True)]
+        number, size = (count, sizes[-1]) if sizes else (missing, self._entry_size(begun[-1][0]))
+        if not _holds_entries(number, data, starts[-1], heads[-1], number * size):
             return None
-        last_ids = [_last_id(data, *span) for span in zip(starts, ends, strict=True)]
+        last_ids = [head[1] if head else b"" for head in heads]
         read = [_last_id_of(messages) for _, messages in begun]
         if read:
             # What the buffer begins with is the rest of the stream that was read last.
@@ -407,38 +416,62 @@ def _size(header: bytes) -> int:
     return int(found[1]) if found else -1
 
 
-def _holds_entries(number: int, data: bytes, start: int) -> bool:
-    """Whether there look to be so many entries from `start` on, the first maybe in part."""
+def _last_head(data: bytes, start: int, end: int) -> re.Match[bytes] | None:
+    """Find what looks like the head of the last entry between."""
+    at = data.find(_OPENING, start, end)
+    if at < 0:
+        return None
+    # None is smaller than the first, though one in a value may look so. To look at the
+    # number of digits will do, for a guess.
+    first = _size_and_id(_find_entry(data, at))
+    for _ in range(_LOOKS):
+        # It may be the array of a single field, or part of a value: then look before it.
+        if (end := data.rfind(_OPENING, at, end)) < 0:
+            break
+        head = _find_entry(data, end)
+        if head is not None and _size_and_id(head) >= first:
+            return head
+    return None
+
+
+def _size_and_id(head: re.Match[bytes] | None) -> tuple[int, bytes]:
+    return (len(head[1]), head[1]) if head else (0, b"")
+
+
+def _holds_entries(
+    number: int, data: bytes, start: int, last: re.Match[bytes] | None, expected: int
+) -> bool:
+    """Whether there look to be so many entries from `start` on, the first maybe in part.
+
+    Args:
+        number: How many.
+        data: What has come.
+        start: Where they begin.
+        last: The head of the last one.
+        expected: About how many bytes they take.
+    """
+    # Hardly ever does a piece end with an entry, and that near the end of all of them.
+    if last is None or (
+        abs(len(data) - start - expected) <= expected // 16 and _ends_with(data, last)
+    ):
+        return last is not None
     # Where all IDs are of one length, what entries begin with is long, and soon counted.
-    opening = data[start : data.find(b"\n", start + len(_OPENING)) + 1]
-    if opening.startswith(_OPENING) and data.count(opening, start) == number:
-        return data.rfind(b"\r\n*") > data.rfind(opening)
+    opening = b"%b%d\r\n" % (_OPENING, len(last[1]))
+    if data.count(opening, start) == number:
+        return data.rfind(opening) == last.start()
     # An entry is two arrays. Of one that has begun, the second may still be there.
     arrays = data.startswith(b"*", start) + data.count(b"\r\n*", start)
     return arrays // 2 == number
 
 
-def _last_id(data: bytes, start: int, end: int) -> bytes:
-    """The ID of what looks like the last entry between; empty if nothing does."""
-    at = data.find(_OPENING, start, end)
-    # None is smaller than the first, though one in a value may look so. To look at the
-    # number of digits will do, for a guess.
-    first = _id_at(data, at)
-    for _ in range(_LOOKS if at >= 0 else 0):
-        # It may be the array of a single field, or part of a value: then look before it.
-        end = data.rfind(_OPENING, at, end)
-        entry_id = _id_at(data, end)
-        if (len(entry_id), entry_id) >= (len(first), first) and is_id(entry_id):
-            return entry_id
-        if end <= at:
-            break
-    return b""
-
-
-def _id_at(data: bytes, opening: int) -> bytes:
-    """What stands in an ID's place; empty if it is longer than an ID, or not all there."""
-    start = data.find(b"\n", opening + len(_OPENING)) + 1
-    return data[start : max(0, data.find(b"\r", start, start + 42))]
+def _ends_with(data: bytes, head: re.Match[bytes]) -> bool:
+    """Whether an entry with this head looks to end where the data does."""
+    strings, start = int(head[2] or 0), head.end() + 2
+    # Each takes two lines, unless there is a line's end in it.
+    if data.count(b"\r\n", start) == 2 * strings and data.endswith(b"\r\n"):
+        return True
+    found, end = _slice_strings(data, start, strings)
+    return len(found) == strings and end == len(data)
 
 
 def _last_id_of(messages: list[Message]) -> bytes:

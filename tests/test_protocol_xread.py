@@ -613,6 +613,47 @@ def test_what_was_read_already_is_foreseen_with_the_rest() -> None:
             assert parser.next_reply() == by_blocks_of(data, NAMES, maker).values[0]
 
 
+@pytest.mark.parametrize("fields", [0, 1, 3])
+@pytest.mark.parametrize("keys", [[b"s"], [b"s", b"t"]])
+def test_no_other_end_is_foreseen_wherever_a_reply_is_cut(keys: list[bytes], fields: int) -> None:
+    """Though it is known by then about how large an entry is."""
+    streams = _full(keys, 32, fields)
+    data = encode_reply(streams)
+    for cut in range(len(data) * 3 // 4, len(data)):
+        if cut > len(data) * 5 // 6 and data.startswith(b"*2\r\n", cut):
+            # Between two of the last entries: it may look as if that were all.
+            continue
+        parser = XreadParser(NAMES)
+        parser.feed(data)
+        parser.next_reply()
+        parser.feed(data[:cut])
+        assert parser.foresee(keys, 32) in (None, _ends(streams))
+
+
+def test_the_end_is_foreseen_though_values_look_like_entries_as_long() -> None:
+    """They cannot be told by counting, but about how large an entry is was seen before."""
+    forged = b"*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+    streams = [(b"s", [(b"%d-0" % n, [b"a", forged]) for n in range(2, 10)])]
+    parser = XreadParser(NAMES)
+    for is_known in (False, True):
+        parser.feed(encode_reply(streams))
+        assert parser.foresee([b"s"], 8) == (_ends(streams) if is_known else None)
+        parser.next_reply()
+
+
+def test_the_end_is_foreseen_of_streams_that_grow_and_shrink() -> None:
+    """Where the next one begins is not where the size of those before says."""
+    parser = XreadParser(NAMES)
+    for size in (10, 400, 340):
+        streams = [
+            (key, [(b"%d-0" % n, [b"a", b"x" * size]) for n in range(2, 10)])
+            for key in (b"s", b"t")
+        ]
+        parser.feed(encode_reply(streams))
+        assert parser.foresee([b"s", b"t"], 8) == _ends(streams)
+        parser.next_reply()
+
+
 @pytest.mark.parametrize(
     "data",
     [
