@@ -152,7 +152,7 @@ def main() -> None:
         with embedded_server(parser.parse_args().port) as url:
             print(f"{url} is up; Ctrl-C ends it", flush=True)
             while True:
-                signal.pause()
+                time.sleep(1)  # pause() would miss a signal that comes right before it
     except KeyboardInterrupt:
         sys.exit(0)
 

@@ -6,7 +6,6 @@ time has come; what to send and what an answer means is all said by the follower
 
 from __future__ import annotations
 
-from threading import Lock
 from time import monotonic
 
 from .exceptions import RedisError
@@ -38,8 +37,9 @@ class Driver:
         self._lines: dict[Part, Line] = {}
         # Over which something has come last: they may have more that no wait tells of.
         self._ready: list[Line] = []
-        # Held by the thread that uses it.
-        self._busy = Lock()
+        # Taken away by the thread that uses it. No signal can come between that and a `try`, as
+        # it can after each call, and in Python 3.14 on the way into `with lock`.
+        self._is_free = True
         # Whether an interruption was not tidied up after, since another has come amid that.
         self._is_torn = False
         self._is_closed = False
@@ -80,17 +80,16 @@ class Driver:
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
-        # In this order: `close` holds it for a moment, too.
-        is_busy = self._busy.locked()
-        if self._is_closed:
-            return Batch.of([])
-        if is_busy:
-            raise RuntimeError("another thread is iterating, expected one at a time")
         try:
-            # No signal can come between this and its end, as it can in acquire and release.
-            with self._busy:
-                return self._safely(work)
+            del self._is_free
+        except AttributeError:
+            if self._is_closed:  # by a thread that has it for a moment
+                return Batch.of([])
+            raise RuntimeError("another thread is iterating, expected one at a time") from None
+        try:
+            return Batch.of([]) if self._is_closed else self._safely(work)
         finally:
+            self._is_free = True
             if self._is_closed:
                 self._dispose()
 
@@ -210,8 +209,12 @@ class Driver:
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""
-        if self._busy.locked():
+        try:
+            del self._is_free
+        except AttributeError:
             return
-        with self._busy:
+        try:
             self._disconnect()
             self._waiter.close()
+        finally:
+            self._is_free = True
