@@ -16,7 +16,7 @@ from .waiting import READ, WRITE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from ssl import SSLContext, SSLSocket
+    from ssl import SSLSocket
     from typing import Any, TypeAlias, TypeVar
 
     from .options import ConnectionOptions
@@ -128,7 +128,7 @@ def connecting(options: ConnectionOptions) -> Connecting[Transport]:
     failure = OSError("the host has no addresses")
     for family, address in _addresses(options):
         try:
-            return (yield from _open(socket.socket(family, socket.SOCK_STREAM), address, options))
+            return (yield from _open(family, address, options))
         except OSError as error:  # also a family that this machine has not
             failure = error
     raise failure
@@ -144,7 +144,7 @@ def _addresses(options: ConnectionOptions) -> list[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _open(sock: socket.socket, address: Any, options: ConnectionOptions) -> Connecting[Transport]:
+def _open(family: int, address: Any, options: ConnectionOptions) -> Connecting[Transport]:
     timeout = options.connect_timeout
     deadline = None if timeout is None else monotonic() + timeout
 
@@ -152,7 +152,13 @@ def _open(sock: socket.socket, address: Any, options: ConnectionOptions) -> Conn
         if not (yield sock, events, deadline):
             raise TimeoutError(f"no answer within {timeout:g} s")
 
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if options.ssl_context is not None:
+            # Of one that is reset before that, Python would lose the descriptor.
+            sock = options.ssl_context.wrap_socket(
+                sock, server_hostname=options.host, do_handshake_on_connect=False
+            )
         return (yield from _connect(sock, address, options, until_ready))
     except BaseException:
         sock.close()
@@ -177,7 +183,7 @@ def _connect(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.socket_keepalive)
     if options.ssl_context is None:
         return Transport(sock, (BlockingIOError, InterruptedError))
-    return (yield from _secure(sock, options.ssl_context, options.host, until_ready))
+    return (yield from _secure(sock, until_ready))
 
 
 def _raise(code: int) -> None:
@@ -186,27 +192,20 @@ def _raise(code: int) -> None:
 
 
 def _secure(
-    sock: socket.socket,
-    context: SSLContext,
-    host: str,
-    until_ready: Callable[[socket.socket, int], Connecting[None]],
+    sock: Any, until_ready: Callable[[socket.socket, int], Connecting[None]]
 ) -> Connecting[Transport]:
     from ssl import SSLWantReadError, SSLWantWriteError
 
-    # Of one that was reset meanwhile, it would lose the descriptor.
-    _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-    tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    try:
-        while True:
-            try:
-                tls.do_handshake()
-            except SSLWantReadError:
-                yield from until_ready(tls, READ)
-            except SSLWantWriteError:
-                yield from until_ready(tls, WRITE)
-            else:
-                return TlsTransport(tls, (SSLWantReadError, SSLWantWriteError))
-    except BaseException:
-        # It has taken the descriptor over from `sock`.
-        tls.close()
-        raise
+    while True:
+        try:
+            sock.do_handshake()
+        except SSLWantReadError:
+            yield from until_ready(sock, READ)
+        except SSLWantWriteError:
+            yield from until_ready(sock, WRITE)
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:  # any more; why, the system knows
+                _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            raise
+        else:
+            return TlsTransport(sock, (SSLWantReadError, SSLWantWriteError))

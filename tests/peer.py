@@ -105,7 +105,8 @@ class Conversation:
         """Read what comes, and answer nothing to it."""
         self._sock.settimeout(None)
         while True:  # until the client or the peer ends it
-            self._receive()
+            with suppress(ValueError):  # which TLS may be, where it happens to have a line's end
+                self._receive()
 
     @property
     def closed(self) -> bool:

@@ -63,6 +63,15 @@ def test_after_its_last_step_a_peer_stays_silent_and_goes_on_recording(
         wait_until(lambda: len(peer.commands) == 2)
 
 
+def test_a_silent_peer_takes_no_offence_at_what_is_no_command() -> None:
+    """As the beginning of TLS, which may have the end of a line in it."""
+    with Peer([SILENT]) as peer, socket.create_connection((peer.host, peer.port)) as sock:
+        sock.sendall(b"\x16\x03\r\n")
+        sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+
+
 def test_a_connection_can_be_reset() -> None:
     with (
         Peer([Expect(), RESET]) as peer,

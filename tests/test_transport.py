@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.transport import TlsTransport, Transport, _secure, connecting
+from pystreamredis.transport import TlsTransport, Transport, connecting
 from pystreamredis.waiting import READ, WRITE, Waiter, Woken
 from tests.waits import connect, forget_all, wait_for
 
@@ -607,17 +607,52 @@ def test_a_tls_peer_that_is_silent_is_given_up_on_in_time(waiter: Waiter) -> Non
         assert 0.19 <= monotonic() - began < 5
 
 
-def test_a_reset_before_tls_begins_leaves_no_socket_behind(authority: Authority) -> None:
-    """Of one that is not connected any more, Python's `wrap_socket` loses the descriptor."""
-    with listen() as listener, closing(socket.create_connection(listener.getsockname())) as sock:
+def test_a_socket_is_wrapped_before_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that is reset meanwhile, Python's `wrap_socket` loses the descriptor."""
+    wrap = ssl.SSLContext.wrap_socket
+    connected = []
+
+    def see(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+        connected.append(sock.getsockname()[1] > 0)
+        return wrap(context, sock, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", see)
+    with listen() as listener:
+        steps = connecting(options_for(listener.getsockname(), ssl=True))
+        next(steps)
+        steps.close()
+    assert connected == [False]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_reset_amid_the_tls_handshake_leaves_no_socket_behind(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Once it is connected, right before the first step, and after it."""
+    handshake = ssl.SSLSocket.do_handshake
+
+    def reset_first(sock: ssl.SSLSocket) -> None:
+        if at == 1:
+            reset_by_peer()
+        handshake(sock)
+
+    def reset_by_peer() -> None:
         accepted, _ = listener.accept()
         reset(accepted)
         accepted.close()
-        context = ssl.create_default_context(cafile=authority.certfile)
-        securing = _secure(sock, context, "127.0.0.1", lambda *_: pytest.fail("it waits"))
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", reset_first)
+    with listen() as listener:
+        steps = connecting(options_for(listener.getsockname(), ssl=True))
+        sock = next(steps)[0]
+        if at == 0:
+            reset_by_peer()
+        if at == 2:
+            assert steps.send(True)[1] == READ
+            reset_by_peer()
         with pytest.raises(ConnectionResetError):
-            next(securing)
-        assert sock.fileno() >= 0  # so it is still for its owner to close
+            steps.send(True)
+    assert sock.fileno() == -1
 
 
 def test_a_wake_ends_a_tls_handshake_and_leaves_no_socket_behind(waiter: Waiter) -> None:
