@@ -49,25 +49,20 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
 def _ascend(ids: Sequence[Any]) -> bool:
     if not ids:
         return True
-    joined = ids[0][:0].join(ids)
-    ascii_ids = joined if isinstance(joined, bytes) else joined.encode()
-    if ascii_ids.translate(None, _DIGITS) != b"-" * len(ids):
+    count = len(ids)
+    text = b"\n".join(ids) if isinstance(ids[0], bytes) else "\n".join(ids).encode()
+    lines = text + b"\n"
+    if lines.translate(None, _DIGITS) != b"-\n" * count:
         return False
-    if len(ids) == 1:
+    if count == 1:
         return True
-    lengths = list(map(len, ids))
-    dash = ascii_ids.index(b"-")
-    # What stands at its place in all of them: a longer ms between two that are equally long
-    # would compare well as text.
-    if is_even := len(set(lengths)) == 1:
-        column = joined[dash :: lengths[0]]
-    else:
-        column = joined[:0].join(map(itemgetter(slice(dash, dash + 1)), ids))
-    if column.count(column[:1]) < len(ids):
-        keys: list[Any] = list(map(number_of, ids))
-    elif is_even:
-        keys = list(ids)
-    else:
+    dash, size = lines.index(b"-"), lines.index(b"\n") + 1
+    if lines[size - 1 :: size] == b"\n" * count and lines[dash::size] == b"-" * count:
+        # All are like the first, so they compare as text does.
+        keys: Sequence[Any] = ids
+    elif set(map(itemgetter(slice(dash, dash + 1)), ids)) == {ids[0][dash : dash + 1]}:
         # The ms; where these are equal, the length, which is the sequence's; and then that.
-        keys = list(zip(map(itemgetter(slice(dash)), ids), lengths, ids, strict=True))
+        keys = list(zip(map(itemgetter(slice(dash)), ids), map(len, ids), ids, strict=True))
+    else:
+        keys = list(map(number_of, ids))
     return all(map(lt, keys, islice(keys, 1, None)))

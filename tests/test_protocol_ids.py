@@ -53,7 +53,9 @@ def test_ids_are_counted_as_in_the_naive_way(
     assert count_ascending([each.decode() for each in ids] if text else ids) == naive
 
 
-@pytest.mark.parametrize("wrong", [b"1x-1", b"17-x", b"--11", b"1--1", b"\xff7-1"])
+@pytest.mark.parametrize(
+    "wrong", [b"1x-1", b"17-x", b"--11", b"1--1", b"\xff7-1", b"22-1\n", b"2-1\n2-2"]
+)
 @pytest.mark.parametrize("at", [0, 1, 4])
 def test_what_is_none_ends_the_count(wrong: bytes, at: int) -> None:
     ids = [b"%d-1" % n for n in range(20, 25)]
