@@ -23,6 +23,8 @@ _KNOWN_LENGTHS = 256
 _LISTED = 1024
 # By how much shorter than those seen a value may be without being read one by one.
 _SLACK = 8
+# After how many values of one length to think that all of them have it.
+_SURE = 32
 # Makes a repeat give nothing back once it has matched, where `re` knows that.
 _FIRM = b"+" if sys.version_info >= (3, 11) else b""
 _LONGEST = 10**9 - 1
@@ -129,14 +131,16 @@ class Varied:
 class Column:
     """What was seen at one place of a shape."""
 
-    __slots__ = ("has_cr", "lengths")
+    __slots__ = ("_values", "has_cr", "lengths")
 
     def __init__(self) -> None:
+        self._values = 0
         self.lengths: set[int] = set()
         self.has_cr = False
 
     def learn(self, value: bytes) -> None:
         """Take note of one more value."""
+        self._values += 1
         self.lengths.add(len(value))
         if not self.has_cr and b"\r" in value:
             self.has_cr = True
@@ -144,12 +148,11 @@ class Column:
     def part(self) -> Part | None:
         """Say how to match it; None if there is no way."""
         low, high = min(self.lengths), max(self.lengths)
-        if low == high:
-            return Fixed(low, b".{%d}" % low)
+        if low == high and self._values >= _SURE:
+            return Fixed(low, _any(low))
         if not self.has_cr:
             sure = max(0, low - (high - low) - _SLACK)
-            begin = b".{%d}" % sure if sure else b""
-            return Varied(low, high, begin, sure, (0, _LONGEST))
+            return Varied(low, high, _any(sure), sure, (0, _LONGEST))
         if len(self.lengths) > _KNOWN_LENGTHS:
             return None
         # Where they are close, those around them are expected as well.
@@ -179,8 +182,13 @@ class Ids:
         if len(self.dashes) > 1:
             return Varied(0, _LISTED - 1, rb"[0-9]{1,19}-", 20, (1, 19))
         if low == high:
-            return Fixed(low, b".{%d}-.{%d}" % (dash, low - dash - 1))
-        return Varied(low, high, b".{%d}-" % dash, dash + 1, (1, 19))
+            return Fixed(low, _any(dash) + b"-" + _any(low - dash - 1))
+        return Varied(low, high, _any(dash) + b"-", dash + 1, (1, 19))
+
+
+def _any(length: int) -> bytes:
+    """Write the expression for so many bytes, whatever they are."""
+    return b"." * length if length < 2 else b".{%d}%b" % (length, _FIRM)
 
 
 def _one_of(begun: bytes, ends: list[bytes]) -> bytes:
@@ -191,7 +199,7 @@ def _one_of(begun: bytes, ends: list[bytes]) -> bytes:
         ends: The digits of each after these.
     """
     if ends == [b""]:
-        return rb"\r\n.{%d}" % int(begun)
+        return rb"\r\n" + _any(int(begun))
     branches = [
         digit + _one_of(begun + digit, [end[1:] for end in ends if end[:1] == digit])
         for digit in sorted({end[:1] for end in ends if end})

@@ -105,6 +105,8 @@ class Learner:
         self._shapes: dict[Names | int, _Shape] = {}
         self._lessons = 0
         self._lessons_wanted = _FIRST_LESSONS
+        # The expressions that the pattern was made of.
+        self._made_of: list[bytes] = []
 
     def learn(self, entry_id: bytes, items: Sequence[bytes], size: int) -> None:
         """Learn from an entry of `size` bytes that no pattern has matched."""
@@ -143,6 +145,10 @@ class Learner:
         length = sum(len(layout.expression) for layout in layouts)
         if length > _LONGEST_EXPRESSION:
             return None
+        made_of = [ids.expression, *(layout.expression for layout in layouts)]
+        if made_of == self._made_of:
+            return self.pattern
+        self._made_of = made_of
         at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)
         return Pattern(ids, layouts, self._maker, max(1, at_once))
 

@@ -22,10 +22,13 @@ BEHIND = [b"", b"\r\n", b"$1\r\nx\r\n", b"*2\r\n$3\r\n1-0\r\n", b"x" * 2000 + b"
 VALUES = st.binary(max_size=40) | st.builds(
     b"".join, st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"$1", b"*2", b"5", b"ab"]))
 )
+# Of values of one length it takes some to make a column certain of it.
+LEARNED = st.lists(VALUES, min_size=1) | VALUES.map(lambda value: [value] * 40)
 
 
-def read(part: Fixed | Known | Varied, data: bytes) -> tuple[bytes, int] | None:
+def read(part: Fixed | Known | Varied | None, data: bytes) -> tuple[bytes, int] | None:
     """Read a string as patterns do: the value, and where what follows begins."""
+    assert part is not None
     match = re.compile(part.expression, re.DOTALL).match(data)
     if match is None:
         return None
@@ -53,7 +56,7 @@ def ids_of(entry_ids: list[bytes]) -> Ids:
     return ids
 
 
-@given(learned=st.lists(VALUES, min_size=1))
+@given(learned=LEARNED)
 @example(learned=[b"x" * size for size in range(300)])
 @example(learned=[b"\r" * size for size in range(200)])
 @example(learned=[b"", b"x" * 5000])
@@ -66,12 +69,14 @@ def test_what_was_learned_is_read(learned: list[bytes]) -> None:
 
 
 @given(
-    learned=st.lists(VALUES, min_size=1),
+    learned=LEARNED,
     stated=st.integers(0, 60) | st.sampled_from([b"05", b"", b"-1", b"+5", b" 5", b"1000000000"]),
     value=VALUES,
     behind=st.sampled_from(BEHIND),
 )
 @example(learned=[b"abc", b"abcd"], stated=3, value=b"abcd", behind=b"")
+@example(learned=[b"abc"] * 40, stated=4, value=b"abc", behind=b"")
+@example(learned=[b"abc"] * 40, stated=3, value=b"abcd", behind=b"")
 @example(learned=[b"abc", b"abcd"], stated=9, value=b"abcd\r\n$1\r", behind=b"\r\n")
 @example(learned=[b"\r", b"ab"], stated=2, value=b"\r", behind=b"\r\n")
 def test_a_length_that_lies_is_not_believed(
@@ -90,6 +95,14 @@ def test_a_length_that_lies_is_not_believed(
     assert parser.next_value() == found[0]
     assert parser.next_value() is NEED_DATA
     assert parser.buffer.is_empty
+
+
+def test_some_values_of_one_length_do_not_make_certain_that_all_have_it() -> None:
+    other = bulk(b"four")
+    assert read(column_of([b"three"] * 10).part(), other) == (b"four", len(other))
+    certain = column_of([b"three"] * 40).part()
+    assert isinstance(certain, Fixed)
+    assert read(certain, other) is None
 
 
 @pytest.mark.parametrize("size", [0, 9, 10, 99, 100, 1000, 1022, 1023, 1024, 5000])

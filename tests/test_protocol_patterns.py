@@ -668,6 +668,19 @@ def test_a_pattern_is_used_at_all() -> None:
     assert calls < 400  # of 800
 
 
+def test_no_pattern_is_made_twice() -> None:
+    """Entries that did not match may teach nothing new: the end of what has come, say."""
+    learner = Learner(MessageMaker())
+    made = []
+    for n in range(64 + 128 + 256):
+        value = b"x" * (2 if n < 300 else 50 - n % 9)
+        learner.learn(b"17%011d-0" % n, [b"a", value], 60)
+        made.append(learner.pattern)
+    assert made[63] is not None
+    assert made[63] is made[63 + 128]
+    assert made[63] is not made[-1]
+
+
 @pytest.mark.parametrize(("spread", "at_once"), [(3, [8, 1]), (250, [1])])
 def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once: list[int]) -> None:
     """That takes longer than it saves: lengths that each are an alternative make it long."""
