@@ -6,8 +6,6 @@ of it comes from redirections.
 
 from __future__ import annotations
 
-from binascii import crc_hqx
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +21,8 @@ ON_THE_MOVE = frozenset({"ASK", "TRYAGAIN", "UNBLOCKED"})
 
 def slot_of(key: bytes) -> int:
     """Say in which slot a key is: that of its hash tag, ``{...}``, if it has one."""
+    from binascii import crc_hqx  # an extension to load, for clusters alone
+
     begin = key.find(b"{") + 1
     end = key.find(b"}", begin) if begin else -1
     # An empty tag is none, and what follows it is no tag either.
