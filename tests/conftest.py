@@ -136,6 +136,9 @@ def pytest_configure() -> None:
     # A shell that runs the tests in the background has them and all that they start ignore it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As nohup does. It goes on over it, but what it starts takes it as anybody does.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_unconfigure() -> None:
