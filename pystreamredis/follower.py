@@ -176,10 +176,13 @@ class Follower:
         """
         if self._released.runs:
             return self._install(self._released.next_batch())
+        if self._is_quiet:
+            return None
         self._settle()
         self._understand()
         self._redirect()
-        if (batch := self._release(now)).messages:
+        batch = self._release(now)
+        if batch is not None:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._install(batch)
@@ -195,6 +198,13 @@ class Follower:
             return self._hand_over_timeout()
         self._ask_for_caller(now)
         return None
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether the only conversation waits for an answer, and nothing else is due."""
+        if len(self.parts) > 1 or self._may_release or self._failures or not self._cursors:
+            return False
+        return self._hold.due_at is None and self.parts[0].conversation.is_settled
 
     def parts_of(self, names: Iterable[Followed] | None) -> list[Part]:
         """List the parts that read any of these streams; None for all."""
@@ -268,11 +278,14 @@ class Follower:
 
     def wake_at(self) -> float | None:
         """Until when to wait for bytes, or for another try to connect."""
-        times = [part.wake_at for part in self.stirred if part.conversation.failure is None]
-        if any(part.conversation.is_open for part in self.parts):
-            times.append(self._hold.due_at)
-        earliest = min([time for time in times if time is not None], default=inf)
-        earliest = min(earliest, self._silent_from)
+        earliest = self._silent_from
+        for part in self.stirred:
+            time = part.wake_at
+            if time is not None and time < earliest and part.conversation.failure is None:
+                earliest = time
+        due_at = self._hold.due_at
+        if due_at is not None and any(part.conversation.is_open for part in self.parts):
+            earliest = min(earliest, due_at)
         return None if earliest == inf else earliest
 
     def woke(self, now: float) -> None:
@@ -341,28 +354,31 @@ class Follower:
         self.batch = batch
         return batch
 
-    def _release(self, now: float) -> Batch:
+    def _release(self, now: float) -> Batch | None:
         """Take out what may be handed over since the last read was answered, or held for long."""
         answered = self._take_answered()
         if answered:
             unsettled = (cursor for part in self.stirred for cursor in part.find_unsettled())
             self._hold.arrived(unsettled, now)
         elif self._hold.due_at is None and not self._may_release:
-            return Batch([], {})
+            return None
         self._may_release = False
+        limit = self._hold.limit(now)
         # What is held is handed over before a failure is.
-        has_failed = any(part.conversation.failure is not None for part in self.stirred)
-        self._released = self._merge(None if has_failed else self._hold.limit(now))
-        batch = self._released.next_batch()
-        if batch.messages or self._hold.due_at is not None:
-            return batch
+        if any(part.conversation.failure is not None for part in self.stirred):
+            limit = None
+        self._released = self._merge(limit)
+        if self._released.runs:
+            return self._released.next_batch()
+        if self._hold.due_at is not None:
+            return None
         for part, request in answered:
             cursors = part.conversation.cursors
             # What has come may wait for what other parts hold: then it was not nothing.
             is_all = len(request.asked) + request.put_off == len(cursors)
             if is_all and (len(self.parts) == 1 or not any(c.waiting for c in cursors)):
                 part.found_nothing = request, now
-        return batch
+        return None
 
     def _take_answered(self) -> list[tuple[Part, Request]]:
         """Take out the reads that were answered since the last time."""

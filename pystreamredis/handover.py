@@ -54,6 +54,8 @@ class Batch:
 
     def settle(self, positions: Handed) -> None:
         """Bring `positions` up to what was handed over so far."""
+        if self._settled == len(self.messages):
+            return
         withdrawn, left = -1, 0
         # Anew if another thread has withdrawn between the one and the other.
         while withdrawn != (withdrawn := sum(map(len, self._withdrawn))):

@@ -33,6 +33,13 @@ def before(ms: int) -> bytes:
     return id_of((ms << _PART) - 1) if ms else ZERO
 
 
+def is_later(entry_id: bytes, other: bytes) -> bool:
+    """Whether an ID is larger than another one."""
+    if len(entry_id) == len(other) and entry_id.index(b"-") == other.index(b"-"):
+        return entry_id > other
+    return number_of(entry_id) > number_of(other)
+
+
 def is_before(entry_id: bytes) -> bool:
     """Whether an ID is such a last one before a time, which no entry has in practice."""
     return entry_id.endswith(b"-%d" % _MAX_PART)

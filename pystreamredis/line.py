@@ -12,6 +12,7 @@ from .transport import connecting
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from .follower import Follower
     from .source import Part
@@ -52,6 +53,12 @@ class Line:
         """Whether bytes can be received that no wait would tell of."""
         return self._transport is not None and self._transport.has_pending()
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether `respond` can be asked to wait for what comes over it, for `SLICE` at most."""
+        transport = self._transport
+        return transport is not None and transport.can_wait and not transport.has_unsent
+
     def attend(self, now: float) -> bool:
         """Do what is due: connect, or send; return whether that has changed anything."""
         conversation = self._part.conversation
@@ -74,8 +81,13 @@ class Line:
         if self._steps is not None:
             self._go_on(self._steps, is_ready=True)
         elif self._transport is not None:
-            self._receive(self._transport)
+            self._receive(self._transport.receive)
             self.flush()
+
+    def wait_and_respond(self) -> None:
+        """Wait for what comes over it, for `SLICE` at most, and take it in."""
+        if self._transport is not None:
+            self._receive(self._transport.wait_and_receive)
 
     def flush(self) -> None:
         """Send what is to be sent."""
@@ -130,16 +142,17 @@ class Line:
             return False
         return True
 
-    def _receive(self, transport: Transport) -> None:
+    def _receive(self, receive: Callable[[], bytes | None]) -> None:
         conversation = self._part.conversation
         try:
-            data = transport.receive()
+            data = receive()
         except OSError as error:
             conversation.closed(monotonic(), error)
         else:
             if data:
                 conversation.received(data, monotonic())
-                self.flush()
+                if conversation.outgoing:
+                    self.flush()
                 conversation.process()
             elif data is not None:
                 conversation.closed(monotonic())

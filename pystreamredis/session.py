@@ -21,7 +21,7 @@ from .exceptions import (
     RedisError,
     TimeoutError,
 )
-from .ids import ZERO, number_of
+from .ids import ZERO, is_later, number_of
 from .merge import waiting_after
 from .outages import WARNING, Outages
 from .protocol import (
@@ -713,9 +713,9 @@ class Conversation:
 
 def _check(cursor: Cursor, messages: list[Message], after: bytes) -> bytes:
     """See to it that messages, which are in order, are after an ID; return the last one's."""
-    first = _wire(messages[0][1])
-    if number_of(after) < number_of(first):
-        return _wire(messages[-1][1])
+    first, last = _wire(messages[0][1]), _wire(messages[-1][1])
+    if is_later(first, after):
+        return last
     raise WireError(f"entry {first!r} of stream {cursor.name!r}, expected one after {after!r}")
 
 

@@ -1,4 +1,6 @@
-"""A connection as a stream of bytes: TCP, TLS or a unix socket, never blocking.
+"""A connection as a stream of bytes: TCP, TLS or a unix socket.
+
+It blocks in no call but `Transport.wait_and_receive`, and there for a moment only.
 
 Errors are left as they come, all of them `OSError`: what they mean is said where
 they are caught.
@@ -9,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from time import monotonic
 
-from .waiting import READ, WRITE
+from .waiting import READ, SLICE, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,18 +33,27 @@ _FEW = 65_536
 _MOST = 1_048_576
 # From how many bytes on more of them may be there already.
 _MUCH = 16_384
+# Has one call not block, on a socket that may; 0 where the system has no such thing.
+_AT_ONCE: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class Transport:
     """An open connection.
 
     Args:
-        sock: A connected socket that does not block.
+        sock: A connected socket that does not block, or, if it does, for a moment only: then
+            it can be waited for by receiving, which saves the system a call.
         would_block: What it raises where it would have to wait.
+
+    Attributes:
+        can_wait: Whether that can be done, and is likely to be worth it: the last such wait
+            was not in vain.
     """
 
     def __init__(self, sock: socket.socket, would_block: tuple[type[OSError], ...]) -> None:
         self.sock = sock
+        self.can_wait = sock.getblocking()
+        self._at_once = _AT_ONCE if sock.getblocking() else 0
         self._would_block = would_block
         self._unsent = b""
         # Kept: to allocate as much for each call takes longer than to copy what came.
@@ -65,17 +77,29 @@ class Transport:
 
     def receive(self) -> bytes | None:
         """Take in what has come: b"" at the end of the stream, None if nothing is there."""
+        data = self._receive(self._at_once)
+        self.can_wait = bool(self._at_once and data)
+        return data
+
+    def wait_and_receive(self) -> bytes | None:
+        """Do the same, but wait for `SLICE` if nothing is there."""
+        data = self._receive(0)
+        self.can_wait = bool(data)
+        return data
+
+    def _receive(self, flags: int) -> bytes | None:
         taken, size = 0, _MUCH
         try:
             if self._is_flooded:
                 # To copy as much takes longer than to allocate it.
-                data = self.sock.recv(_MOST)
+                data = self.sock.recv(_MOST, flags)
                 self._is_flooded = len(data) >= _FEW
                 return data
             # The sooner the end of a reply is known, the sooner the next read is on its way.
             while size >= _MUCH and taken < len(self._room):
-                size = self.sock.recv_into(self._room[taken:])
+                size = self.sock.recv_into(self._room[taken:], 0, flags)
                 taken += size
+                flags = self._at_once
         except self._would_block:
             if not taken:
                 self._is_flooded = False
@@ -96,7 +120,7 @@ class Transport:
         unsent = self._unsent + data if self._unsent else data
         try:
             while unsent:
-                unsent = unsent[self.sock.send(unsent) :]
+                unsent = unsent[self.sock.send(unsent, self._at_once) :]
         except self._would_block:
             pass
         self._unsent = unsent
@@ -182,8 +206,25 @@ def _connect(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.socket_keepalive)
     if options.ssl_context is None:
+        _block_for_a_moment(sock)
         return Transport(sock, (BlockingIOError, InterruptedError))
     return (yield from _secure(sock, until_ready))
+
+
+def _block_for_a_moment(sock: socket.socket) -> None:
+    """Have a socket block for `SLICE` at most when it receives, if the system can do that."""
+    if not _AT_ONCE:
+        return
+    time = struct.pack("@ll", 0, int(SLICE * 1_000_000))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time)
+    except OSError:
+        return  # its struct timeval is another
+    sock.setblocking(True)
+    is_bounded = any(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, len(time)))
+    # One that only pretends to block, as gevent's, would wait for ever.
+    if not (is_bounded and os.get_blocking(sock.fileno())):
+        sock.setblocking(False)
 
 
 def _raise(code: int) -> None:

@@ -21,7 +21,7 @@ WRITE = selectors.EVENT_WRITE
 _LONGEST = 86_400.0
 # How late a signal may be handled, in seconds, that comes right before the system is asked
 # to wait: nothing ends that wait, and Python runs no handler before it is over.
-_SLICE = 0.05
+SLICE = 0.05
 
 
 class Woken(Exception):
@@ -99,10 +99,10 @@ class Waiter:
         `signal.set_wakeup_fd` would do without, but is the application's to set.
         """
         deadline = monotonic() + timeout
-        ready = self._selector.select(max(0.0, min(timeout, _SLICE)))
-        if ready or timeout <= _SLICE:
+        ready = self._selector.select(max(0.0, min(timeout, SLICE)))
+        if ready or timeout <= SLICE:
             return ready
-        slice_ = _SLICE if current_thread() is main_thread() else _LONGEST
+        slice_ = SLICE if current_thread() is main_thread() else _LONGEST
         while not ready and (left := deadline - monotonic()) > 0:
             ready = self._selector.select(min(left, slice_))
         return ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,13 @@ def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
-@pytest.mark.parametrize("name", ["wait", "receive", "send"])
+@pytest.mark.parametrize(
+    ("name", "connections"),
+    [("wait", 2), ("receive", 2), ("send", 2), ("wait_and_receive", 1), ("send", 1)],
+)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_an_interruption_at_any_step_loses_and_repeats_nothing(
-    name: str, before: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, connections: int, before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Contract 4.4, 3.1: the same history, interrupted at the first step, the second, ..."""
     calls, due = 0, 0
@@ -60,19 +64,43 @@ def test_an_interruption_at_any_step_loses_and_repeats_nothing(
         return call
 
     owner: Any = Waiter if name == "wait" else Transport
-    with Peer(lambda it: serve(it, HISTORY)) as peer:
-        with Streams(**at(peer), count=2, block=None, s=0, t=0) as streams:
+    options: Any = {"connections": connections, "count": 2, "block": None, "s": 0, "t": 0}
+    with Peer(*[lambda it: serve(it, HISTORY)] * connections) as peer:
+        with Streams(**at(peer), **options) as streams:
             monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
             assert found_in(streams) == ALL
         steps = calls
         assert steps > 3
         for step in range(1, steps + 1):
-            with Streams(**at(peer), count=2, block=None, s=0, t=0) as streams:
+            with Streams(**at(peer), **options) as streams:
                 calls, due = 0, step
                 found = found_in(streams)
                 due = 0
                 assert found == ALL
                 assert streams.positions == {"s": b"12-0", "t": b"11-1"}
+
+
+@pytest.mark.skipif(not hasattr(socket, "MSG_DONTWAIT"), reason="it takes a wait on this system")
+@pytest.mark.parametrize(("connections", "are_few"), [(1, True), (2, False)])
+def test_a_single_connection_is_waited_for_by_receiving(
+    connections: int, are_few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That saves the system a call for each message."""
+    waits = 0
+    wait = Waiter.wait
+
+    def count(waiter: Waiter, timeout: float | None) -> list[Any]:
+        nonlocal waits
+        waits += 1
+        return wait(waiter, timeout)
+
+    with (
+        Peer(*[lambda it: serve(it, HISTORY)] * connections) as peer,
+        Streams(**at(peer), connections=connections, count=1, block=None, s=0, t=0) as streams,
+    ):
+        monkeypatch.setattr(Waiter, "wait", count)
+        assert found_in(streams) == ALL
+    assert (waits == 0) is are_few
 
 
 def found_in(streams: Streams) -> list[tuple[str, bytes]]:

@@ -1162,6 +1162,32 @@ class TestWhichStreams:
         shell.add(b=0)
         assert shell.rest() == []
 
+    def test_nor_while_a_read_is_on_its_way(self) -> None:
+        """Contract 7: it may be answered long after."""
+        server = Server()
+        server.add(b"a", "1-0")
+        shell = Shell(server, {"a": 0}, block=0).establish()
+        shell.next()
+        shell.follower.discard(["a"])
+        shell.follower.begin_wait(shell.now)
+        with pytest.raises(ValueError, match=r"^no streams are followed any more"):
+            shell.follower.step(shell.now)
+
+    def test_what_is_free_by_a_discard_waits_for_no_read(self) -> None:
+        """Contract 3.3: it is handed over as soon as it may be."""
+        server = Server()
+        for ms in (1, 2, 3):
+            server.add(b"a", f"{ms}-0")
+        server.add(b"b", "9-0")
+        shell = Shell(server, {"a": 0, "b": 0}, count=1).establish()
+        assert shell.next()[:2] == ("a", b"1-0")
+        shell.follower.begin_wait(shell.now)
+        assert shell.follower.step(shell.now) is None
+        shell.follower.discard(["a"])
+        batch = shell.follower.step(shell.now)
+        assert batch is not None
+        assert [message[:2] for message in batch.messages] == [("b", b"9-0")]
+
     def test_it_tells_how_many_streams_it_follows_and_where(self) -> None:
         shell = Shell(Server(), ["a", "b"], connection={"password": SECRET})
         assert repr(shell.follower) == "of 2 streams at localhost:6379"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.ids import ZERO, before, id_of, number_of, parse_start
+from pystreamredis.ids import ZERO, before, id_of, is_later, number_of, parse_start
 
 MAX = 2**64 - 1
 parts = st.one_of(
@@ -29,6 +29,7 @@ def test_ids_compare_as_two_numbers_do(one: tuple[int, int], other: tuple[int, i
     """Contract 3.2: compared as two 64-bit numbers."""
     assert (number_of(written(one)) < number_of(written(other))) == (one < other)
     assert (number_of(written(one)) == number_of(written(other))) == (one == other)
+    assert is_later(written(one), written(other)) == (one > other)
 
 
 def test_ten_comes_after_nine() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ from .certificates import Authority
 LONG = 10.0
 
 Handler = Callable[[socket.socket], object]
+
+needs_dontwait = pytest.mark.skipif(
+    not hasattr(socket, "MSG_DONTWAIT"), reason="this system has sockets block, or not"
+)
 
 
 @pytest.fixture
@@ -76,6 +81,11 @@ def read_to_end(sock: socket.socket) -> bytes:
     while piece := sock.recv(65536):
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def say_hello(sock: socket.socket) -> None:
+    sock.sendall(b"hello")
+    read_to_end(sock)
 
 
 def options_for(address: Any, host: str = "127.0.0.1", **more: Any) -> ConnectionOptions:
@@ -159,7 +169,6 @@ def test_tcp_sends_at_once_and_is_kept_alive_as_asked(waiter: Waiter, keepalive:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert bool(alive) is keepalive
-            assert sock.getblocking() is False
             forget_all(waiter)
 
 
@@ -295,19 +304,27 @@ def test_nothing_is_received_when_nothing_has_come(waiter: Waiter) -> None:
 class MadeUp:
     """A socket in whose stead something is said each time that bytes are received."""
 
-    def __init__(self, *said: int | OSError) -> None:
+    def __init__(self, *said: int | OSError, blocks: bool = False) -> None:
         self.said = list(said)
+        self.blocks = blocks
+        # With which flags it was asked.
+        self.flags: list[int] = []
 
-    def recv_into(self, buffer: memoryview) -> int:
+    def getblocking(self) -> bool:
+        return self.blocks
+
+    def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
+        assert size == 0  # all of it
+        self.flags.append(flags)
         said = self.said.pop(0)
         if isinstance(said, OSError):
             raise said
         buffer[:said] = b"x" * said
         return said
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int) -> bytes:
         room = bytearray(size)
-        return bytes(room[: self.recv_into(memoryview(room))])
+        return bytes(room[: self.recv_into(memoryview(room), 0, flags)])
 
 
 @pytest.mark.parametrize(
@@ -359,6 +376,81 @@ def test_an_error_and_the_end_are_seen_in_a_flood() -> None:
     with pytest.raises(ConnectionResetError):
         transport.receive()
     assert transport.receive() == b""
+
+
+@needs_dontwait
+def test_one_that_can_wait_does_so_for_the_first_bytes_alone() -> None:
+    sock: Any = MadeUp(20_000, 20_000, 5, 20_000, BlockingIOError(), blocks=True)
+    transport = Transport(sock, (BlockingIOError,))
+    assert transport.can_wait
+    assert len(transport.wait_and_receive() or b"") == 40_005
+    assert len(transport.receive() or b"") == 20_000
+    assert sock.flags == [0] + [socket.MSG_DONTWAIT] * 4
+
+
+@needs_dontwait
+def test_one_that_can_wait_does_so_in_a_flood() -> None:
+    sock: Any = MadeUp(*FLOOD, 65_536, 65_536, blocks=True)
+    transport = Transport(sock, (BlockingIOError,))
+    for _ in range(3):
+        transport.receive()
+    transport.wait_and_receive()
+    transport.receive()
+    assert sock.flags[-2:] == [0, socket.MSG_DONTWAIT]
+
+
+@needs_dontwait
+def test_it_does_so_again_once_something_has_come() -> None:
+    sock: Any = MadeUp(BlockingIOError(), 5, 0, 5, BlockingIOError(), blocks=True)
+    transport = Transport(sock, (BlockingIOError,))
+    assert transport.wait_and_receive() is None
+    assert not transport.can_wait
+    for came, can_wait in [(True, True), (False, False), (True, True), (False, False)]:
+        assert bool(transport.receive()) is came
+        assert transport.can_wait is can_wait
+
+
+def test_one_that_cannot_wait_never_does() -> None:
+    sock: Any = MadeUp(5, 5)
+    transport = Transport(sock, (BlockingIOError,))
+    assert not transport.can_wait
+    assert transport.receive() == b"x" * 5
+    assert not transport.can_wait
+
+
+@needs_dontwait
+def test_a_wait_by_receiving_ends(waiter: Waiter) -> None:
+    with (
+        serving(listen(), say_hello) as address,
+        closing(connect(options_for(address), waiter)) as transport,
+    ):
+        assert transport.can_wait
+        assert transport.wait_and_receive() == b"hello"
+        assert transport.wait_and_receive() is None
+        forget_all(waiter)
+
+
+@needs_dontwait
+@pytest.mark.parametrize("reason", ["no bound", "another struct", "pretends"])
+def test_no_wait_by_receiving_can_be_for_ever(
+    waiter: Waiter, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason == "no bound":
+        monkeypatch.setattr("pystreamredis.transport.SLICE", 0)
+    elif reason == "another struct":
+        short = SimpleNamespace(pack=lambda *_: b"\0")
+        monkeypatch.setattr("pystreamredis.transport.struct", short)
+    else:
+        system = SimpleNamespace(get_blocking=lambda _: False)
+        monkeypatch.setattr("pystreamredis.transport.os", system)
+    with (
+        serving(listen(), read_to_end) as address,
+        closing(connect(options_for(address), waiter)) as transport,
+    ):
+        assert not transport.can_wait
+        assert not transport.sock.getblocking()
+        assert transport.receive() is None
+        forget_all(waiter)
 
 
 def test_a_closed_connection_is_received_as_its_end(waiter: Waiter) -> None:
