@@ -23,6 +23,7 @@ import chart
 from growth import measure_growth
 from live import measure_scale, read_live
 from nodes import measure_nodes
+from profiling import profile
 from readers import READERS
 from reading import read_workload
 from report import Results, render
@@ -78,6 +79,11 @@ def parse_arguments() -> argparse.Namespace:
         help="little of everything: shows that all works, not how fast it is",
     )
     parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="print where this reader's time goes in the workloads and live jobs, and no more",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="the folder for results.json and chart.svg; "
@@ -114,6 +120,16 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
     return read_workload(link, workload, readers, rounds(ROUNDS), messages(workload.messages))
 
 
+def print_profiles(link: Link, arguments: argparse.Namespace) -> None:
+    """Print where this reader's time goes."""
+    for job in arguments.jobs:
+        if job not in (*WORKLOADS, *LIVE):
+            continue
+        usual = LIVE_MESSAGES if job in LIVE else WORKLOADS[job].messages
+        for text in profile(link, job, LIVE.get(job), arguments.messages or usual):
+            print(text, end="\n\n")
+
+
 def versions(link: Link) -> dict[str, str]:
     """Tell what was compared, each in which version."""
     found = {"Python": platform.python_version(), "server": link.version()}
@@ -139,6 +155,10 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Measure, write down, and report."""
     arguments = parse_arguments()
+    if arguments.profile:
+        with embedded_server() as link:
+            print_profiles(link, arguments)
+        return
     folder = arguments.out or Path(tempfile.mkdtemp() if arguments.quick else Path(__file__).parent)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []

@@ -1,0 +1,90 @@
+"""Where this reader's time goes, function by function; ``run.py --profile`` prints it.
+
+For orientation: the profiler makes calls of Python functions look dearer than they are. What a
+message takes in all is told without it. Live, what is told of ``recv_into`` and ``poll`` is the
+wait, and what is told of the next call after it is also what it takes to get going again.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import live
+from measure import Counter
+from readers import Job, ours
+from reading import COUNTS, WARM_UP
+from recording import Recording
+from workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from merge import Message
+    from server import Link
+
+# How many functions to name.
+_LINES = 24
+
+
+class _Follower(Counter):
+    """Takes so many live messages, which are written as soon as it waits."""
+
+    def __init__(self, job: Job, wanted: int) -> None:
+        super().__init__()
+        self._wanted = wanted
+        figures = map(str, (job.port, len(job.names), 0, wanted, live.RATE))
+        self._command = [sys.executable, live.__file__, *figures]
+
+    def take(self, messages: Iterable[Message]) -> bool:
+        with subprocess.Popen(self._command):
+            for _ in messages:
+                self.messages += 1
+                if self.messages == self._wanted:
+                    return True
+        return False
+
+
+def profile(link: Link, job: str, streams: int | None, messages: int) -> Iterator[str]:
+    """Read a job, whose number of streams is told if it is a live one; yield what to print."""
+    if streams is not None:
+        names = live.StreamSet(streams).names()
+        live_job = Job(link.port, names, limit=100, block=0)
+        yield _report(job, lambda: _read(live_job, _Follower(live_job, messages)))
+        return
+    link.ask(b"FLUSHALL")
+    Recording(link, WARM_UP, WARM_UP.messages)
+    recording = Recording(link, WORKLOADS[job], messages)
+    _read(Job(link.port, list(WARM_UP.names()), limit=100), Counter())
+    for count in COUNTS:
+        counted = Job(link.port, recording.names, count, decode=WORKLOADS[job].decode)
+        yield _report(f"{job}, count {count}", lambda job=counted: _read(job, Counter()))
+
+
+def _read(job: Job, counter: Counter) -> int:
+    ours(job, counter)
+    return counter.messages
+
+
+def _report(title: str, read: Callable[[], int]) -> str:
+    start, cpu = time.perf_counter(), time.process_time()
+    messages = read()
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    profiler = cProfile.Profile()
+    profiler.runcall(read)
+    stats: Any = pstats.Stats(profiler)
+    lines = [
+        f"{title}: {seconds * 1e6 / messages:.2f} us a message, "
+        f"{cpu_seconds * 1e6 / messages:.2f} us of the processor's time. Under the profiler:",
+        "  calls   own us  (both for each message)",
+    ]
+    functions = sorted(stats.stats.items(), key=lambda item: -item[1][2])
+    for (path, line, name), (_, calls, own, _, _) in functions[:_LINES]:
+        where = f"{Path(path).name}:{line} {name}" if line else name
+        lines.append(f"{calls / messages:7.2f} {own * 1e6 / messages:8.3f}  {where}")
+    return "\n".join(lines)
