@@ -40,8 +40,6 @@ class Fixed:
     def __init__(self, length: int, body: bytes) -> None:
         self.expression = rb"\$%d\r\n(%b)\r\n" % (length, body)
         self.stated: Sequence[bytes] = ()
-        # Whether what it captures tells that it has matched.
-        self.is_mark = length > 0
 
     def targets(self, at: str) -> list[str]:
         """Name what it captures."""
@@ -63,7 +61,6 @@ class Known:
         digits = [b"%d" % length for length in lengths]
         self.expression = rb"\$(%b)\r\n" % _one_of(b"", digits)
         self.stated: Sequence[bytes] = ()
-        self.is_mark = True
         starts = {len(stated) + 2 for stated in digits}
         self._start = starts.pop() if len(starts) == 1 else None
 
@@ -108,7 +105,6 @@ class Varied:
             most = min(most, len(self.stated) - 1 - sure)
         body = rb"%b[^\r]{%d,%d}%b" % (begin, least, most, _FIRM)
         self.expression = rb"\$%b(%b)\r\n(%b)\r\n" % (common, digits, body)
-        self.is_mark = True
 
     def targets(self, at: str) -> list[str]:
         """Name what it captures: the length as stated, and what was taken."""
@@ -129,7 +125,7 @@ class Varied:
 
 
 class Column:
-    """What was seen at one place of a shape."""
+    """What was seen at one place of a shape, or of several."""
 
     __slots__ = ("_values", "has_cr", "lengths")
 
@@ -144,6 +140,12 @@ class Column:
         self.lengths.add(len(value))
         if not self.has_cr and b"\r" in value:
             self.has_cr = True
+
+    def take_in(self, other: Column) -> None:
+        """Take note of what another has seen."""
+        self._values += other._values
+        self.lengths |= other.lengths
+        self.has_cr |= other.has_cr
 
     def part(self) -> Part | None:
         """Say how to match it; None if there is no way."""

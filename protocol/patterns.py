@@ -49,7 +49,7 @@ _LITERALS = 4096
 # How many things one pattern may capture: larger ones take longer to make than to do without.
 _CAPTURES = 128
 # A match costs as much as some captures: several entries share one, if they have few.
-_CAPTURES_AT_ONCE = 32
+_CAPTURES_AT_ONCE = 36
 _ENTRIES_AT_ONCE = 8
 # How long an expression for several entries may be: making a longer one takes more than it saves.
 _EXPRESSION = 2048
@@ -64,27 +64,26 @@ _id = itemgetter(1)
 
 
 class _Shape:
-    """Entries of the same fields; or only of the same number, where names differ too much."""
+    """Entries of the same fields; or only of the same number, where names differ too much.
 
-    __slots__ = ("_columns", "_names", "_size")
+    Attributes:
+        names: The fields' names; None if they are columns like their values.
+        size: How many fields there are.
+        columns: What was seen of each value, or of names and values by turns.
+    """
+
+    __slots__ = ("columns", "names", "size")
 
     def __init__(self, names: Names | None, size: int) -> None:
-        self._names = names
-        self._size = size
-        self._columns = [Column() for _ in range(size if names is not None else 2 * size)]
+        self.names = names
+        self.size = size
+        self.columns = [Column() for _ in range(size if names is not None else 2 * size)]
 
     def learn(self, items: Sequence[bytes]) -> None:
         """Learn from an entry's ``[field, value, ...]``."""
-        values = items[1::2] if self._names is not None else items
-        for column, value in zip(self._columns, values, strict=True):
+        values = items[1::2] if self.names is not None else items
+        for column, value in zip(self.columns, values, strict=True):
             column.learn(value)
-
-    def layout(self, maker: MessageMaker) -> _Layout | None:
-        """Say how to match it; None if there is no way."""
-        parts = [part for column in self._columns if (part := column.part()) is not None]
-        if len(parts) < len(self._columns) or sum(map(len, self._names or ())) > _LITERALS:
-            return None
-        return _Layout(self._names, self._size, parts, maker)
 
 
 class Learner:
@@ -105,8 +104,8 @@ class Learner:
         self._shapes: dict[Names | int, _Shape] = {}
         self._lessons = 0
         self._lessons_wanted = _FIRST_LESSONS
-        # The expressions that the pattern was made of.
-        self._made_of: list[bytes] = []
+        # The expression that the pattern was made of.
+        self._made_of = b""
 
     def learn(self, entry_id: bytes, items: Sequence[bytes], size: int) -> None:
         """Learn from an entry of `size` bytes that no pattern has matched."""
@@ -136,94 +135,93 @@ class Learner:
         return shape
 
     def _make_pattern(self) -> Pattern | None:
-        ids = self._ids.part()
-        found = [shape.layout(self._maker) for shape in self._shapes.values()]
-        layouts = [layout for layout in found if layout is not None]
-        captures = 2 + sum(layout.captures for layout in layouts)
-        if ids is None or not layouts or captures > _CAPTURES:
+        ids, layouts = self._ids.part(), self._layouts()
+        if ids is None or not layouts:
             return None
-        length = sum(len(layout.expression) for layout in layouts)
-        if length > _LONGEST_EXPRESSION:
+        entry = _Source(ids, layouts, self._maker, 1)
+        length, captures = len(entry.expression), len(entry.targets) + 1
+        if captures > _CAPTURES or length > _LONGEST_EXPRESSION:
             return None
-        made_of = [ids.expression, *(layout.expression for layout in layouts)]
-        if made_of == self._made_of:
+        if entry.expression == self._made_of:
             return self.pattern
-        self._made_of = made_of
+        self._made_of = entry.expression
         at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)
         return Pattern(ids, layouts, self._maker, max(1, at_once))
+
+    def _layouts(self) -> list[_Layout]:
+        """Say how each shape is matched, if there is a way."""
+        shapes = [each for each in self._shapes.values() if len(each.columns) <= _CAPTURES]
+        # They share what is captured at a place, if it is of one sort.
+        columns: dict[tuple[int, bool], Column] = {}
+        for shape in shapes:
+            for at, column in enumerate(shape.columns):
+                columns.setdefault((at, column.has_cr), Column()).take_in(column)
+        parts = {
+            (at, has_cr): (f"{at}r" if has_cr else f"{at}", column.part())
+            for (at, has_cr), column in columns.items()
+        }
+        layouts: list[_Layout] = []
+        for shape in shapes:
+            found = [parts[at, column.has_cr] for at, column in enumerate(shape.columns)]
+            places = [(at, part) for at, part in found if part is not None]
+            if len(places) == len(found) and sum(map(len, shape.names or ())) <= _LITERALS:
+                layouts.append(_Layout(len(layouts), shape, places, self._maker))
+        return layouts
 
 
 class _Layout:
     """How one shape is matched, and how its data is made of what that captures.
 
     Args:
-        names: The fields' names; None if the parts are names and values by turns.
-        size: How many fields.
-        parts: How each value is matched, or each name and value.
+        number: Its number among the layouts.
+        shape: The shape.
+        places: How each of its columns is matched, and what that is called.
         maker: In which form data is made.
     """
 
     def __init__(
-        self, names: Names | None, size: int, parts: list[Part], maker: MessageMaker
+        self, number: int, shape: _Shape, places: list[tuple[str, Part]], maker: MessageMaker
     ) -> None:
-        self.parts = parts
-        self._names = names
-        self._fields = maker.fields
-        # The first part that tells that this shape has matched; else its header has to.
-        self._marked = next((at for at, part in enumerate(parts) if part.is_mark), None)
-        header = rb"\*(%d)\r\n" if self._marked is None else rb"\*%d\r\n"
-        bodies = [part.expression for part in parts]
-        if names is not None:
-            literals = [re.escape(b"$%d\r\n%b\r\n" % (len(name), name)) for name in names]
-            bodies = [name + body for name, body in zip(literals, bodies, strict=True)]
-        self.expression = header % (2 * size) + b"".join(bodies)
-        self.captures = len(self.targets("", ""))
+        self.number = number
+        self.places = places
+        self.header = b"%d" % (2 * shape.size)
+        self._maker = maker
+        self._names = shape.names
 
-    def targets(self, layout: str, copy: str) -> list[str]:
-        """Name what it captures."""
-        targets = [f"mark{layout}{copy}"] if self._marked is None else []
-        for at, part in enumerate(self.parts):
-            targets += part.targets(f"{layout}_{at}{copy}")
-        return targets
+    def name(self, at: int) -> bytes:
+        """Write the expression for what stands before a column, but for the header."""
+        if self._names is None or at >= len(self._names):
+            return b""
+        return re.escape(b"$%d\r\n%b\r\n" % (len(self._names[at]), self._names[at]))
 
-    def mark(self, layout: str, copy: str) -> str:
-        """Name what is not empty if it has matched."""
-        if self._marked is None:
-            return f"mark{layout}{copy}"
-        return self.parts[self._marked].targets(f"{layout}_{self._marked}{copy}")[0]
-
-    def wrong(self, layout: str, copy: str) -> str:
+    def wrong(self, copy: str) -> str:
         """Write the condition under which any of its lengths differ; empty if none can."""
-        conditions = [
-            part.wrong(f"{layout}_{at}{copy}", f"l{layout}_{at}")
-            for at, part in enumerate(self.parts)
-        ]
+        conditions = [part.wrong(f"{at}{copy}", f"l{at}") for at, part in self.places]
         return " or ".join(filter(None, conditions))
 
-    def data(self, layout: str, copy: str, text: str) -> str:
+    def data(self, copy: str, text: str) -> str:
         """Write the expression for the data.
 
         Args:
-            layout: Its number among the layouts.
             copy: The number of the entry among those matched at once.
             text: The format of an expression for what a value becomes.
         """
-        at = [f"{layout}_{at}{copy}" for at in range(len(self.parts))]
-        values = [text % part.value(each) for part, each in zip(self.parts, at, strict=True)]
-        names = [f"n{layout}_{number}" for number in range(len(values))]
+        values = [text % part.value(f"{at}{copy}") for at, part in self.places]
+        names = [f"n{self.number}_{at}" for at in range(len(values))]
         if self._names is None:
             names, values = values[::2], values[1::2]
-        if self._fields is dict:
+        if self._maker.fields is dict:
             items = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
             return "{" + ", ".join(items) + "}"
         pairs = [f"({name}, {value})" for name, value in zip(names, values, strict=True)]
         source = "[" + ", ".join(pairs) + "]"
-        return source if self._fields is list else f"fields({source})"
+        return source if self._maker.fields is list else f"fields({source})"
 
-    def scope(self, layout: str, maker: MessageMaker) -> dict[str, object]:
+    def scope(self) -> dict[str, object]:
         """Give what the expressions refer to besides what is captured."""
-        names = {f"n{layout}_{at}": maker.item(name) for at, name in enumerate(self._names or ())}
-        return names | {f"l{layout}_{at}": part.stated for at, part in enumerate(self.parts)}
+        names = enumerate(self._names or ())
+        scope = {f"n{self.number}_{at}": self._maker.item(name) for at, name in names}
+        return scope | {f"l{at}": part.stated for at, part in self.places}
 
 
 class Pattern:
@@ -318,10 +316,19 @@ class _Source:
     entry, and::
 
         def make(name, rows, messages, ...):
-            for si, ci, c0_0, s0_1, c0_1, rest in rows:
-                if si is not li[len(ci)] and si != li[len(ci)] or s0_1 != l0_1[len(c0_1)]:
-                    return
-                messages += (name, ci, {n0_0: c0_0, n0_1: c0_1}),
+            for si_0, ci_0, c0_0, s1_0, c1_0, rest in rows:
+                if si_0 is not li[len(ci_0)] and si_0 != li[len(ci_0)]: return
+                if s1_0 != l1[len(c1_0)]: return
+                d_0 = {n0_0: c0_0, n0_1: c1_0}
+                messages += (name, ci_0, d_0),
+
+    Of several shapes each leaves a mark where its header has matched. What follows depends
+    on which mark there is: ``(?(2)this|that)``, so that they share what they capture. All
+    that is captured takes time, also if there is nothing in it.
+
+    Attributes:
+        expression: The regular expression of the entries.
+        targets: What it captures, in order.
     """
 
     def __init__(
@@ -330,10 +337,9 @@ class _Source:
         self._ids = ids
         self._layouts = layouts
         self._maker = maker
-        bodies = b"|".join(layout.expression for layout in layouts)
-        entry = rb"\*2\r\n%b(?:%b)" % (ids.expression, bodies)
-        self._expression = b"%b|(.+)" % (entry * at_once)
         self._copies = [f"_{copy}" for copy in range(at_once)]
+        self.targets: list[str] = []
+        self.expression = b"".join(map(self._entry, self._copies))
 
     def of_bytes(self) -> tuple[re.Pattern[bytes], Make]:
         """Make what reads bytes, and decodes what they hold if that is wanted."""
@@ -342,62 +348,89 @@ class _Source:
         texts = (
             ("%s", "%s") if self._maker.encoding is None else ("%s.decode('latin-1')", "text(%s)")
         )
-        return re.compile(self._expression, re.DOTALL), self._function(*texts, scope)
+        expression = self.expression + b"|(.+)"
+        return re.compile(expression, re.DOTALL), self._function(*texts, scope)
 
     def of_text(self) -> tuple[re.Pattern[str], Make]:
         """Make what reads text."""
         scope = self._scope() | {"LF": "\n", "state": "%d".__mod__}
         for name in [name for name in scope if name.startswith("l")]:
             scope[name] = [stated.decode() for stated in scope[name]]
-        expression = re.compile(self._expression.decode("latin-1"), re.DOTALL)
-        return expression, self._function("%s", "%s", scope)
+        expression = self.expression.decode("latin-1") + "|(.+)"
+        return re.compile(expression, re.DOTALL), self._function("%s", "%s", scope)
+
+    def _entry(self, copy: str) -> bytes:
+        """Write the expression of an entry, and note what it captures."""
+        self.targets += self._ids.targets(f"i{copy}")
+        end = b"\r\n" if len(self._layouts) == 1 else b"(\r)\n"
+        if len(self._layouts) > 1:
+            self.targets += [f"m{layout.number}{copy}" for layout in self._layouts]
+        heads = [rb"\*%b%b%b" % (each.header, end, each.name(0)) for each in self._layouts]
+        columns = self._columns(0, self._layouts, copy)
+        return rb"\*2\r\n%b(?:%b)%b" % (self._ids.expression, b"|".join(heads), columns)
+
+    def _columns(self, at: int, layouts: Sequence[_Layout], copy: str) -> bytes:
+        """Write the expression of an entry's columns from one on, for those that may go on."""
+        ended = [layout for layout in layouts if len(layout.places) == at]
+        others = [layout for layout in layouts if layout not in ended]
+        if not others:
+            return b""
+        expression = self._names(at, others, copy) if at else b""
+        for place, part in dict.fromkeys(layout.places[at] for layout in others):
+            self.targets += part.targets(f"{place}{copy}")
+            elsewhere = [layout for layout in others if layout.places[at][1] is not part]
+            expression += self._unless(elsewhere, part.expression, copy)
+        return self._unless(ended, expression + self._columns(at + 1, others, copy), copy)
+
+    def _names(self, at: int, layouts: Sequence[_Layout], copy: str) -> bytes:
+        """Write the expression for what stands before a column, which depends on the layout."""
+        *others, last = layouts
+        expression = last.name(at)
+        for layout in others:
+            if layout.name(at) != last.name(at):
+                mark, name = self._mark(layout, copy), layout.name(at)
+                expression = b"(?(%d)%b|%b)" % (mark, name, expression)
+        return expression
+
+    def _unless(self, layouts: Sequence[_Layout], expression: bytes, copy: str) -> bytes:
+        """Have an expression match only where none of these layouts has."""
+        for layout in layouts:
+            expression = b"(?(%d)|%b)" % (self._mark(layout, copy), expression)
+        return expression
+
+    def _mark(self, layout: _Layout, copy: str) -> int:
+        return self.targets.index(f"m{layout.number}{copy}") + 1
 
     def _scope(self) -> dict[str, Any]:
         scope: dict[str, Any] = {"li": self._ids.stated, "fields": self._maker.fields}
-        for number, layout in enumerate(self._layouts):
-            scope.update(layout.scope(str(number), self._maker))
+        for layout in self._layouts:
+            scope.update(layout.scope())
         return scope
 
     def _function(self, id_text: str, text: str, scope: dict[str, Any]) -> Make:
-        targets = [target for copy in self._copies for target in self._targets(copy)]
-        wrong = " or ".join(filter(None, map(self._wrong, self._copies)))
         messages = [
-            f"(name, {id_text % self._ids.value(f'i{copy}')}, {self._data(copy, text)})"
-            for copy in self._copies
+            f"(name, {id_text % self._ids.value(f'i{copy}')}, d{copy})" for copy in self._copies
         ]
         # Defaults are looked up faster than what is global.
-        defaults = ", ".join(f"{name}={name}" for name in scope)
-        source = (
-            f"def make(name, rows, messages, {defaults}):\n"
-            f"  for {', '.join(targets)}, rest in rows:\n"
-            f"    if {wrong or 'False'}: return\n"
-            f"    messages += {', '.join(messages)},\n"
-        )
+        lines = [
+            f"def make(name, rows, messages, {', '.join(f'{name}={name}' for name in scope)}):",
+            f" for {', '.join(self.targets)}, rest in rows:",
+            *[line for copy in self._copies for line in self._statements(copy, text)],
+            f"  messages += {', '.join(messages)},",
+        ]
         # The source is all of names made here; what came from outside is in the scope.
-        exec(source, scope)  # noqa: S102
+        exec("\n".join(lines), scope)  # noqa: S102
         return scope["make"]  # type: ignore[no-any-return]
 
-    def _targets(self, copy: str) -> list[str]:
-        targets = self._ids.targets(f"i{copy}")
-        for number, layout in enumerate(self._layouts):
-            targets += layout.targets(str(number), copy)
-        return targets
-
-    def _wrong(self, copy: str) -> str:
-        conditions = [layout.wrong(str(at), copy) for at, layout in enumerate(self._layouts)]
-        fields = self._by_shape([each or "False" for each in conditions], copy)
-        of_id = self._ids.wrong(f"i{copy}", "li")
-        return " or ".join(filter(None, [of_id, f"({fields})" if any(conditions) else ""]))
-
-    def _data(self, copy: str, text: str) -> str:
-        layouts = enumerate(self._layouts)
-        return self._by_shape([layout.data(str(at), copy, text) for at, layout in layouts], copy)
-
-    def _by_shape(self, sources: list[str], copy: str) -> str:
-        """Write an expression that is the source of the shape that has matched."""
-        *others, last = sources
-        marks = [layout.mark(str(at), copy) for at, layout in enumerate(self._layouts)]
-        source = "".join(
-            f"({each}) if {mark} else " for each, mark in zip(others, marks, strict=False)
-        )
-        return source + f"({last})" if others else last
+    def _statements(self, copy: str, text: str) -> list[str]:
+        """Write what checks an entry, and makes its data."""
+        lines = [f"  if {self._ids.wrong(f'i{copy}', 'li') or False}: return"]
+        for layout in self._layouts:
+            is_last = layout is self._layouts[-1]
+            condition = "True" if is_last else f"m{layout.number}{copy}"
+            lines += [
+                f"  {'elif' if layout.number else 'if'} {condition}:",
+                f"   if {layout.wrong(copy) or False}: return",
+                f"   d{copy} = {layout.data(copy, text)}",
+            ]
+        return lines

@@ -459,6 +459,48 @@ def test_shapes_that_share_their_beginnings_are_told_apart() -> None:
         assert typed(outcome) == typed(expected)
 
 
+SHAPES: list[tuple[tuple[bytes, ...], Callable[[int], tuple[bytes, ...]]]] = [
+    # Names, and a value of each: at one place some are plain, and others hold line ends.
+    ((b"a", b"b", b"c"), lambda n: (b"%d" % n, b"x" * (n % 40), b"00000")),
+    ((b"a", b"d"), lambda n: (b"\r\n" * (n % 7), b"%d" % (n % 120))),
+    ((b"e", b"b", b"c", b"f"), lambda n: (b"%d" % n, b"\r" * 3, b"\n", b"\r" * (n % 4))),
+    ((b"g", b"h", b"c"), lambda n: (b"", b"00", b"")),
+    ((), lambda n: ()),
+]
+
+
+def _items(names: tuple[bytes, ...], values: tuple[bytes, ...]) -> list[bytes]:
+    return [item for pair in zip(names, values, strict=True) for item in pair]
+
+
+@pytest.mark.parametrize("maker", ["dict", "list", "text"])
+@pytest.mark.parametrize("wrong", ["", "names", "length", "number"])
+def test_shapes_share_what_is_captured_but_nothing_else(maker: str, wrong: str) -> None:
+    """Each has its own names, lengths and number of columns, whatever those of others are."""
+    random = Random(7)
+    lessons, entries = [], []
+    for n in range(1200):
+        names, values_of = random.choice(SHAPES)
+        values = values_of(n)
+        lessons.append((b"%d-0" % n, _items(names, values)))
+        others, _ = random.choice(SHAPES)
+        if wrong == "names" and n % 5 == 0 and len(others) >= len(names):
+            # Those of another from some place on.
+            names = names[: n % 3] + others[n % 3 : len(names)]
+        if wrong == "number" and n % 5 == 0:
+            names, values = (*names, b"c"), (*values, b"00000")
+        entry = array(bulk(b"%d-0" % n), array(*map(bulk, _items(names, values))))
+        if wrong == "length" and n % 100 == 99:
+            entry = entry.replace(b"$5\r\n00000", b"$6\r\n00000").replace(b"$2\r\n00", b"$1\r\n00")
+        entries.append(entry)
+    data = array(array(bulk(b"s"), array(*entries)))
+    expected = by_blocks_of(data, NAMES, MAKERS[maker])
+    _, outcome = _after([encode_reply([(b"s", lessons)])] * 2, [data], MAKERS[maker])
+    assert typed(outcome.values) == typed(expected.values)
+    assert (outcome.error is None) is (expected.error is None)
+    assert (outcome.error is not None) is (wrong == "length")
+
+
 @pytest.mark.parametrize("size", [0, 1, 60, 130, 300])
 def test_entries_may_have_many_fields(size: int) -> None:
     names = [b"field%d" % at for at in range(size)]
@@ -667,6 +709,14 @@ def test_a_pattern_is_used_at_all() -> None:
     assert len(outcome.values[0][0][1]) == 500
     assert calls < 400  # of 800
 
+    calls, random, entries = 0, Random(1), []
+    for n in range(1000):
+        names, values_of = random.choice(SHAPES)
+        entries.append((b"%d-0" % (10_000 + n), _items(names, values_of(n))))
+    _, outcome = _after([], [encode_reply([(b"s", entries)])], Counting())
+    assert len(outcome.values[0][0][1]) == 1000
+    assert calls < 250
+
 
 def test_no_pattern_is_made_twice() -> None:
     """Entries that did not match may teach nothing new: the end of what has come, say."""
@@ -681,6 +731,19 @@ def test_no_pattern_is_made_twice() -> None:
     assert made[63] is not made[-1]
 
 
+def test_a_shape_that_cannot_be_matched_leaves_the_others() -> None:
+    """Of values that hold line ends and have hundreds of lengths there is no list."""
+    learner = Learner(MessageMaker())
+    rows = [[b"a", b"%d" % n] if n % 2 else [b"z", b"\r" * n] for n in range(960)]
+    for n, row in enumerate(rows):
+        learner.learn(b"17%011d-0" % n, row, 60)
+    assert learner.pattern is not None
+    data = b"".join(encode_entry((b"17%011d-0" % n, rows[n])) for n in (1, 3, 4, 5))
+    messages, rest = learner.pattern.match("s", data, 0, len(data), 9)
+    assert [data for _, _, data in messages] == [{b"a": b"1"}, {b"a": b"3"}]
+    assert rest == sum(len(encode_entry((b"17%011d-0" % n, rows[n]))) for n in (4, 5))
+
+
 @pytest.mark.parametrize(("spread", "at_once"), [(3, [8, 1]), (250, [1])])
 def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once: list[int]) -> None:
     """That takes longer than it saves: lengths that each are an alternative make it long."""
@@ -692,12 +755,12 @@ def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once:
     assert [reader.at_once for reader in learner.pattern._readers] == at_once
 
 
-@pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False)])
+@pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False), (1200, False)])
 def test_an_expression_that_takes_long_to_make_is_not_made(fields: int, is_made: bool) -> None:
     """Peers may send values such that each of many fields has hundreds of alternatives."""
     learner = Learner(MessageMaker())
     for n in range(64):
         value = b"\r" * (n * 4 % 250)
-        items = [item for field in range(fields) for item in (b"%d" % field, value)]
+        items = [item for field in range(fields) for item in (b"%x" % field, value)]
         learner.learn(b"1700000000000-%d" % n, items, 60)
     assert (learner.pattern is not None) is is_made
