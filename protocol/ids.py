@@ -46,18 +46,33 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
     return next(at for at in range(1, len(ids)) if not _ascend(ids[at - 1 : at + 1]))
 
 
+def are_even(ids: Sequence[bytes] | Sequence[str]) -> bool:
+    """Whether all of them have the same length."""
+    return not ids or _are_even(_lines(ids), len(ids))
+
+
+def _lines(ids: Sequence[Any]) -> bytes:
+    """Write each as a line."""
+    text = b"\n".join(ids) if isinstance(ids[0], bytes) else "\n".join(ids).encode()
+    return text + b"\n"
+
+
+def _are_even(lines: bytes, count: int) -> bool:
+    """Whether so many lines have the same length, without a look at each."""
+    size = lines.index(b"\n") + 1
+    return lines[size - 1 :: size] == b"\n" * count
+
+
 def _ascend(ids: Sequence[Any]) -> bool:
     if not ids:
         return True
-    count = len(ids)
-    text = b"\n".join(ids) if isinstance(ids[0], bytes) else "\n".join(ids).encode()
-    lines = text + b"\n"
+    count, lines = len(ids), _lines(ids)
     if lines.translate(None, _DIGITS) != b"-\n" * count:
         return False
     if count == 1:
         return True
-    dash, size = lines.index(b"-"), lines.index(b"\n") + 1
-    if lines[size - 1 :: size] == b"\n" * count and lines[dash::size] == b"-" * count:
+    dash = lines.index(b"-")
+    if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:
         # All are like the first, so they compare as text does.
         keys: Sequence[Any] = ids
     elif set(map(itemgetter(slice(dash, dash + 1)), ids)) == {ids[0][dash : dash + 1]}:

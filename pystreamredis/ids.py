@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from .protocol.ids import are_even as are_even
 from .protocol.ids import number_of as number_of
 
 ZERO = b"0-0"

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from operator import itemgetter
 
 from .handover import Batch
-from .ids import number_of
+from .ids import are_even, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _take(cursor: Cursor, watermark: int | None) -> list[Message]:
 
 def _sorted(runs: list[list[Message]]) -> list[Message]:
     """Merge runs that are in order each. Sorting finds the runs again, in C."""
-    batch = [message for run in runs for message in run]
+    batch: list[Message] = []
+    for run in runs:
+        batch += run
     # Within a run the IDs grow, and with them the number of their ms' digits.
     dashes = {_dash(message[1]) for run in runs for message in (run[0], run[-1])}
     if len(dashes) > 1:
@@ -129,11 +131,11 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
         return batch
     # Equally long numbers compare as text does.
     batch.sort(key=_id)
-    lengths = list(map(len, map(_id, batch)))
-    if len(set(lengths)) <= 1:
+    if are_even([message[1] for message in batch]):
         return batch
     # Within one ms there may be sequences of several lengths: the shortest ones that come
     # before the first longer one are smaller than it, and need not be moved.
+    lengths = [len(message[1]) for message in batch]
     usual, dash, end = min(lengths), dashes.pop(), 0
     for at, length in enumerate(lengths):
         if length == usual or at < end:
