@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol import NEED_DATA, Parser
@@ -56,6 +56,7 @@ def ids_of(entry_ids: list[bytes]) -> Ids:
     return ids
 
 
+@settings(deadline=None)
 @given(learned=LEARNED)
 @example(learned=[b"x" * size for size in range(300)])
 @example(learned=[b"\r" * size for size in range(200)])
@@ -68,6 +69,7 @@ def test_what_was_learned_is_read(learned: list[bytes]) -> None:
             assert read(part, bulk(value) + behind) == (value, len(bulk(value)))
 
 
+@settings(deadline=None)
 @given(
     learned=LEARNED,
     stated=st.integers(0, 60) | st.sampled_from([b"05", b"", b"-1", b"+5", b" 5", b"1000000000"]),
