@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
@@ -131,6 +132,9 @@ def best_binary() -> Path:
 
 
 def pytest_configure() -> None:
+    # How long an example takes says what else the machine does.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     # A run that is ended by its CI tidies up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell that runs the tests in the background has them and all that they start ignore it.
