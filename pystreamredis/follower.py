@@ -358,8 +358,8 @@ class Follower:
         """Take out what may be handed over since the last read was answered, or held for long."""
         answered = self._take_answered()
         if answered:
-            unsettled = (cursor for part in self.stirred for cursor in part.find_unsettled())
-            self._hold.arrived(unsettled, now)
+            if self._reading.hold:
+                self._hold.arrived(self._find_unsettled(self.stirred), now)
         elif self._hold.due_at is None and not self._may_release:
             return None
         self._may_release = False

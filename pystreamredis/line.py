@@ -57,7 +57,7 @@ class Line:
     def can_wait(self) -> bool:
         """Whether `respond` can be asked to wait for what comes over it, for `SLICE` at most."""
         transport = self._transport
-        return transport is not None and transport.can_wait and not transport.has_unsent
+        return transport is not None and transport.can_wait and not transport.unsent
 
     def attend(self, now: float) -> bool:
         """Do what is due: connect, or send; return whether that has changed anything."""
@@ -92,14 +92,16 @@ class Line:
     def flush(self) -> None:
         """Send what is to be sent."""
         transport = self._transport
-        if transport is None or not (self._part.conversation.outgoing or transport.has_unsent):
+        if transport is None or not (self._part.conversation.outgoing or transport.unsent):
             return
+        was_full = bool(transport.unsent)
         try:
             transport.send(self._part.conversation.take_outgoing(monotonic()))
         except OSError:
             # Its answers up to here are still to be read; what ends them says why.
             pass
-        self._watch(transport.sock, transport.events)
+        if was_full or transport.unsent:
+            self._watch(transport.sock, transport.events)
 
     def close(self) -> None:
         """End it, also one that is being made."""

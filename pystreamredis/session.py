@@ -282,11 +282,8 @@ class Conversation:
         try:
             while self.is_open and not self._values.buffer.is_empty and self._read_one():
                 pass
-            # Pushes are no answer, however many come, and however fast.
-            if self._replies.is_within_reply:
-                self._heard = self._arrived
-            elif self._heard < self._arrived >= (self.silent_at or inf):
-                self.fell_silent(self._arrived)
+            if self._heard < self._arrived:
+                self._take_note_of_part()
             self._values.buffer.forget()
             self.has_unread = not self._values.buffer.is_empty
         except WireError as error:
@@ -528,6 +525,13 @@ class Conversation:
             self._advance(self._script, replies)
         return True
 
+    def _take_note_of_part(self) -> None:
+        """What has come completes no answer. Pushes are none, however many, and however fast."""
+        if self._replies.is_within_reply:
+            self._heard = self._arrived
+        elif self._arrived >= (self.silent_at or inf):
+            self.fell_silent(self._arrived)
+
     def _understand(self, reply: Reply, request: Request) -> None:
         self._request = self._turns.popleft() if self._turns else None
         if isinstance(reply, ServerError):
@@ -545,15 +549,16 @@ class Conversation:
     def _take_in(self, blocks: list[Block], request: Request) -> None:
         self._take_note_of_answer()
         asked, by_name = request.asked, self._by_name
+        is_all = asked == self.cursors
         if self._is_divided:
             # Some may be read elsewhere by now, and others have come under their name.
             asked = [cursor for cursor in asked if by_name.get(cursor.name) is cursor]
             by_name = {cursor.name: cursor for cursor in asked}
-        elif asked != self.cursors:
+        elif not is_all:
             self._unsettled_of = []
             for known in self.cursors:
                 known.complete = False
-        for known in self.find_unsettled() if asked == self.cursors else asked:
+        for known in self.find_unsettled() if is_all else asked:
             known.complete = True
         # Nothing is taken in of a reply of which a part is wrong.
         ends: dict[Cursor, bytes] = {}
@@ -569,7 +574,7 @@ class Conversation:
                 cursor.heard = self._heard
                 cursor.told = None
         self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
-        self._expects_more = not all(cursor.complete for cursor in self.find_unsettled())
+        self._expects_more = not is_all or any(not cursor.complete for cursor in ends)
 
     def _rest_after_turns(self) -> None:
         """Pause after a round that has found all there is of several slots."""

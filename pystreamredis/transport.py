@@ -46,6 +46,7 @@ class Transport:
         would_block: What it raises where it would have to wait.
 
     Attributes:
+        unsent: What the kernel has not taken of what was to be sent.
         can_wait: Whether that can be done, and is likely to be worth it: the last such wait
             was not in vain.
     """
@@ -55,7 +56,7 @@ class Transport:
         self.can_wait = sock.getblocking()
         self._at_once = _AT_ONCE if sock.getblocking() else 0
         self._would_block = would_block
-        self._unsent = b""
+        self.unsent = b""
         # Kept: to allocate as much for each call takes longer than to copy what came.
         self._room = memoryview(bytearray(_FEW))
         # Whether more was there than fits into it.
@@ -64,12 +65,7 @@ class Transport:
     @property
     def events(self) -> int:
         """What to wait for."""
-        return READ | WRITE if self._unsent else READ
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether the kernel has not taken all of what was to be sent."""
-        return bool(self._unsent)
+        return READ | WRITE if self.unsent else READ
 
     def has_pending(self) -> bool:
         """Whether bytes can be received that no wait would tell of."""
@@ -117,13 +113,13 @@ class Transport:
 
     def send(self, data: bytes = b"") -> None:
         """Send, after what is unsent yet; what the kernel does not take is kept."""
-        unsent = self._unsent + data if self._unsent else data
+        unsent = self.unsent + data if self.unsent else data
         try:
             while unsent:
                 unsent = unsent[self.sock.send(unsent, self._at_once) :]
         except self._would_block:
             pass
-        self._unsent = unsent
+        self.unsent = unsent
 
     def close(self) -> None:
         """Close it; what is unsent is dropped."""
