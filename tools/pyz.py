@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
-import zipapp
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from python_minifier import minify
 from python_minifier.transforms.remove_annotations_options import RemoveAnnotationsOptions
@@ -22,7 +22,7 @@ TARGET = ROOT / "dist" / "pystreamredis.pyz"
 # What it is to stay below, in bytes.
 LIMIT = 60 * 1024
 LEFT_OUT = "asyncio"
-# zipapp would write one that forgets the exit code. Ctrl-C ends imports, too.
+# `zipapp` would write one that forgets the exit code. Ctrl-C ends imports, too.
 MAIN = """\
 import sys
 try:
@@ -76,8 +76,18 @@ def build(target: Path) -> int:
         for path in house.rglob("*.py"):
             path.write_text(bare(path.read_text("utf-8")), "utf-8")
         (Path(folder) / "__main__.py").write_text(MAIN, "utf-8")
-        zipapp.create_archive(folder, target, "/usr/bin/env python3", compressed=True)
+        write(target, Path(folder))
     return target.stat().st_size
+
+
+def write(target: Path, folder: Path) -> None:
+    """Do as `zipapp.create_archive` does, but compress as far as can be."""
+    with target.open("wb") as file:
+        file.write(b"#!/usr/bin/env python3\n")
+        with ZipFile(file, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+            for path in sorted(folder.rglob("*.py")):
+                archive.write(path, path.relative_to(folder))
+    target.chmod(0o755)
 
 
 if __name__ == "__main__":
