@@ -41,9 +41,12 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
     """
     if _ascend(ids):
         return len(ids)
-    if not _ascend(ids[:1]):
-        return 0
-    return next(at for at in range(1, len(ids)) if not _ascend(ids[at - 1 : at + 1]))
+    last = -1
+    for at in range(len(ids)):
+        if not _ascend(ids[at : at + 1]) or number_of(ids[at]) <= last:
+            return at
+        last = number_of(ids[at])
+    return len(ids)
 
 
 def are_even(ids: Sequence[bytes] | Sequence[str]) -> bool:
@@ -75,7 +78,11 @@ def _ascend(ids: Sequence[Any]) -> bool:
     if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:
         # All are like the first, so they compare as text does.
         keys: Sequence[Any] = ids
-    elif set(map(itemgetter(slice(dash, dash + 1)), ids)) == {ids[0][dash : dash + 1]}:
+    elif (
+        set(map(itemgetter(slice(dash, dash + 1)), ids)) == {ids[0][dash : dash + 1]}
+        # No server sends a sequence that begins with zeros.
+        and lines.count(b"-0") == lines.count(b"-0\n")
+    ):
         # The ms; where these are equal, the length, which is the sequence's; and then that.
         keys = list(zip(map(itemgetter(slice(dash)), ids), map(len, ids), ids, strict=True))
     else:

@@ -142,7 +142,7 @@ class Learner:
         length, captures = len(entry.expression), len(entry.targets) + 1
         if captures > _CAPTURES or length > _LONGEST_EXPRESSION:
             return None
-        if entry.expression == self._made_of:
+        if self.pattern is not None and entry.expression == self._made_of:
             return self.pattern
         self._made_of = entry.expression
         at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)

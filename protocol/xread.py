@@ -450,11 +450,11 @@ def _holds_entries(
         last: The head of the last one.
         expected: About how many bytes they take.
     """
+    if last is None:
+        return False
     # Hardly ever does a piece end with an entry, and that near the end of all of them.
-    if last is None or (
-        abs(len(data) - start - expected) <= expected // 16 and _ends_with(data, last)
-    ):
-        return last is not None
+    if abs(len(data) - start - expected) <= expected // 16 and _ends_with(data, last):
+        return True
     # Where all IDs are of one length, what entries begin with is long, and soon counted.
     opening = b"%b%d\r\n" % (_OPENING, len(last[1]))
     if data.count(opening, start) == number:

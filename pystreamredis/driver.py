@@ -6,6 +6,7 @@ time has come; what to send and what an answer means is all said by the follower
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 
 from .exceptions import RedisError
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from .follower import Follower
     from .source import Part
     from .starts import Followed, Start, StreamsArgument
+
+
+# How many forks are between this process and the first: what a parent has made is not its child's.
+_generation = 0
+
+
+def _note_fork() -> None:
+    global _generation
+    _generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 class Driver:
@@ -43,6 +57,7 @@ class Driver:
         # Whether an interruption was not tidied up after, since another has come amid that.
         self._is_torn = False
         self._is_closed = False
+        self._generation = _generation
 
     def establish(self) -> None:
         """Connect, log in, and fix "now".
@@ -76,7 +91,8 @@ class Driver:
         """End what is under way in whichever thread, and free the connection."""
         if not self._is_closed:
             self._is_closed = True
-            self._waiter.wake()
+            if self._generation == _generation:  # else it would be the parent who is woken
+                self._waiter.wake()
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
@@ -87,6 +103,11 @@ class Driver:
                 return Batch.of([])
             raise RuntimeError("another thread is iterating, expected one at a time") from None
         try:
+            if self._generation != _generation:
+                raise RuntimeError(
+                    "its connections are another process's, which has forked: "
+                    "expected Streams(streams=positions) anew in each process"
+                )
             return Batch.of([]) if self._is_closed else self._safely(work)
         finally:
             self._is_free = True
@@ -229,7 +250,8 @@ class Driver:
         except AttributeError:
             return
         try:
-            self._disconnect()
+            # First: in a child of a fork, what the selector forgets its parent's would forget.
             self._waiter.close()
+            self._disconnect()
         finally:
             self._is_free = True

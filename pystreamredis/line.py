@@ -9,6 +9,11 @@ from time import monotonic
 
 from .transport import connecting
 
+try:
+    from signal import ITIMER_REAL, getitimer
+except ImportError:  # on Windows, where none can wait
+    pass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
@@ -55,9 +60,12 @@ class Line:
 
     @property
     def can_wait(self) -> bool:
-        """Whether `respond` can be asked to wait for what comes over it, for `SLICE` at most."""
+        """Whether it can be asked to wait for what comes over it, for `SLICE` at most."""
         transport = self._transport
-        return transport is not None and transport.can_wait and not transport.unsent
+        if transport is None or not transport.can_wait or transport.unsent:
+            return False
+        # Each signal has such a wait begin anew, unless its handler raises.
+        return getitimer(ITIMER_REAL)[0] == 0
 
     def attend(self, now: float) -> bool:
         """Do what is due: connect, or send; return whether that has changed anything."""
@@ -85,7 +93,10 @@ class Line:
             self.flush()
 
     def wait_and_respond(self) -> None:
-        """Wait for what comes over it, for `SLICE` at most, and take it in."""
+        """Wait for what comes over it, for `SLICE` at most, and take it in.
+
+        Nothing is unsent then (`can_wait`), and what is to be sent next `attend` will send.
+        """
         if self._transport is not None:
             self._receive(self._transport.wait_and_receive)
 

@@ -294,6 +294,8 @@ def _host(host: object) -> str:
         raise ValueError("host is empty, expected a name or an address")
     if "://" in host:
         raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
+    if host.count(":") == 1:
+        raise ValueError(f"host {host!r} has a port in it, expected that apart: port=")
     return host
 
 

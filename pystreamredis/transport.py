@@ -214,6 +214,8 @@ def _block_for_a_moment(sock: socket.socket) -> None:
     time = struct.pack("@ll", 0, int(SLICE * 1_000_000))
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time)
+        # macOS has MSG_DONTWAIT not mean sending.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, time)
     except OSError:
         return  # its struct timeval is another
     sock.setblocking(True)

@@ -37,6 +37,20 @@ def test_streams_that_are_not_read_this_time_are_kept(path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": "1-0", "b": "2-0", "c": "3-0"}
 
 
+def test_a_file_that_another_command_writes_is_told_and_left(path: Path) -> None:
+    """Else each would put the other's streams back to where they were when it began."""
+    states = [State(str(path)) for _ in range(2)]
+    states[0].store({"a": "1-0"})
+    for _ in range(2):
+        with pytest.raises(StateError, match="was written by another program meanwhile"):
+            states[1].store({"b": "1-0"})
+        states[0].store({"a": "2-0"})
+    assert json.loads(path.read_text()) == {"a": "2-0"}
+    path.unlink()  # as one does who wants to begin anew
+    states[0].store({"a": "3-0"})
+    assert os.listdir(path.parent) == [path.name]
+
+
 @pytest.mark.parametrize(
     "text",
     [

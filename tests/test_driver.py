@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -13,9 +16,10 @@ import pytest
 
 from pystreamredis import ConnectionError, Streams
 from pystreamredis.follower import Follower
+from pystreamredis.line import Line
 from pystreamredis.transport import Transport
-from pystreamredis.waiting import Waiter
-from tests.peer import Conversation, Expect, Peer, closed_port, deaf_port
+from pystreamredis.waiting import SLICE, Waiter
+from tests.peer import SILENT, Conversation, Expect, Peer, closed_port, deaf_port
 from tests.scripted import LONG, at, ids_of, next_item, serve, serve_until_all_is_read, take, until
 
 if TYPE_CHECKING:
@@ -27,6 +31,11 @@ HISTORY = {"s": [f"{i}-0" for i in range(1, 13)], "t": [f"{i}-1" for i in range(
 ALL = sorted(
     ((name, entry_id.encode()) for name, ids in HISTORY.items() for entry_id in ids),
     key=lambda pair: [int(part) for part in pair[1].split(b"-")],
+)
+
+
+needs_dontwait = pytest.mark.skipif(
+    not hasattr(socket, "MSG_DONTWAIT"), reason="it takes a wait on this system"
 )
 
 
@@ -80,7 +89,7 @@ def test_an_interruption_at_any_step_loses_and_repeats_nothing(
                 assert streams.positions == {"s": b"12-0", "t": b"11-1"}
 
 
-@pytest.mark.skipif(not hasattr(socket, "MSG_DONTWAIT"), reason="it takes a wait on this system")
+@needs_dontwait
 @pytest.mark.parametrize(("connections", "are_few"), [(1, True), (2, False)])
 def test_a_single_connection_is_waited_for_by_receiving(
     connections: int, are_few: bool, monkeypatch: pytest.MonkeyPatch
@@ -237,6 +246,118 @@ def test_no_loop_is_busy_while_a_connection_is_being_made(monkeypatch: pytest.Mo
     with deaf_port(full=True) as port, pytest.raises(TimeoutError, match="no answer"):
         Streams("127.0.0.1", port, socket_connect_timeout=0.2, s=0)
     assert wake_at.call_count < 10
+
+
+def lone_line(**transport: Any) -> Line:
+    """A line with a connection that is only said to be there."""
+    line = Line(Mock(), Mock(), Mock())
+    line._transport = Mock(**{"can_wait": True, "unsent": b""} | transport)
+    return line
+
+
+@needs_dontwait
+def test_it_is_the_selector_that_waits_where_something_is_to_be_sent_too() -> None:
+    assert lone_line().can_wait
+    assert not lone_line(unsent=b"rest").can_wait
+    assert not lone_line(can_wait=False).can_wait
+
+
+@needs_dontwait
+def test_it_is_the_selector_that_waits_where_signals_recur() -> None:
+    """Contract 4.4, 5.5: a wait by receiving begins anew after each."""
+    line = lone_line()
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        assert not line.can_wait
+        with (
+            Peer([Expect("XREAD"), SILENT]) as peer,
+            Streams(**at(peer), socket_timeout=0.1, block=None, s=0) as streams,
+            pytest.raises(TimeoutError),
+        ):
+            next(streams)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert line.can_wait
+
+
+def test_it_is_the_selector_that_waits_for_less_than_a_slice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Contract 3.3: a receive would hold what is due back for longer."""
+    waits: list[float] = []
+    receive = Transport.wait_and_receive
+
+    def note(transport: Transport) -> bytes | None:
+        due_at = streams._follower.wake_at()
+        waits.append(monotonic() if due_at is None else due_at - monotonic())
+        return receive(transport)
+
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), hold=20, count=2, block=200, s=0, t=0) as streams,
+    ):
+        monkeypatch.setattr(Transport, "wait_and_receive", note)
+        assert found_in(streams) == ALL
+    assert all(seconds > SLICE / 2 for seconds in waits)
+
+
+def test_what_a_parent_has_made_is_not_its_childs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child of a fork would take the parent's replies, and end the parent's wait."""
+    wakes: list[Waiter] = []
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), count=2, block=None, s=0, t=0) as streams,
+    ):
+        assert next(streams)[:2] == ("s", b"1-0")
+        with monkeypatch.context() as child:
+            child.setattr("pystreamredis.driver._generation", 1)
+            child.setattr(Waiter, "wake", wakes.append)
+            assert next(streams)[:2] == ("t", b"1-1")  # which was there already
+            with pytest.raises(RuntimeError, match="are another process's, which has forked"):
+                list(streams)
+            streams.close()
+            assert wakes == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_fork_is_noticed() -> None:
+    code = (
+        "import os\n"
+        "from pystreamredis import driver\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(driver._generation)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), driver._generation)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
+
+
+FORKING = """
+import os, sys, warnings
+from pystreamredis import Streams
+warnings.simplefilter("ignore")
+options, names = eval(sys.argv[1]), ["fork:a", "fork:b"]
+with Streams(**options, streams=names, connections=2, block=10_000) as streams:
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        print("ready", flush=True)
+        print(next(streams)[1], flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_the_end_of_a_child_leaves_its_parent_alone(one_server: Server) -> None:
+    """What a fork shares, the selector among it, stays as it is."""
+    command = [sys.executable, "-c", FORKING, repr(one_server.options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        one_server.command("XADD", "fork:b", "1-0", "f", "v")
+        assert parent.stdout.readline() == "b'1-0'\n"
+    assert parent.returncode == 0
 
 
 def test_closing_twice_and_from_several_threads_is_fine() -> None:

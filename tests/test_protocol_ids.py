@@ -53,6 +53,23 @@ def test_ids_are_counted_as_in_the_naive_way(
     assert count_ascending([each.decode() for each in ids] if text else ids) == naive
 
 
+digits = st.text("019", min_size=1, max_size=3)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.tuples(digits, digits), max_size=5), st.booleans())
+@example([("5", "11"), ("5", "010"), ("10", "1")], False)
+@example([("5", "11"), ("5", "010")], True)
+def test_zeros_that_numbers_begin_with_change_no_order(
+    pairs: list[tuple[str, str]], text: bool
+) -> None:
+    """No server writes them, but a hostile one may."""
+    numbers = [tuple(map(int, pair)) for pair in pairs]
+    naive = next((n for n in range(1, len(pairs)) if numbers[n - 1] >= numbers[n]), len(pairs))
+    ids = ["-".join(pair) for pair in pairs]
+    assert count_ascending(ids if text else [each.encode() for each in ids]) == naive
+
+
 @pytest.mark.parametrize(
     "wrong", [b"1x-1", b"17-x", b"--11", b"1--1", b"\xff7-1", b"22-1\n", b"2-1\n2-2"]
 )

@@ -731,6 +731,27 @@ def test_no_pattern_is_made_twice() -> None:
     assert made[63] is not made[-1]
 
 
+def test_a_pattern_that_was_given_up_is_made_again() -> None:
+    """Another shape makes it too long for some time, and cannot be matched in the end."""
+    learner, random = Learner(MessageMaker()), Random(1)
+
+    def learn(entries: int, share: int, longest: int) -> None:
+        for number in range(entries):
+            wide = [b"\r" + b"y" * random.randrange(1000, longest) for _ in range(12)]
+            items = [part for at, value in enumerate(wide) for part in (b"f%d" % at, value)]
+            is_plain = number % share == 0
+            learner.learn(b"1-%d" % (number % 10), [b"a", b"x" * 30] if is_plain else items, 80)
+
+    seen = []
+    for entries, share, longest in [
+        *((64, 1, 1001), (128, 2, 1240)),
+        *((256, 4, 9000), (512, 8, 19_000)),
+    ]:
+        learn(entries, share, longest)
+        seen.append(learner.pattern is not None)
+    assert seen == [True, False, False, True]
+
+
 def test_a_shape_that_cannot_be_matched_leaves_the_others() -> None:
     """Of values that hold line ends and have hundreds of lengths there is no list."""
     learner = Learner(MessageMaker())

@@ -425,6 +425,8 @@ def test_a_wait_by_receiving_ends(waiter: Waiter) -> None:
         closing(connect(options_for(address), waiter)) as transport,
     ):
         assert transport.can_wait
+        # Nor is any other call for long, where the system has it block all the same.
+        assert any(transport.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16))
         assert transport.wait_and_receive() == b"hello"
         assert transport.wait_and_receive() is None
         forget_all(waiter)

@@ -29,6 +29,7 @@ class State:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
+        self._mark = self._find()
         self.positions = self._load()
         folder = os.path.dirname(self._path)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -41,7 +42,12 @@ class State:
             StateError: That cannot be, and the file is as it was.
         """
         positions = self.positions | dict(positions)
-        fresh = f"{self._path}.new"
+        fresh = f"{self._path}.{os.getpid()}"
+        if self._find() not in (self._mark, None):
+            raise StateError(
+                f"state {self._path} was written by another program meanwhile, "
+                "expected a file for this command alone"
+            )
         try:
             with open(fresh, "w", encoding="ascii") as file:
                 json.dump(positions, file, indent=1)
@@ -49,10 +55,19 @@ class State:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(fresh, self._path)
+            self._mark = self._find()
             _sync_folder(os.path.dirname(self._path))
         except OSError as error:
             raise StateError(f"state {self._path}: {error.strerror}") from error
         self.positions = positions
+
+    def _find(self) -> tuple[int, int] | None:
+        """What tells the file that is there from any other; None if there is none."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _load(self) -> dict[str, str]:
         try:
