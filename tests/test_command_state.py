@@ -51,6 +51,26 @@ def test_a_file_that_another_command_writes_is_told_and_left(path: Path) -> None
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interruption_is_not_taken_for_another_command(
+    path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, replace = State(str(path)), os.replace
+    state.store({"a": "1-0"})
+
+    def interrupted(*paths: str) -> None:
+        if when == "after":
+            replace(*paths)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interruption:
+        interruption.setattr("os.replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            state.store({"a": "2-0"})
+    state.store({"a": "3-0"})
+    assert State(str(path)).positions == {"a": "3-0"}
+
+
 @pytest.mark.parametrize(
     "text",
     [

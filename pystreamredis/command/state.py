@@ -29,7 +29,8 @@ class State:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
-        self._mark = self._find()
+        # What the file that is there looks like, if nobody else has written it.
+        self._marks = {None, _mark_of(self._path)}
         self.positions = self._load()
         folder = os.path.dirname(self._path)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -43,7 +44,7 @@ class State:
         """
         positions = self.positions | dict(positions)
         fresh = f"{self._path}.{os.getpid()}"
-        if self._find() not in (self._mark, None):
+        if _mark_of(self._path) not in self._marks:
             raise StateError(
                 f"state {self._path} was written by another program meanwhile, "
                 "expected a file for this command alone"
@@ -54,20 +55,15 @@ class State:
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
+            mark = _mark_of(fresh)
+            # Both of them: an interruption can come right before it, or after.
+            self._marks.add(mark)
             os.replace(fresh, self._path)
-            self._mark = self._find()
+            self._marks = {None, mark}
             _sync_folder(os.path.dirname(self._path))
         except OSError as error:
             raise StateError(f"state {self._path}: {error.strerror}") from error
         self.positions = positions
-
-    def _find(self) -> tuple[int, int] | None:
-        """What tells the file that is there from any other; None if there is none."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
 
     def _load(self) -> dict[str, str]:
         try:
@@ -92,6 +88,15 @@ def _check(positions: object) -> dict[str, str]:
             raise ValueError(f"stream {name!r}: {position!r}")
         parse_start(position)
     return positions
+
+
+def _mark_of(path: str) -> tuple[int, int] | None:
+    """What tells a file from any other that takes its place; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _sync_folder(folder: str) -> None:
