@@ -37,7 +37,7 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
     """Count the IDs before the first that is none, or not larger than the one before.
 
     Args:
-        ids: What may be IDs, each with a dash in it: all bytes, or all text.
+        ids: What may be IDs, each with a dash within it: all bytes, or all text.
     """
     if _ascend(ids):
         return len(ids)

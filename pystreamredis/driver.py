@@ -96,6 +96,11 @@ class Driver:
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
+        if self._generation != _generation:
+            raise RuntimeError(
+                "its connections are another process's, which has forked: "
+                "expected Streams(streams=positions) anew in each process"
+            )
         try:
             del self._is_free
         except AttributeError:
@@ -103,11 +108,6 @@ class Driver:
                 return Batch.of([])
             raise RuntimeError("another thread is iterating, expected one at a time") from None
         try:
-            if self._generation != _generation:
-                raise RuntimeError(
-                    "its connections are another process's, which has forked: "
-                    "expected Streams(streams=positions) anew in each process"
-                )
             return Batch.of([]) if self._is_closed else self._safely(work)
         finally:
             self._is_free = True
@@ -245,6 +245,8 @@ class Driver:
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""
+        if self._generation != _generation:
+            self._is_free = True  # a thread that was at work is not in the child
         try:
             del self._is_free
         except AttributeError:

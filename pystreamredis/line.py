@@ -10,7 +10,7 @@ from time import monotonic
 from .transport import connecting
 
 try:
-    from signal import ITIMER_REAL, getitimer
+    from signal import ITIMER_PROF, ITIMER_REAL, getitimer
 except ImportError:  # on Windows, where none can wait
     pass
 
@@ -64,8 +64,9 @@ class Line:
         transport = self._transport
         if transport is None or not transport.can_wait or transport.unsent:
             return False
-        # Each signal has such a wait begin anew, unless its handler raises.
-        return getitimer(ITIMER_REAL)[0] == 0
+        # Each signal has such a wait begin anew, unless its handler raises. (The interval, too:
+        # nothing is left of one that has just expired.)
+        return getitimer(ITIMER_REAL) == getitimer(ITIMER_PROF) == (0, 0)
 
     def attend(self, now: float) -> bool:
         """Do what is due: connect, or send; return whether that has changed anything."""

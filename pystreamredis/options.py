@@ -295,7 +295,7 @@ def _host(host: object) -> str:
     if "://" in host:
         raise ValueError("host is a URL, expected a name or an address: use from_url() for it")
     if host.count(":") == 1:
-        raise ValueError(f"host {host!r} has a port in it, expected that apart: port=")
+        raise ValueError("host has a port in it, expected a name or an address: use port for it")
     return host
 
 

@@ -75,6 +75,8 @@ def moved_to(error: ServerError, host: str) -> tuple[int, str, int] | None:
     named = named.strip("[]")
     if not colon or not (_is_number(slot, SLOTS - 1) and _is_number(port, 65535) and int(port)):
         return None
+    if "://" in named or named.count(":") == 1:
+        return None  # no host
     # "?" is said by a node that does not know its own name for the other.
     return int(slot), host if named in ("", "?") else named, int(port)
 

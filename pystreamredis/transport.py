@@ -214,7 +214,7 @@ def _block_for_a_moment(sock: socket.socket) -> None:
     time = struct.pack("@ll", 0, int(SLICE * 1_000_000))
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time)
-        # macOS has MSG_DONTWAIT not mean sending.
+        # On macOS MSG_DONTWAIT does not apply to what is sent.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, time)
     except OSError:
         return  # its struct timeval is another

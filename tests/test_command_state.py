@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -37,18 +38,43 @@ def test_streams_that_are_not_read_this_time_are_kept(path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": "1-0", "b": "2-0", "c": "3-0"}
 
 
-def test_a_file_that_another_command_writes_is_told_and_left(path: Path) -> None:
+def test_commands_for_other_streams_leave_each_other_alone(path: Path) -> None:
     """Else each would put the other's streams back to where they were when it began."""
+    first = State(str(path))
+    first.store({"a": "1-0"})
+    second = State(str(path))
+    first.store({"a": "2-0"})
+    second.store({"b": "1-0"})
+    first.store({"a": "3-0"})
+    assert json.loads(path.read_text()) == {"a": "3-0", "b": "1-0"}
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_command_for_the_same_stream_is_told_of_and_the_file_is_left(path: Path) -> None:
     states = [State(str(path)) for _ in range(2)]
     states[0].store({"a": "1-0"})
-    for _ in range(2):
-        with pytest.raises(StateError, match="was written by another program meanwhile"):
-            states[1].store({"b": "1-0"})
-        states[0].store({"a": "2-0"})
-    assert json.loads(path.read_text()) == {"a": "2-0"}
+    for number in range(2, 4):
+        with pytest.raises(StateError, match="another command follows stream 'a', too"):
+            states[1].store({"a": "0-1"})
+        states[0].store({"a": f"{number}-0"})
+    assert json.loads(path.read_text()) == {"a": "3-0"}
     path.unlink()  # as one does who wants to begin anew
-    states[0].store({"a": "3-0"})
-    assert os.listdir(path.parent) == [path.name]
+    states[0].store({"a": "4-0"})
+    assert json.loads(path.read_text()) == {"a": "4-0"}
+
+
+def test_what_could_not_be_stored_for_some_time_is_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(str(path))
+    state.store({"a": "1-0"})
+    with monkeypatch.context() as full:
+        full.setattr("os.replace", Mock(side_effect=OSError(28, "No space left on device")))
+        for number in range(2, 5):
+            with pytest.raises(StateError, match="No space left"):
+                state.store({"a": f"{number}-0"})
+    state.store({"a": "5-0"})
+    assert json.loads(path.read_text()) == {"a": "5-0"}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -18,7 +18,7 @@ from pystreamredis import ConnectionError, Streams
 from pystreamredis.follower import Follower
 from pystreamredis.line import Line
 from pystreamredis.transport import Transport
-from pystreamredis.waiting import SLICE, Waiter
+from pystreamredis.waiting import Waiter
 from tests.peer import SILENT, Conversation, Expect, Peer, closed_port, deaf_port
 from tests.scripted import LONG, at, ids_of, next_item, serve, serve_until_all_is_read, take, until
 
@@ -267,6 +267,10 @@ def test_it_is_the_selector_that_waits_where_signals_recur() -> None:
     """Contract 4.4, 5.5: a wait by receiving begins anew after each."""
     line = lone_line()
     before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_PROF, 3600)
+    assert not line.can_wait
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert line.can_wait
     signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
     try:
         assert not line.can_wait
@@ -282,25 +286,28 @@ def test_it_is_the_selector_that_waits_where_signals_recur() -> None:
     assert line.can_wait
 
 
+@needs_dontwait
+@pytest.mark.parametrize(("least", "by_receiving"), [(0.0, True), (3600.0, False)])
 def test_it_is_the_selector_that_waits_for_less_than_a_slice(
-    monkeypatch: pytest.MonkeyPatch,
+    least: float, by_receiving: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Contract 3.3: a receive would hold what is due back for longer."""
-    waits: list[float] = []
+    waits = 0
     receive = Transport.wait_and_receive
 
-    def note(transport: Transport) -> bytes | None:
-        due_at = streams._follower.wake_at()
-        waits.append(monotonic() if due_at is None else due_at - monotonic())
+    def count(transport: Transport) -> bytes | None:
+        nonlocal waits
+        waits += 1
         return receive(transport)
 
+    monkeypatch.setattr("pystreamredis.driver.SLICE", least)
     with (
         Peer(lambda it: serve(it, HISTORY)) as peer,
-        Streams(**at(peer), hold=20, count=2, block=200, s=0, t=0) as streams,
+        Streams(**at(peer), count=2, block=None, s=0, t=0) as streams,
     ):
-        monkeypatch.setattr(Transport, "wait_and_receive", note)
+        monkeypatch.setattr(Transport, "wait_and_receive", count)
         assert found_in(streams) == ALL
-    assert all(seconds > SLICE / 2 for seconds in waits)
+    assert bool(waits) is by_receiving
 
 
 def test_what_a_parent_has_made_is_not_its_childs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +326,22 @@ def test_what_a_parent_has_made_is_not_its_childs(monkeypatch: pytest.MonkeyPatc
                 list(streams)
             streams.close()
             assert wakes == []
+
+
+def test_a_child_has_no_use_for_what_a_thread_of_its_parent_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Peer(lambda it: serve(it, HISTORY)) as peer, Streams(**at(peer), s=0) as streams:
+        driver = streams._driver
+        assert driver is not None
+        with monkeypatch.context() as child:
+            child.setattr("pystreamredis.driver._generation", 1)
+            del driver._is_free
+            with pytest.raises(RuntimeError, match="which has forked"):
+                driver.next_batch()
+            before = descriptors()
+            streams.close()
+            assert descriptors() == before - 4  # the connection, the selector, and what wakes it
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")

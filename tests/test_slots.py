@@ -99,6 +99,8 @@ def test_moved_says_where_a_slot_lives(text: str, expected: tuple[int, str, int]
     [
         "ASK 3999 127.0.0.1:6381",
         "MOVED",
+        "MOVED 3999 redis://host:6381",
+        "MOVED 3999 host:6380:6381",
         "MOVED 3999",
         "MOVED 3999 6381",
         "MOVED 3999 h:6381 more",

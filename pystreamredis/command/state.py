@@ -29,9 +29,7 @@ class State:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
-        # What the file that is there looks like, if nobody else has written it.
-        self._marks = {None, _mark_of(self._path)}
-        self.positions = self._load()
+        self.positions = self._stored = self._load()
         folder = os.path.dirname(self._path)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StateError(f"state {path}: its folder is not there, or not to be written to")
@@ -42,28 +40,27 @@ class State:
         Raises:
             StateError: That cannot be, and the file is as it was.
         """
-        positions = self.positions | dict(positions)
-        fresh = f"{self._path}.{os.getpid()}"
-        if _mark_of(self._path) not in self._marks:
-            raise StateError(
-                f"state {self._path} was written by another program meanwhile, "
-                "expected a file for this command alone"
-            )
+        held = self._load()
+        for name in positions:
+            # What was stored last, or was to be when an interruption came.
+            if held.get(name) not in (None, self._stored.get(name), self.positions.get(name)):
+                raise StateError(
+                    f"state {self._path}: another command follows stream {name!r}, too, "
+                    "and stores how far that is: expected a file for each"
+                )
+        self.positions = held | dict(positions)
+        fresh = f"{self._path}.new"
         try:
             with open(fresh, "w", encoding="ascii") as file:
-                json.dump(positions, file, indent=1)
+                json.dump(self.positions, file, indent=1)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
-            mark = _mark_of(fresh)
-            # Both of them: an interruption can come right before it, or after.
-            self._marks.add(mark)
             os.replace(fresh, self._path)
-            self._marks = {None, mark}
+            self._stored = self.positions
             _sync_folder(os.path.dirname(self._path))
         except OSError as error:
             raise StateError(f"state {self._path}: {error.strerror}") from error
-        self.positions = positions
 
     def _load(self) -> dict[str, str]:
         try:
@@ -88,15 +85,6 @@ def _check(positions: object) -> dict[str, str]:
             raise ValueError(f"stream {name!r}: {position!r}")
         parse_start(position)
     return positions
-
-
-def _mark_of(path: str) -> tuple[int, int] | None:
-    """What tells a file from any other that takes its place; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 def _sync_folder(folder: str) -> None:
