@@ -341,7 +341,8 @@ def test_a_child_has_no_use_for_what_a_thread_of_its_parent_uses(
                 driver.next_batch()
             before = descriptors()
             streams.close()
-            assert descriptors() == before - 4  # the connection, the selector, and what wakes it
+            # The connection, the selector, and what wakes it; and those of the peer, in time.
+            assert descriptors() <= before - 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
