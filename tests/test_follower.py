@@ -1141,12 +1141,7 @@ class TestWhichStreams:
 
     def test_the_others_go_on_where_the_one_that_held_them_back_is_discarded(self) -> None:
         """Contract 2.5, 5.2: every stream left has as many messages waiting as may be."""
-        server = Server()
-        for ms in (1, 2, 3):
-            server.add(b"a", f"{ms}-0")
-        server.add(b"b", "9-0")
-        shell = Shell(server, {"a": 0, "b": 0}, count=1).establish()
-        assert shell.next()[:2] == ("a", b"1-0")
+        shell = _held_back()
         _break(shell)
         with pytest.raises(ConnectionError):
             shell.next()
@@ -1177,12 +1172,7 @@ class TestWhichStreams:
 
     def test_what_is_free_by_a_discard_waits_for_no_read(self) -> None:
         """Contract 3.3: it is handed over as soon as it may be."""
-        server = Server()
-        for ms in (1, 2, 3):
-            server.add(b"a", f"{ms}-0")
-        server.add(b"b", "9-0")
-        shell = Shell(server, {"a": 0, "b": 0}, count=1).establish()
-        assert shell.next()[:2] == ("a", b"1-0")
+        shell = _held_back()
         shell.follower.parts[0].conversation.notices.clear()
         shell.follower.begin_wait(shell.now)
         assert shell.follower.step(shell.now) is None
@@ -1194,6 +1184,17 @@ class TestWhichStreams:
     def test_it_tells_how_many_streams_it_follows_and_where(self) -> None:
         shell = Shell(Server(), ["a", "b"], connection={"password": SECRET})
         assert repr(shell.follower) == "of 2 streams at localhost:6379"
+
+
+def _held_back() -> Shell:
+    """A message of one stream waits for what another one may still hold."""
+    server = Server()
+    for ms in (1, 2, 3):
+        server.add(b"a", f"{ms}-0")
+    server.add(b"b", "9-0")
+    shell = Shell(server, {"a": 0, "b": 0}, count=1).establish()
+    assert shell.next()[:2] == ("a", b"1-0")
+    return shell
 
 
 def _unblock(shell: Shell, reply: Any) -> None:
