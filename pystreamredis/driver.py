@@ -172,7 +172,7 @@ class Driver:
         """Connect, or wait, send and receive: one step nearer to an answer."""
         now = monotonic()
         busy = [line for line in self._stirred_lines() if line.has_work]
-        if not (busy and sum([line.attend(now) for line in busy])):
+        if not sum(line.attend(now) for line in busy):
             wake_at = self._follower.wake_at()
             line = self._only_line()
             if line is not None and (wake_at is None or wake_at - now >= SLICE):

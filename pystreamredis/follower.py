@@ -199,13 +199,6 @@ class Follower:
         self._ask_for_caller(now)
         return None
 
-    @property
-    def _is_quiet(self) -> bool:
-        """Whether the only conversation waits for an answer, and nothing else is due."""
-        if len(self.parts) > 1 or self._may_release or self._failures or not self._cursors:
-            return False
-        return self._hold.due_at is None and self.parts[0].conversation.is_settled
-
     def parts_of(self, names: Iterable[Followed] | None) -> list[Part]:
         """List the parts that read any of these streams; None for all."""
         if names is None:
@@ -312,6 +305,13 @@ class Follower:
         self._look_over_sources()
 
     # What happens inside.
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether the only conversation waits for an answer, and nothing else is due."""
+        if len(self.parts) > 1 or self._may_release or self._failures or not self._cursors:
+            return False
+        return self._hold.due_at is None and self.parts[0].conversation.is_settled
 
     def _understand(self) -> None:
         """Take in bytes that came with those before, and only now can be understood."""

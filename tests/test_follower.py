@@ -1170,6 +1170,16 @@ class TestWhichStreams:
             with pytest.raises(ValueError, match=r"^no streams are followed any more"):
                 shell.follower.step(shell.now)
 
+    def test_nor_does_a_failure_that_is_of_no_part_wait_for_it(self) -> None:
+        """Contract 5.2: of two that a cluster has at once, the second comes without a wait."""
+        shell = _held_back()
+        shell.follower.parts[0].conversation.notices.clear()
+        shell.follower.begin_wait(shell.now)
+        assert shell.follower.step(shell.now) is None
+        shell.follower._failures.append(ConnectionError("the second"))
+        with pytest.raises(ConnectionError, match="the second"):
+            shell.follower.step(shell.now)
+
     def test_what_is_free_by_a_discard_waits_for_no_read(self) -> None:
         """Contract 3.3: it is handed over as soon as it may be."""
         shell = _held_back()
