@@ -339,10 +339,14 @@ def test_a_child_has_no_use_for_what_a_thread_of_its_parent_uses(
             del driver._is_free
             with pytest.raises(RuntimeError, match="which has forked"):
                 driver.next_batch()
-            before = descriptors()
+            waiter, line = driver._waiter, driver._lines[driver._follower.parts[0]]
+            assert line._transport is not None
+            # Not how many are open: the peer opens one whenever it comes to accept.
+            held = [line._transport.sock, waiter._wake, waiter._woken]
             streams.close()
-            # The connection, the selector, and what wakes it; and those of the peer, in time.
-            assert descriptors() <= before - 4
+            assert [sock.fileno() for sock in held] == [-1, -1, -1]
+            with pytest.raises(ValueError, match="closed"):
+                waiter._selector.fileno()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
