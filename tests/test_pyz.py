@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import signal
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,16 @@ def test_it_holds_what_the_oldest_python_understands(pyz: Path) -> None:
         for name in modules:
             ast.parse(archive.read(name), name, feature_version=(3, 10))
     assert [name for name in names if "asyncio" in name or "cache" in name] == []
+
+
+def test_it_is_the_same_whenever_it_is_built_and_compressed_further_than_zlib_does(
+    pyz: Path,
+) -> None:
+    with zipfile.ZipFile(pyz) as archive:
+        entries = archive.infolist()
+        assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+        usual = sum(len(zlib.compress(archive.read(entry), 9)) - 6 for entry in entries)
+    assert sum(entry.compress_size for entry in entries) < 0.99 * usual
 
 
 def test_it_prints_what_is_there_and_ends(pyz: Path, one_server: Endpoint) -> None:
@@ -136,6 +148,15 @@ class Full:
         return late
 
 
+_for_itself = len("text")
+
+
+def _alone(given: int) -> int:
+    return _for_itself + given
+
+
+total = _alone(given=3)
+
 if TYPE_CHECKING:
     kept = 1
 else:
@@ -147,8 +168,10 @@ def test_what_is_left_out_of_a_module() -> None:
     left = bare(SOURCE)
     for gone in ("import Any", "Nothing", "Do it", "comment", "late", "int", "->"):
         assert gone not in left
+    for own in ("_for_itself", "_alone"):
+        assert own not in left
     # By these others may call it.
-    for kept in ("class Full", "def method(", "first", "key='#'"):
+    for kept in ("class Full", "def method(", "first", "key='#'", "(given)", "total="):
         assert kept in left
 
 
@@ -167,11 +190,20 @@ def names_of(whole: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
             yield (node.name, *names[is_own:])
 
 
+def without_private(names: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Leave out a name that is its module's own, and what it became: that stands not in there."""
+    is_public = not names[0].startswith("_") and names[0] in re.findall(r"\w+", source)
+    return names if is_public or names[0].startswith("__") else names[1:]
+
+
 def test_names_that_may_be_given_or_looked_up_are_kept() -> None:
     """Arguments may be keywords, and functions and classes are used by other modules."""
     for path in [*HOUSE.rglob("*.py"), *(ROOT / "protocol").glob("*.py")]:
         source = path.read_text("utf-8")
-        before, after = (list(names_of(ast.parse(text))) for text in (source, bare(source)))
+        before, after = (
+            [without_private(names, source) for names in names_of(ast.parse(text))]
+            for text in (source, bare(source))
+        )
         assert after == before, path
 
 
@@ -182,4 +214,5 @@ def test_what_is_left_is_what_was_there() -> None:
     exec(bare(SOURCE), after)
     arguments = (3, "a", "b")
     assert before["Full"]().method(*arguments, x=1) == after["Full"]().method(*arguments, x=1) == 7
+    assert before["total"] == after["total"] == 7
     assert before["kept"] == after["kept"] == 2
