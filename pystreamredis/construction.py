@@ -313,5 +313,10 @@ def _read_sources(sources: Mapping[str, RedisBase]) -> Servers:
     return servers
 
 
+# What errors of Python's own are to say: the names of those that callers know.
+StreamsBase.__init__.__qualname__ = "Streams.__init__"
+RedisBase.__init__.__qualname__ = "Redis.__init__"
+RedisBase.streams.__qualname__ = "Redis.streams"
+
 # What names no stream in `Streams(...)`.
 _KEYWORDS = ("host", "port", "streams", *(StreamsBase.__init__.__kwdefaults__ or ()))

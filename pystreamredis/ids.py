@@ -15,7 +15,8 @@ ZERO = b"0-0"
 
 _PART = 64
 _MAX_PART = 2**_PART - 1
-_split = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?").fullmatch
+# Digits that are too many, too; those without end would take long to read.
+_split = re.compile(r"([0-9]{1,99})(?:-([0-9]{1,99}))?").fullmatch
 
 
 def id_of(number: int) -> bytes:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
     from urllib.parse import SplitResult
 
-_EXPECTED = "expected redis://, rediss:// or unix://"
+_EXPECTED = "expected redis://host:port, rediss://host:port or unix:///path"
 
 
 def parse_url(url: str) -> dict[str, Any]:
@@ -53,6 +53,8 @@ def _split(url: str) -> SplitResult:
 
     if not isinstance(url, str):
         raise TypeError(f"url is {type(url).__name__}, expected str")
+    if "://" not in url:
+        raise ValueError(f"url: no scheme in front, {_EXPECTED}")
     try:
         parts = urlsplit(url)
         _ = parts.port  # which is read only now
@@ -106,7 +108,11 @@ def _read_parameter(name: str, text: str) -> Any:
         raise ValueError(
             f"url: unknown parameter {name!r}, expected one of {', '.join(_PARAMETERS)}"
         )
+    read = _PARAMETERS[name]
     try:
-        return _PARAMETERS[name](text)
+        return read(text)
     except (ValueError, KeyError):
-        raise ValueError(f"url: {name} is {text!r}, which cannot be read") from None
+        expected: dict[object, str] = {int: "a whole number", float: "a number"}
+        raise ValueError(
+            f"url: {name} is {text!r}, expected {expected.get(read, 'true or false')}"
+        ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pystreamredis.command.arguments import Settings, parse
+from pystreamredis.command.arguments import Settings, doubts_about, parse
 
 NOW = 1_530_403_200.0
 MS = 1_530_403_200_000
@@ -59,7 +59,9 @@ def test_a_url_is_known_wherever_it_stands(url: str) -> None:
     assert read("a", url).url == read(url, "a").url == url
 
 
-@pytest.mark.parametrize("names", [["sensor:12"], ["a.b:7"], ["1:2"], ["s", "localhost:6379"]])
+@pytest.mark.parametrize(
+    "names", [["sensor:12"], ["a.b:7"], ["1:2"], ["1.2:3"], ["s", "localhost:6379"]]
+)
 def test_names_may_have_colons(names: list[str]) -> None:
     assert list(read(*names).streams) == names
 
@@ -118,20 +120,24 @@ def test_columns_of_a_table() -> None:
     [
         ([], "no streams are given, expected NAME"),
         (["redis://host"], "no streams are given, expected NAME"),
-        (["localhost:1", "a"], "'localhost:1' has no START, expected redis://localhost:1"),
-        (["10.0.0.1:7"], "'10.0.0.1:7' has no START, expected redis://10.0.0.1:7"),
+        (["localhost:1", "a"], "'localhost:1' seems to be a server, expected redis://localhost:1 "),
+        (["10.0.0.1:7"], "redis://10.0.0.1:7 (if it is the name of a stream: 10.0.0.1:7=$)"),
+        (["localhost", "a"], "'localhost' seems to be a server, expected redis://localhost "),
+        (["127.0.0.1"], "'127.0.0.1' seems to be a server, expected redis://127.0.0.1 "),
         (["db.example:6379", "a"], "expected redis://db.example:6379"),
         (["a", "a=0"], "stream 'a' is given twice"),
         (["=0"], "'=0' has no name"),
         ([""], "'' has no name"),
-        (["a="], "stream 'a': start '', expected <ms>, an ISO date"),
+        (["a="], "'a=' has no START behind '=', expected a or a=START"),
         (["a=b"], "if '=' is a part of the name: 'a=b=$'"),
         (["a=-5"], "stream 'a': start '-5', expected <ms>"),
         ([f"a={2**64}"], "stream 'a': start '18446744073709551616': "),
-        (["a", "--limit", "0"], "argument -n/--limit: '0', expected 1 at least"),
+        ([f"a={10**30}"], f"start '{10**30}': {10**30} is outside of 0 to 2**64 - 1"),
+        (["a", "--limit", "0"], "argument -n/--limit: '0', expected a whole number, 1 or more"),
+        (["a", "--limit", "-3"], "argument -n/--limit: '-3', expected a whole number, 1 or more"),
         (["a", "--limit", "x"], "argument -n/--limit: 'x', expected a whole number"),
         (["a", "--count", "-1"], "--count"),
-        (["a", "--block", "1.5"], "argument --block: '1.5', expected a whole number"),
+        (["a", "--block", "1.5"], "argument --block: '1.5', expected a whole number, 0 or more"),
         (["a", "--until", "soon"], "argument --until: 'soon', expected <ms>"),
         (["a", "--csv", ""], "argument --csv: no fields are given"),
         (["a", "--format", "{nothing}"], "argument -f/--format: {nothing} is not known, expected"),
@@ -150,6 +156,34 @@ def test_bad_usage_is_told(
     assert output == ""
     assert told in errors
     assert errors.startswith("usage: pystreamredis [URL] NAME[=START] ...")
+
+
+def test_what_seems_to_be_in_seconds_is_told() -> None:
+    """Contract 2.2 has it in ms, so it stays what it is."""
+    settings = read("a=1530403200", "b=$", "--until", "1530403260")
+    assert settings.streams == {"a": "1530403200", "b": None}
+    assert settings.until == 1_530_403_260
+    assert doubts_about(settings) == [
+        "stream 'a': start 1530403200 is taken as ms, in January 1970; "
+        "if it is in seconds, take 1530403200000",
+        "--until 1530403260 is taken as ms, in January 1970; "
+        "if it is in seconds, take 1530403260000",
+    ]
+
+
+def test_other_starts_are_in_no_doubt() -> None:
+    starts = (
+        "0",
+        "$",
+        "1530403200000",
+        "1530403200-0",
+        "999999999",
+        "2000000000",
+        "-15m",
+        "2018-07-01",
+    )
+    settings = read(*(f"s{at}={start}" for at, start in enumerate(starts)), "--until", "2018-07-02")
+    assert doubts_about(settings) == []
 
 
 def test_passwords_in_urls_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,3 +154,15 @@ def test_connecting_can_be_interrupted(*, is_ctrl_c: bool) -> None:
                     terminal.terminate()
                 assert terminal.finish() in ((130,) if is_ctrl_c else (0, -15))
         assert "Traceback" not in terminal.text
+
+
+def test_a_start_in_seconds_is_taken_as_it_is_and_told(server: Endpoint) -> None:
+    """Contract 2.2: it is in ms."""
+    server.command("XADD", "s", "1-0", "f", "old")
+    server.command("XADD", "s", "1530403200-0", "f", "new")
+    done = run(url_of(server), "s=1530403200", "--exit", "--format", "{field[f]}")
+    assert (done.returncode, done.stdout) == (0, "new\n")
+    assert done.stderr == (
+        "pystreamredis: stream 's': start 1530403200 is taken as ms, in January 1970; "
+        "if it is in seconds, take 1530403200000\n"
+    )

@@ -335,17 +335,20 @@ def test_a_state_that_is_none_is_told_before_anything_is_done(tmp_path: Path) ->
 def test_a_state_that_cannot_be_stored_any_more_ends_it(
     one_server: Endpoint, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    with running(url_of(one_server), "s", "--state", folder / "state") as command:
-        wait_until((folder / "state").exists)
-        (folder / "state").unlink()
-        folder.rmdir()
-        one_server.command("XADD", "s", "1-0", "f", "v")
+    state = tmp_path / "folder" / "state"
+    state.parent.mkdir()
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    with running(url_of(one_server), "s=0", "--state", state) as command:
+        wait_until(lambda: state.exists() and json.loads(state.read_text()) == {"s": "1-0"})
+        state.unlink()
+        state.parent.rmdir()
+        # It may have noticed before this comes.
+        one_server.command("XADD", "s", "2-0", "f", "v")
         code, output, errors = finish(command)
     assert code == 1
-    assert output.endswith("s 1-0 f=v\n")
-    assert errors.startswith(f"pystreamredis: state {folder / 'state'}: No such file or directory")
+    assert output.splitlines()[0].endswith("s 1-0 f=v")
+    # Once.
+    assert errors == f"pystreamredis: state {state}: No such file or directory\n"
 
 
 def test_kills_lose_nothing_and_repeat_only_what_was_not_stored(

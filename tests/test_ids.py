@@ -116,8 +116,8 @@ def test_zeros_in_front_are_dropped() -> None:
         "1-1.5",
         "\N{ARABIC-INDIC DIGIT ONE}",
         "\N{SUPERSCRIPT TWO}-1",
-        "1" * 21,
-        "1-" + "1" * 21,
+        "1" * 100,
+        "1-" + "1" * 100,
     ],
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
@@ -126,7 +126,9 @@ def test_what_is_no_id_is_refused(text: str) -> None:
         parse_start(text)
 
 
-@pytest.mark.parametrize("text", [f"{2**64}", f"{2**64}-0", f"0-{2**64}", f"{10**20 - 1}-0"])
+@pytest.mark.parametrize(
+    "text", [f"{2**64}", f"{2**64}-0", f"0-{2**64}", f"{10**20}-0", f"0-{10**30}", "9" * 99]
+)
 def test_parts_of_more_than_64_bits_are_refused(text: str) -> None:
     """Contract 7: `2**64`."""
     with pytest.raises(ValueError, match="outside of 0 to"):

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pystreamredis
+import pystreamredis.asyncio
 from pystreamredis.construction import RedisBase, StreamsBase
 from pystreamredis.options import ConnectionOptions, ReadOptions
 from tests.simulation import reading
@@ -356,3 +358,14 @@ def test_options_are_the_same_wherever_they_are_spelt_out() -> None:
     assert set(inspect.signature(ReadOptions).parameters) == set(reading)
     for kind in (RedisBase, StreamsBase, ConnectionOptions):
         assert (kind.__init__.__defaults__ or ())[:2] == ("localhost", 6379)
+
+
+@pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
+def test_errors_of_pythons_own_name_what_callers_know(module: Any) -> None:
+    """Not the bases that both shells have in common."""
+    with pytest.raises(TypeError, match=r"^Redis\.__init__\(\) got an unexpected .* 'retry'$"):
+        module.Redis(retry=1)
+    with pytest.raises(TypeError, match=r"^Redis\.streams\(\) takes "):
+        module.Redis().streams("s", 0)
+    with pytest.raises(TypeError, match=r"^Streams\.__init__\(\) takes "):
+        module.Streams("localhost", 6379, "s", 0)

@@ -26,8 +26,10 @@ _COUNT = 250
 _TICK = 1000
 
 _is_url = re.compile("(?:redis|rediss|unix)://").match
+# What has been the time in seconds since 2001, and in ms in January 1970.
+_is_in_seconds = re.compile("1[0-9]{9}").fullmatch
 # Names of streams have colons, too: only what is hardly one.
-_is_address = re.compile(r"(localhost|[\d.]+\.\d+):\d+|.+:6379").fullmatch
+_is_address = re.compile(r"(localhost|\d+(\.\d+){3})(:\d+)?|.+:6379").fullmatch
 
 _USAGE = "pystreamredis [URL] NAME[=START] ... [options]"
 _DESCRIPTION = """\
@@ -234,7 +236,10 @@ def _complete(settings: Settings, now: float) -> None:
     settings.url, names = _split_url(settings.names)
     settings.streams = {}
     if names and not settings.url and _is_address(names[0]):
-        raise ValueError(f"{names[0]!r} has no START, expected redis://{names[0]}")
+        raise ValueError(
+            f"{names[0]!r} seems to be a server, expected redis://{names[0]} "
+            f"(if it is the name of a stream: {names[0]}=$)"
+        )
     for text in names:
         name, start = _stream(text, "0" if settings.ends_when_drained else "$", now)
         if name in settings.streams:
@@ -243,6 +248,19 @@ def _complete(settings: Settings, now: float) -> None:
     if not settings.streams:
         raise ValueError("no streams are given, expected NAME or NAME=START")
     settings.connection = _connection(settings)
+
+
+def doubts_about(settings: Settings) -> list[str]:
+    """Say what is as it is to be, and yet may not be what was meant."""
+    times: dict[str, object] = {
+        f"stream {name!r}: start": s for name, s in settings.streams.items()
+    }
+    times["--until"] = settings.until
+    return [
+        f"{what} {time} is taken as ms, in January 1970; if it is in seconds, take {time}000"
+        for what, time in times.items()
+        if _is_in_seconds(str(time))
+    ]
 
 
 def _split_url(texts: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -260,6 +278,8 @@ def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]
         name, start = text, default
     if not name:
         raise ValueError(f"{text!r} has no name, expected NAME or NAME=START")
+    if not start:
+        raise ValueError(f"{text!r} has no START behind '=', expected {name} or {name}=START")
     try:
         return name, read_start(start, now)
     except ValueError as error:
@@ -304,13 +324,11 @@ def _fields(text: str) -> list[str]:
     return text.split(",")
 
 
-def _natural(text: str) -> int:
-    if not (text.isdecimal() and text.isascii()):
-        raise ValueError(f"{text!r}, expected a whole number")
+def _natural(text: str, least: int = 0) -> int:
+    if not (text.isdecimal() and text.isascii() and int(text) >= least):
+        raise ValueError(f"{text!r}, expected a whole number, {least} or more")
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if not _natural(text):
-        raise ValueError(f"{text!r}, expected 1 at least")
-    return int(text)
+    return _natural(text, 1)

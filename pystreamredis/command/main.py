@@ -114,6 +114,7 @@ def _flush() -> None:
 
 def _run(settings: Settings, console: Console, ctrl_c: CtrlC) -> int:
     from ..exceptions import RedisError
+    from .arguments import doubts_about
     from .connecting import connect, describe
     from .interrupts import Interrupts
     from .printing import FAILED, Printing
@@ -123,6 +124,8 @@ def _run(settings: Settings, console: Console, ctrl_c: CtrlC) -> int:
         # Its number would be given to the connection, and messages be sent to the server.
         console.tell("cannot write: stdout is closed")
         return FAILED
+    for doubt in doubts_about(settings):
+        console.tell(doubt)
     try:
         state = State(settings.state) if settings.state is not None else None
         streams = connect(settings, state.positions if state is not None else {})

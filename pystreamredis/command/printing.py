@@ -188,11 +188,10 @@ class Printing:
         try:
             self._output.sync()
             self._state.store(self._positions)
-        except OSError as error:
-            self._console.tell(f"cannot write: {error.strerror}")
-            return False
-        except StateError as error:
-            self._console.tell(str(error))
+        except (OSError, StateError) as error:
+            text = f"cannot write: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self._console.tell(text)
+            self._state = None  # not to be told once more
             return False
         self._is_stored = True
         self._store_at = time() + _STORE_EVERY
