@@ -38,11 +38,13 @@ class Buffer:
     def __len__(self) -> int:
         return len(self.data) - self.pos + self._waiting
 
-    def forget(self) -> None:
-        """Free the memory of what was taken, if that is all there is."""
-        if self.pos == len(self.data):
-            self.data = b""
-            self.pos = 0
+    def forget(self) -> bool:
+        """Free the memory of what was taken if that is all there is; return whether it is."""
+        if self.pos < len(self.data) or self._pieces:
+            return False
+        self.data = b""
+        self.pos = 0
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ids import ZERO, is_before, number_of
+from .ids import ZERO, is_before
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,3 @@ class Cursor:
         """Follow the stream from its beginning."""
         self.start = self.fetched = ZERO
         self.complete = False
-
-    def known_up_to(self) -> int | None:
-        """The ID, as a number, up to which no entry is unknown; None for up to now."""
-        return None if self.complete else number_of(self.fetched)

@@ -49,6 +49,8 @@ class Driver:
         # One for each part, of which there may come others with time.
         self._parts: list[Part] = []
         self._lines: dict[Part, Line] = {}
+        # That of the only part.
+        self._only_line: Line | None = None
         # Over which something has come last: they may have more that no wait tells of.
         self._ready: list[Line] = []
         # Taken away by the thread that uses it. No signal can come between that and a `try`, as
@@ -171,30 +173,26 @@ class Driver:
     def _exchange(self) -> None:
         """Connect, or wait, send and receive: one step nearer to an answer."""
         now = monotonic()
-        busy = [line for line in self._stirred_lines() if line.has_work]
-        if not sum(line.attend(now) for line in busy):
+        line = self._only_line if self._parts is self._follower.parts else None
+        if line is not None:
+            line.flush()
             wake_at = self._follower.wake_at()
-            line = self._only_line()
-            if line is not None and (wake_at is None or wake_at - now >= SLICE):
+            if line.can_wait and (wake_at is None or wake_at - now >= SLICE):
                 # That saves the system a call for each message.
                 line.wait_and_respond()
-            else:
-                self._wait_and_respond(busy, wake_at, now)
+                return
+        busy = [line for line in self._stirred_lines() if line.has_work]
+        if not sum(line.attend(now) for line in busy):
+            self._wait_and_respond(busy, now)
         self._tell()
 
-    def _wait_and_respond(self, busy: list[Line], wake_at: float | None, now: float) -> None:
+    def _wait_and_respond(self, busy: list[Line], now: float) -> None:
+        wake_at = self._follower.wake_at()
         self._ready = self._wait(busy, wake_at, now)
         for line in self._ready:
             line.respond()
         if not self._ready or (wake_at is not None and wake_at <= monotonic()):
             self._follower.woke(monotonic())
-
-    def _only_line(self) -> Line | None:
-        """Find the one that can be waited for by itself, if it is the only one."""
-        if len(self._lines) != 1:
-            return None
-        (line,) = self._lines.values()
-        return line if line.can_wait else None
 
     def _wait(self, busy: list[Line], wake_at: float | None, now: float) -> list[Line]:
         """Wait for what is due next; return the lines that something has come over."""
@@ -224,10 +222,12 @@ class Driver:
             if part not in self._lines:
                 self._lines[part] = Line(follower, part, self._waiter)
         self._parts = follower.parts
+        self._only_line = self._lines[self._parts[0]] if len(self._parts) == 1 else None
 
     def _flush(self) -> None:
-        for line in self._stirred_lines():
-            line.flush()
+        for part in self._follower.stirred:
+            if part.conversation.outgoing:
+                self._lines[part].flush()
 
     def _tell(self) -> None:
         for part in self._follower.stirred:

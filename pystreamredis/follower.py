@@ -31,9 +31,9 @@ from math import ceil, inf
 from operator import attrgetter
 
 from .exceptions import ConnectionError
-from .handover import Batch, Item
+from .handover import NOTHING, Batch, Item
 from .hold import Hold
-from .merge import Released, release
+from .merge import next_batch, release
 from .source import Source
 from .starts import read_streams_at
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .cursors import Cursor
     from .exceptions import RedisError
     from .options import ConnectionOptions, ReadOptions
+    from .protocol.messages import Message
     from .session import Request
     from .source import Part
     from .starts import Followed, Start, StreamsArgument
@@ -90,11 +91,14 @@ class Follower:
         self.stirred: dict[Part, None] = {}
         # From when on the first of the settled parts may have fallen silent.
         self._silent_from = inf
-        self.batch: Batch = Batch([], {})
+        self.batch: Batch = NOTHING
         # What is to be handed over after it.
-        self._released = Released([])
+        self._released: list[list[Message]] = []
         # What is to be told, but is no failure of a part.
         self._failures: list[RedisError] = []
+        # How long a read may block that is sent ahead, in ms.
+        block = reading.block
+        self._block_ahead = block if block is None else min(block or _SLICE, _SLICE)
         self._handed: dict[Followed, bytes | str] = {}
         self._hold = Hold(reading.hold)
         self._began = 0.0
@@ -141,7 +145,7 @@ class Follower:
             dropped |= source.discard(names)
         self._cursors = [cursor for cursor in self._cursors if cursor.name not in dropped]
         self._look_over_sources()
-        self._released.discard(dropped)
+        self._released = [run for run in self._released if run[0][0] not in dropped]
         rest = self.batch.withdraw()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
@@ -159,7 +163,7 @@ class Follower:
     def begin_wait(self, now: float) -> None:
         """The caller asks for a message, and none is in hand."""
         # The messages handed over need not be held while the next ones come in.
-        self._install(Batch([], {}))
+        self._install(NOTHING)
         self._began = now
         for part in self.stirred:
             part.asked = None
@@ -174,11 +178,12 @@ class Follower:
             RedisError: What went wrong, if it is to be raised.
             ValueError: No streams are left.
         """
-        if self._released.runs:
-            return self._install(self._released.next_batch())
+        if self._released:
+            return self._install(next_batch(self._released))
         if self._is_quiet:
             return None
-        self._settle()
+        if len(self.parts) > 1:
+            self._settle()
         self._understand()
         self._redirect()
         batch = self._release(now)
@@ -276,7 +281,7 @@ class Follower:
             time = part.wake_at
             if time is not None and time < earliest and part.conversation.failure is None:
                 earliest = time
-        due_at = self._hold.due_at
+        due_at = self._hold.due_at if self._reading.hold else None
         if due_at is not None and any(part.conversation.is_open for part in self.parts):
             earliest = min(earliest, due_at)
         return None if earliest == inf else earliest
@@ -298,8 +303,8 @@ class Follower:
 
         For an interruption at any point, after which nothing else is certain.
         """
-        self._install(Batch([], {}))
-        self._released = Released([])
+        self._install(NOTHING)
+        self._released = []
         for source in self._sources.values():
             source.rewind(self._handed)
         self._look_over_sources()
@@ -311,7 +316,7 @@ class Follower:
         """Whether the only conversation waits for an answer, and nothing else is due."""
         if len(self.parts) > 1 or self._may_release or self._failures or not self._cursors:
             return False
-        return self._hold.due_at is None and self.parts[0].conversation.is_settled
+        return not self._reading.hold and self.parts[0].conversation.is_settled
 
     def _understand(self) -> None:
         """Take in bytes that came with those before, and only now can be understood."""
@@ -341,8 +346,8 @@ class Follower:
 
     def _settle(self) -> None:
         """Look no more at parts which are settled."""
-        if self._reading.block is None or len(self.parts) == 1:
-            # Each is asked whenever the caller asks; or there is none to save.
+        if self._reading.block is None:
+            # Each is asked whenever the caller asks.
             return
         for part in [part for part in self.stirred if part.is_settled]:
             del self.stirred[part]
@@ -363,13 +368,13 @@ class Follower:
         elif self._hold.due_at is None and not self._may_release:
             return None
         self._may_release = False
-        limit = self._hold.limit(now)
+        limit = self._hold.limit(now) if self._reading.hold else None
         # What is held is handed over before a failure is.
-        if any(part.conversation.failure is not None for part in self.stirred):
+        if limit is not None and any(part.conversation.failure for part in self.stirred):
             limit = None
         self._released = self._merge(limit)
-        if self._released.runs:
-            return self._released.next_batch()
+        if self._released:
+            return next_batch(self._released)
         if self._hold.due_at is not None:
             return None
         for part, request in answered:
@@ -397,9 +402,14 @@ class Follower:
             self._look_over_sources()
         return taken
 
-    def _merge(self, limit: int | None) -> Released:
-        if not any(part.is_out or part.away for part in self.stirred):
-            return release(self._find_unsettled(self.stirred), limit)
+    def _merge(self, limit: int | None) -> list[list[Message]]:
+        for part in self.stirred:
+            if part.is_out or part.away:
+                return self._merge_apart(limit)
+        return release(self._find_unsettled(self.stirred), limit)
+
+    def _merge_apart(self, limit: int | None) -> list[list[Message]]:
+        """Do the same where some streams hold back no others."""
         out: dict[object, list[Part]] = {part.server: [] for part in self.stirred if part.is_out}
         there: list[Part] = []
         for part in self.stirred:
@@ -412,7 +422,9 @@ class Follower:
 
     def _find_unsettled(self, parts: Iterable[Part]) -> list[Cursor]:
         """List the streams of some parts that have a part in the merge, in their order."""
-        found = [cursor for part in parts for cursor in part.find_unsettled()]
+        found: list[Cursor] = []
+        for part in parts:
+            found += part.find_unsettled()
         found.sort(key=_place)
         return found
 
@@ -420,21 +432,21 @@ class Follower:
         """Send the next reads ahead of time, wherever none is on its way."""
         for part in self.stirred:
             conversation = part.conversation
-            if conversation.is_idle and part.has_streams and not conversation.look_back(now):
-                conversation.ask(now, self._block_for(part, self._block_ahead()))
+            if conversation.is_idle and conversation.cursors and not conversation.look_back(now):
+                conversation.ask(now, self._block_for(part, self._block_ahead))
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
         for part in self.stirred:
             conversation = part.conversation
-            if not (conversation.is_idle and part.has_streams):
+            if not (conversation.is_idle and conversation.cursors):
                 continue
             block = self._block_from(now)
             if self._has_found_nothing(part):
                 # It is others that have not looked for long enough.
                 if self._reading.block is None:
                     continue
-                block = self._block_ahead()
+                block = self._block_ahead
             if not conversation.look_back(now):
                 part.asked = conversation.ask(now, self._block_for(part, block))
 
@@ -476,12 +488,14 @@ class Follower:
 
     def _redirect(self) -> None:
         """Read streams elsewhere, which servers have said not to serve."""
-        redirected = [part.source for part in self.stirred if part.conversation.redirections]
-        if not redirected:
-            return
-        for source in dict.fromkeys(redirected):
+        redirected: dict[Source, None] = {}
+        for part in self.stirred:
+            if part.conversation.redirections:
+                redirected[part.source] = None
+        for source in redirected:
             source.redirect()
-        self._look_over_sources()
+        if redirected:
+            self._look_over_sources()
 
     def _is_news(self, part: Part, failure: RedisError) -> bool:
         """Whether a failure is to be told."""
@@ -496,7 +510,7 @@ class Follower:
 
     def _hand_over_timeout(self) -> Batch:
         if not self._reading.stop_on_timeout:
-            return self._install(Batch([], {}))
+            return self._install(NOTHING)
         return self._install(Item(self._reading.timeout_response))
 
     def _is_over(self, now: float) -> bool:
@@ -526,13 +540,8 @@ class Follower:
             # Nothing is over before what is held was handed over.
             until = max(until, self._hold.due_at)
         elif not block:
-            return self._block_ahead()
+            return self._block_ahead
         return min(_SLICE, max(1, ceil((until - now) * 1000)))
-
-    def _block_ahead(self) -> int | None:
-        """How long a read may block that is sent ahead, in ms."""
-        block = self._reading.block
-        return block if block is None else min(block or _SLICE, _SLICE)
 
     def _pause(self) -> int:
         block = self._reading.block

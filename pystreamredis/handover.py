@@ -56,29 +56,28 @@ class Batch:
         """Bring `positions` up to what was handed over so far."""
         if self._settled == len(self.messages):
             return
+        if not length_hint(self.iterator) and not self._withdrawn:
+            positions.update(self._ends)
+            self._settled = len(self.messages)
+            return
         withdrawn, left = -1, 0
         # Anew if another thread has withdrawn between the one and the other.
         while withdrawn != (withdrawn := sum(map(len, self._withdrawn))):
             left = length_hint(self.iterator)
         handed = len(self.messages) - left - withdrawn
-        if handed == self._settled:
-            return
-        if handed == len(self.messages):
-            positions.update(self._ends)
-        else:
-            fresh = islice(self.messages, self._settled, handed)
-            positions.update({name: entry_id for name, entry_id, _ in fresh})
+        fresh = islice(self.messages, self._settled, handed)
+        positions.update({name: entry_id for name, entry_id, _ in fresh})
         self._settled = handed
 
 
 class Item(Batch):
-    """Something that is handed over in lieu of a message: it moves no position."""
+    """Something that is handed over in lieu of a message, or nothing: it moves no position."""
 
     __slots__ = ()
 
-    def __init__(self, item: object) -> None:
+    def __init__(self, *items: object) -> None:
         super().__init__([], {})
-        self.iterator = iter([item])
+        self.iterator = iter(items)
 
     def withdraw(self) -> list[Message]:
         """Take it out: it is no message."""
@@ -87,3 +86,7 @@ class Item(Batch):
 
     def settle(self, positions: Handed) -> None:
         """Leave `positions` as they are."""
+
+
+NOTHING = Item()
+"""What is handed over once all of that before was."""

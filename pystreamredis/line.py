@@ -60,9 +60,11 @@ class Line:
 
     @property
     def can_wait(self) -> bool:
-        """Whether it can be asked to wait for what comes over it, for `SLICE` at most."""
-        transport = self._transport
+        """Whether it is open, and can itself wait for what comes over it, for `SLICE` at most."""
+        transport, conversation = self._transport, self._part.conversation
         if transport is None or not transport.can_wait or transport.unsent:
+            return False
+        if not conversation.is_open:
             return False
         # Each signal has such a wait begin anew, unless its handler raises. (The interval, too:
         # nothing is left of one that has just expired.)

@@ -15,11 +15,10 @@ from .ids import are_even, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
     from .cursors import Cursor
     from .protocol.messages import Message
-    from .starts import Followed
 
 _id = itemgetter(1)
 
@@ -34,8 +33,8 @@ def _number(message: Message) -> int:
 
 def release(
     cursors: list[Cursor], limit: int | None = None, apart: Iterable[list[Cursor]] = ()
-) -> Released:
-    """Take out all waiting messages up to the watermark, in ID order.
+) -> list[list[Message]]:
+    """Take out all waiting messages up to the watermark.
 
     Equal IDs come in the order of `cursors`, and after them in that of `apart`.
 
@@ -44,60 +43,56 @@ def release(
         limit: An ID, as a number, beyond which none is to be taken anyway.
         apart: Groups of more streams, which hold back no others but those of their own
             group, and are held back by `cursors`.
+
+    Returns:
+        Runs of messages of one stream each, in order, for `next_batch`.
     """
     watermark = _watermark(cursors, limit)
-    runs = [run for cursor in cursors if cursor.waiting and (run := _take(cursor, watermark))]
+    runs = _take(cursors, watermark)
     for group in apart:
-        own = _watermark(group, watermark)
-        runs += [run for cursor in group if cursor.waiting and (run := _take(cursor, own))]
-    return Released(runs)
+        runs += _take(group, _watermark(group, watermark))
+    return runs
 
 
-class Released:
-    """Messages that may be handed over, sorted a batch at a time.
+def next_batch(runs: list[list[Message]]) -> Batch:
+    """Take out of runs those messages that come next; none if none are left.
 
-    So what was sorted is still in the processor's caches when it is handed over, and the
-    next ones take the memory of those that were.
+    That is some thousands at a time: what was sorted is still in the processor's caches when
+    it is handed over, and the next ones take the memory of those that were.
 
-    Attributes:
-        runs: What is left of them: messages of one stream each, in order.
+    Args:
+        runs: Messages of one stream each, in order.
     """
+    taken = _next_share(runs)
+    ends = {}
+    for run in taken:
+        last = run[-1]
+        ends[last[0]] = last[1]
+    return Batch(taken[0] if len(taken) == 1 else _sorted(taken), ends)
 
-    def __init__(self, runs: list[list[Message]]) -> None:
-        self.runs = runs
 
-    def next_batch(self) -> Batch:
-        """Take out those that come next; none if none are left."""
-        runs = self._take()
-        ends = {run[-1][0]: run[-1][1] for run in runs}
-        return Batch(runs[0] if len(runs) == 1 else _sorted(runs), ends)
-
-    def discard(self, names: Container[Followed]) -> None:
-        """Drop the messages of some streams."""
-        self.runs = [run for run in self.runs if run[0][0] not in names]
-
-    def _take(self) -> list[list[Message]]:
-        runs = self.runs
-        share = max(_LEAST, _BATCH // max(1, len(runs)))
-        # No run has more than its share up to the smallest of these.
-        bounds = [_number(run[share - 1]) for run in runs if len(run) > share]
-        if not bounds:
-            self.runs = []
-            return runs
-        bound, taken = min(bounds), []
-        for run in runs:
-            if cut := bisect_right(run, bound, hi=min(share, len(run)), key=_number):
-                taken.append(run[:cut])
-                del run[:cut]
-        self.runs = [run for run in runs if run]
+def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
+    share = max(_LEAST, _BATCH // len(runs)) if runs else 0
+    # No run has more than its share up to the smallest of these.
+    bounds = [_number(run[share - 1]) for run in runs if len(run) > share]
+    if not bounds:
+        taken = runs[:]
+        runs.clear()
         return taken
+    bound = min(bounds)
+    cuts = [bisect_right(run, bound, hi=min(share, len(run)), key=_number) for run in runs]
+    taken = [run[:cut] for run, cut in zip(runs, cuts, strict=True) if cut]
+    runs[:] = [run[cut:] for run, cut in zip(runs, cuts, strict=True) if cut < len(run)]
+    return taken
 
 
 def _watermark(cursors: list[Cursor], limit: int | None) -> int | None:
-    bounds = [bound for cursor in cursors if (bound := cursor.known_up_to()) is not None]
-    if limit is not None:
-        bounds.append(limit)
-    return min(bounds) if bounds else None
+    """Find the largest ID up to which nothing is unknown of any stream; None for any."""
+    for cursor in cursors:
+        if not cursor.complete:
+            bound = number_of(cursor.fetched)
+            limit = bound if limit is None else min(limit, bound)
+    return limit
 
 
 def waiting_after(cursor: Cursor, watermark: int) -> int:
@@ -108,15 +103,20 @@ def waiting_after(cursor: Cursor, watermark: int) -> int:
     return len(waiting) - bisect_right(waiting, watermark, key=_number)
 
 
-def _take(cursor: Cursor, watermark: int | None) -> list[Message]:
-    """Take out one stream's messages up to the watermark."""
-    waiting = cursor.waiting
-    if watermark is None or _number(waiting[-1]) <= watermark:
-        cursor.waiting = []
-        return waiting
-    cut = bisect_right(waiting, watermark, key=_number)
-    cursor.waiting = waiting[cut:]
-    return waiting[:cut]
+def _take(cursors: list[Cursor], watermark: int | None) -> list[list[Message]]:
+    """Take out each stream's messages up to the watermark."""
+    taken = []
+    for cursor in cursors:
+        run, left = cursor.waiting, []
+        if not run:
+            continue
+        if watermark is not None and _number(run[-1]) > watermark:
+            cut = bisect_right(run, watermark, key=_number)
+            run, left = run[:cut], run[cut:]
+        if run:
+            taken.append(run)
+        cursor.waiting = left
+    return taken
 
 
 def _sorted(runs: list[list[Message]]) -> list[Message]:

@@ -62,6 +62,8 @@ _REST_FOR_SLOT = 0.0005
 
 # Without a step of Python for each stream, since they may be many.
 _fetched = attrgetter("fetched")
+_complete = attrgetter("complete")
+_waiting = attrgetter("waiting")
 
 
 class Request:
@@ -213,9 +215,9 @@ class Conversation:
     def is_settled(self) -> bool:
         """Whether a read is on its way, and nothing is to be done before its answer comes."""
         return (
-            self._request is not None
+            self.answered is None
+            and self._request is not None
             and self._script is None
-            and self.answered is None
             and self.failure is None
             and not (self.outgoing or self.has_unread or self.notices or self.redirections)
         )
@@ -280,12 +282,12 @@ class Conversation:
     def process(self) -> None:
         """Understand what came."""
         try:
-            while self.is_open and not self._values.buffer.is_empty and self._read_one():
-                pass
+            is_read = True
+            while is_read and self.has_unread and self.is_open:
+                is_read = self._read_one()
+                self.has_unread = not self._values.buffer.forget()
             if self._heard < self._arrived:
                 self._take_note_of_part()
-            self._values.buffer.forget()
-            self.has_unread = not self._values.buffer.is_empty
         except WireError as error:
             # Some peers repeat what they were sent, and that may be a password.
             hidden = WireError("what is no RESP, in reply to the login")
@@ -406,7 +408,7 @@ class Conversation:
             self._wrong_guesses += 1
             self._stale += 1
         asked = self.cursors[:]
-        if any(cursor.waiting for cursor in self.find_unsettled()):
+        if any(map(_waiting, self.find_unsettled())):
             asked = [cursor for cursor in asked if len(cursor.waiting) < self._count]
             block = block if all(cursor.complete for cursor in asked) else None
         if self._is_divided:
@@ -547,7 +549,8 @@ class Conversation:
             self._take_note_of_refusals()
 
     def _take_in(self, blocks: list[Block], request: Request) -> None:
-        self._take_note_of_answer()
+        if not self._is_answered:
+            self._take_note_of_answer()
         asked, by_name = request.asked, self._by_name
         is_all = asked == self.cursors
         if self._is_divided:
@@ -574,7 +577,7 @@ class Conversation:
                 cursor.heard = self._heard
                 cursor.told = None
         self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
-        self._expects_more = not is_all or any(not cursor.complete for cursor in ends)
+        self._expects_more = not is_all or not all(map(_complete, ends))
 
     def _rest_after_turns(self) -> None:
         """Pause after a round that has found all there is of several slots."""
@@ -718,9 +721,12 @@ class Conversation:
 
 def _check(cursor: Cursor, messages: list[Message], after: bytes) -> bytes:
     """See to it that messages, which are in order, are after an ID; return the last one's."""
-    first, last = _wire(messages[0][1]), _wire(messages[-1][1])
+    first: Any = messages[0][1]
+    last: Any = messages[-1][1]
+    if isinstance(first, str):
+        first, last = first.encode("ascii"), last.encode("ascii")
     if is_later(first, after):
-        return last
+        return bytes(last)
     raise WireError(f"entry {first!r} of stream {cursor.name!r}, expected one after {after!r}")
 
 
@@ -737,7 +743,3 @@ def _describe(cursor: Cursor, gap: Gap, address: str) -> str:
         f"position {position} or after it: it may have begun again, and messages may be missed "
         "until its IDs pass the position"
     )
-
-
-def _wire(entry_id: bytes | str) -> bytes:
-    return entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii")

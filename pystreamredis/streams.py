@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from operator import length_hint
 
 from .construction import StreamsBase
 
@@ -173,34 +174,35 @@ class Streams(StreamsBase):
             self._follower.batch.withdraw()
 
     def _pieces(self) -> Iterator[Iterator[Any]]:
-        """Alternate between what is in hand and the wait for more, for `chain`.
+        """Alternate between the wait for messages and what has come by it, for `chain`.
 
         It is the pieces that raise, never this: after an error of a piece a chain can
         be asked again, which is to go on; after one of their source it is at its end.
         """
-        while True:
+        awaited = _Awaited(self)
+        while not awaited.has_ended:
             yield self._follower.batch.iterator
-            first = _First(self)
-            yield first
-            if not first.is_taken:
-                return
+            yield awaited
 
 
-class _First:
-    """An iterator over the first message of the next batch alone."""
+class _Awaited:
+    """An iterator over messages as they come, until there are more than one at once."""
 
-    __slots__ = ("_streams", "is_taken")
+    __slots__ = ("_streams", "has_ended")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self.is_taken = False
+        self.has_ended = False
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        if self.is_taken:
+        streams = self._streams
+        # If some are in hand, the chain goes on with them.
+        self.has_ended = not length_hint(streams._follower.batch.iterator)
+        if not self.has_ended:
             raise StopIteration
-        message = self._streams.__next__()
-        self.is_taken = True
+        message = streams.__next__()
+        self.has_ended = False
         return message

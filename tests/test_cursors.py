@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pystreamredis.cursors import Cursor
-from pystreamredis.ids import before, number_of
+from pystreamredis.ids import before
 
 
 def test_a_stream_that_starts_at_an_id_has_fetched_up_to_it() -> None:
@@ -26,21 +26,6 @@ def test_a_name_stays_the_very_object_that_was_given() -> None:
     """Contract 1.3."""
     name = "".join(["str", "eam"])
     assert Cursor(name, b"stream", None).name is name
-
-
-def test_nothing_is_known_beyond_the_last_entry_that_has_come() -> None:
-    """Contract 3.2: until a read has found the end, there may be smaller IDs than elsewhere."""
-    cursor = Cursor("s", b"s", b"5-1")
-    assert cursor.known_up_to() == number_of(b"5-1")
-    cursor.fetched = b"10-0"
-    assert cursor.known_up_to() == number_of(b"10-0")
-
-
-def test_a_stream_that_was_read_to_its_end_holds_no_other_back() -> None:
-    """Contract 3.2."""
-    cursor = Cursor("s", b"s", b"5-1")
-    cursor.complete = True
-    assert cursor.known_up_to() is None
 
 
 def test_two_streams_do_not_share_what_waits() -> None:
@@ -98,7 +83,7 @@ def test_a_restart_is_from_the_beginning_of_which_nothing_is_known() -> None:
     cursor = _cursor(b"5-1", b"6-0")
     cursor.complete = True
     cursor.restart()
-    assert (cursor.start, cursor.fetched, cursor.known_up_to()) == (b"0-0", b"0-0", 0)
+    assert (cursor.start, cursor.fetched, cursor.complete) == (b"0-0", b"0-0", False)
 
 
 def test_what_was_never_heard_of_has_been_silent_since_the_beginning_of_time() -> None:

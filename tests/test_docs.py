@@ -16,7 +16,7 @@ from embedded_server import embedded_server
 import pystreamredis
 from pystreamredis import exceptions, protocol
 from pystreamredis.cursors import Cursor
-from pystreamredis.merge import release
+from pystreamredis.merge import next_batch, release
 from tests.certificates import Authority
 from tests.documents import (
     ROOT,
@@ -167,7 +167,7 @@ def test_the_figure_of_the_watermark_shows_what_the_library_does() -> None:
         waits += [(name, entry_id) for entry_id in drawn["waits"]]
         cursors.append(cursor_at(name, drawn["handed"] + drawn["waits"]))
         assert cursors[-1].complete == (not drawn["unread"])
-    released = [message[:2] for message in release(cursors).next_batch().iterator]
+    released = [message[:2] for message in next_batch(release(cursors)).iterator]
     assert [numbered[number + 1] for number in range(len(numbered))] == released
     assert [message[:2] for cursor in cursors for message in cursor.waiting] == waits
 

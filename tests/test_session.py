@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pystreamredis.cursors import Cursor
 from pystreamredis.exceptions import ConnectionError, ProtocolError, ResponseError, TimeoutError
 from pystreamredis.ids import before
-from pystreamredis.merge import release
+from pystreamredis.merge import next_batch, release
 from pystreamredis.options import ConnectionOptions
 from pystreamredis.outages import INFO, WARNING
 from pystreamredis.session import Conversation
@@ -66,7 +66,7 @@ def asked(made: Conversation) -> Read:
 
 def handed_over(made: Conversation) -> list[Any]:
     """Take out what may be handed over."""
-    return [message[:2] for message in release(made.cursors).next_batch().messages]
+    return [message[:2] for message in next_batch(release(made.cursors)).messages]
 
 
 class TestAsking:
@@ -146,7 +146,7 @@ class TestAnswers:
         assert made.failure is None
         assert made.answered is not None
         assert made.answered.due == 7.0
-        assert made.cursors[0].known_up_to() is None
+        assert made.cursors[0].complete
         assert made.is_idle
 
     def test_pushes_and_attributes_are_skipped_wherever_they_come(self) -> None:
@@ -255,7 +255,7 @@ class TestAnswers:
         made = opened(decode_responses=True)
         made.ask(0.0, None)
         tell(made, reply(block(b"a", "1-0")))
-        assert release(made.cursors).next_batch().messages == [("a", "1-0", {"f": "v", "g": "w"})]
+        assert next_batch(release(made.cursors)).messages == [("a", "1-0", {"f": "v", "g": "w"})]
         made.ask(0.0, None)
         assert asked(made).positions == {b"a": b"1-0"}
 

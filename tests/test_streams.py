@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, ResponseError, Streams
-from tests.peer import CLOSE, Expect, Peer, closed_port
+from tests.peer import CLOSE, Conversation, Expect, Peer, closed_port
 from tests.resp import Error
-from tests.scripted import at, ids_of, next_item, serve, take, until
+from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,6 +212,25 @@ def test_an_iterator_ends_at_a_timeout_and_the_next_one_goes_on(peer: Peer) -> N
         assert ids_of(found[:2]) == [b"3-1", b"9-0"]
         assert found[2:] == [ours] * 3
         assert streams.positions == {"t": b"9-0"}
+
+
+def test_an_iterator_that_has_raised_hands_over_what_another_has_left() -> None:
+    """Contract 5.2: whoever asked in between, it goes on with what is in hand."""
+
+    def fail(conversation: Conversation) -> None:
+        serve_until_all_is_read(conversation, {"s": ["1-0"]})
+        conversation.close()
+
+    with (
+        Peer(fail, lambda it: serve(it, {"s": ["1-0", "2-0", "3-0"]})) as peer,
+        Streams(**at(peer), block=None, s=0) as streams,
+    ):
+        iterator = iter(streams)
+        assert ids_of(islice(iterator, 1)) == [b"1-0"]
+        with pytest.raises(ConnectionError):
+            next(iterator)
+        assert ids_of([next(streams)]) == [b"2-0"]
+        assert ids_of(iterator) == [b"3-0"]
 
 
 def test_it_cannot_be_copied_by_mistake(streams: Streams) -> None:
