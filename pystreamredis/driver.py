@@ -180,6 +180,7 @@ class Driver:
             if line.can_wait and (wake_at is None or wake_at - now >= SLICE):
                 # That saves the system a call for each message.
                 line.wait_and_respond()
+                self._tell()
                 return
         busy = [line for line in self._stirred_lines() if line.has_work]
         if not sum(line.attend(now) for line in busy):

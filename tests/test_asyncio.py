@@ -409,6 +409,42 @@ def test_who_waits_does_nothing_else(
     assert steps < 10
 
 
+def test_another_event_loop_is_told_that_it_is_not_the_one(one_server: Endpoint, run: Any) -> None:
+    """Over its connections nothing would ever be heard there."""
+
+    async def main() -> None:
+        async with follow(one_server, s=0, block=None) as streams:
+
+            async def ask_elsewhere() -> None:
+                with pytest.raises(RuntimeError, match="are another event loop's"):
+                    await ask(streams)
+
+            await asyncio.to_thread(asyncio.run, ask_elsewhere())
+
+    run(main())
+
+
+def test_a_wait_is_ended_in_time_also_where_the_one_before_was_longer(
+    one_server: Endpoint, run: Any
+) -> None:
+    """What was to end an earlier one serves for all that may take as long."""
+
+    async def main() -> None:
+        async with follow(one_server, s=0) as streams:
+            driver, alarms = streams._driver, []
+            assert driver is not None
+            for seconds in (300, 200, 250, 0):
+                wait = asyncio.create_task(driver._wait(monotonic() + seconds))
+                await asyncio.sleep(0)
+                alarms.append(driver._alarm)
+                if seconds:
+                    driver._end_wait()
+                await wait
+            assert alarms[0] is not alarms[1] is alarms[2] is not alarms[3]
+
+    run(main())
+
+
 def test_two_tasks_do_not_wait_at_once(one_server: Endpoint, run: Any) -> None:
     """The second is told so, and does no harm to the first."""
 

@@ -9,6 +9,7 @@ awaits: so wherever that task is cancelled, nothing is half done.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
 
 from ..exceptions import RedisError
@@ -38,8 +39,12 @@ class Driver:
         self._lines: dict[Part, Line] = {}
         # Those that may have something to respond to, in the order in which it came.
         self._ready: dict[Line, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None
+        # What ends that wait, and when.
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
         self._is_busy = False
         # Whether an exception was not tidied up after, since another has come amid that.
         self._is_torn = False
@@ -79,6 +84,7 @@ class Driver:
     async def close(self) -> None:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
+        self._cancel_alarm()
         self._end_wait()
         # Each is closed before any is waited for: that may be cancelled.
         await asyncio.gather(*[line.end() for line in self._lines.values()])
@@ -87,9 +93,19 @@ class Driver:
         if self._is_busy:
             raise RuntimeError("another task is iterating, expected one at a time")
 
+    def _see_that_the_loop_is_its_own(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError(
+                "its connections are another event loop's: "
+                "expected Streams(streams=positions) anew on each"
+            )
+
     async def _exclusively(self, work: Coroutine[None, None, Batch]) -> Batch:
         try:
             self._see_that_nobody_uses_it()
+            self._see_that_the_loop_is_its_own()
         except RuntimeError:
             work.close()
             raise
@@ -153,32 +169,52 @@ class Driver:
 
     async def _communicate(self) -> None:
         wake_at = self._follower.wake_at()
-        if not self._find_ready():
+        ready = self._find_ready()
+        if not ready:
             await self._wait(wake_at)
+            ready = self._find_ready()
         is_due = wake_at is not None and wake_at <= monotonic()
-        if not self._is_closed and (is_due or not self._find_ready()):
+        if not self._is_closed and (is_due or not ready):
             # The event loop may not have seen all: it was busy, or looks at clocks before sockets.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            ready = self._find_ready()
         if self._is_closed:
             return
-        ready = self._find_ready()
         for line in ready:
             line.respond()
         if not ready or (wake_at is not None and wake_at <= monotonic()):
             self._follower.woke(monotonic())
 
     async def _wait(self, until: float | None) -> None:
-        """Wait until there are news, or until some time of the clock."""
-        loop = asyncio.get_running_loop()
-        self._news = loop.create_future()
-        timer = until if until is None else loop.call_later(until - monotonic(), self._end_wait)
+        """Wait until there are news, until some time of the clock, or for less."""
+        self._news = asyncio.get_running_loop().create_future()
+        if until is not None and until < self._alarm_at:
+            self._set_alarm(until)
         try:
             await self._news
         finally:
             self._news = None
-            if timer is not None:
-                timer.cancel()
+
+    def _set_alarm(self, time: float) -> None:
+        """End the wait at that time, whichever it is.
+
+        An alarm outlives the wait that it was set for. To be woken by it in vain once in a
+        while takes less than to set one for each message.
+        """
+        self._cancel_alarm()
+        self._alarm_at = time
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(time - monotonic(), self._ring)
+
+    def _ring(self) -> None:
+        self._cancel_alarm()
+        self._end_wait()
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, inf
 
     def _wake(self, line: Line) -> None:
         self._ready[line] = None
@@ -190,7 +226,8 @@ class Driver:
 
     def _find_ready(self) -> list[Line]:
         """List those that have something to respond to; forget those that had."""
-        self._ready = {line: None for line in self._ready if line.has_news}
+        if self._ready:
+            self._ready = {line: None for line in self._ready if line.has_news}
         return list(self._ready)
 
     def _stirred_lines(self) -> list[Line]:
@@ -207,12 +244,14 @@ class Driver:
         return [self._lines[part] for part in follower.stirred]
 
     def _flush(self) -> None:
-        for line in self._stirred_lines():
-            line.flush()
+        for part in self._follower.stirred:
+            if part.conversation.outgoing:
+                self._lines[part].flush()
 
     def _tell(self) -> None:
         for part in self._follower.stirred:
-            tell(part.conversation.notices)
+            if part.conversation.notices:
+                tell(part.conversation.notices)
 
     def _abandon(self, names: Iterable[Followed]) -> None:
         for part in self._follower.parts_of(names):

@@ -71,8 +71,9 @@ class Line:
 
     def flush(self) -> None:
         """Send what is to be sent."""
-        if self._link is not None:
-            self._link.send(self._part.conversation.take_outgoing(monotonic()))
+        conversation = self._part.conversation
+        if self._link is not None and conversation.outgoing:
+            self._link.send(conversation.take_outgoing(monotonic()))
 
     def close(self) -> None:
         """End it, also one that is being made."""
