@@ -73,13 +73,12 @@ def next_batch(runs: list[list[Message]]) -> Batch:
 
 def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
     share = max(_LEAST, _BATCH // len(runs)) if runs else 0
-    # No run has more than its share up to the smallest of these.
-    bounds = [_number(run[share - 1]) for run in runs if len(run) > share]
-    if not bounds:
+    if max(map(len, runs), default=0) <= share:
         taken = runs[:]
         runs.clear()
         return taken
-    bound = min(bounds)
+    # No run has more than its share up to the smallest of these.
+    bound = min([_number(run[share - 1]) for run in runs if len(run) > share])
     cuts = [bisect_right(run, bound, hi=min(share, len(run)), key=_number) for run in runs]
     taken = [run[:cut] for run, cut in zip(runs, cuts, strict=True) if cut]
     runs[:] = [run[cut:] for run, cut in zip(runs, cuts, strict=True) if cut < len(run)]

@@ -408,7 +408,8 @@ class Conversation:
             self._wrong_guesses += 1
             self._stale += 1
         asked = self.cursors[:]
-        if any(map(_waiting, self.find_unsettled())):
+        unsettled = self._unsettled if self._unsettled_of == self.cursors else self.cursors
+        if any(map(_waiting, unsettled)):
             asked = [cursor for cursor in asked if len(cursor.waiting) < self._count]
             block = block if all(cursor.complete for cursor in asked) else None
         if self._is_divided:
@@ -564,18 +565,19 @@ class Conversation:
         for known in self.find_unsettled() if is_all else asked:
             known.complete = True
         # Nothing is taken in of a reply of which a part is wrong.
+        fresh: list[tuple[Cursor, list[Message]]] = []
         ends: dict[Cursor, bytes] = {}
         for name, messages in blocks:
             # Streams that were discarded since are still in the reply.
             if messages and (cursor := by_name.get(name)) is not None:
+                fresh.append((cursor, messages))
                 ends[cursor] = _check(cursor, messages, ends.get(cursor, cursor.fetched))
-        for name, messages in blocks:
-            if messages and (cursor := by_name.get(name)) is not None:
-                cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
-                cursor.complete = len(messages) < self._count
-                cursor.fetched = ends[cursor]
-                cursor.heard = self._heard
-                cursor.told = None
+        for cursor, messages in fresh:
+            cursor.waiting = cursor.waiting + messages if cursor.waiting else messages
+            cursor.complete = len(messages) < self._count
+            cursor.fetched = ends[cursor]
+            cursor.heard = self._heard
+            cursor.told = None
         self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
         self._expects_more = not is_all or not all(map(_complete, ends))
 
