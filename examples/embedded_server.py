@@ -94,15 +94,26 @@ def _command(port: int, folder: str) -> list[str | Path]:
 
 @contextmanager
 def _running(command: list[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
-    process = None
+    process = watcher = None
     try:
         with uninterrupted():
             # In a session of its own Ctrl-C does not reach it before its clients end.
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
             )
+            # After kill -9, which leaves nothing here to be done, its input is at its end.
+            watcher = subprocess.Popen(
+                ["sh", "-c", f"read _; kill {process.pid}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         yield process
     finally:
+        if watcher is not None:
+            watcher.kill()
+            watcher.communicate()
         if process is not None:
             stop(process)
 

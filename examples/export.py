@@ -10,6 +10,7 @@ too late says that none of the span is left.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -37,10 +38,16 @@ def main(url: str, since: str, until: str, *names: str) -> None:
     span = datetime.fromisoformat(since), datetime.fromisoformat(until)
     for name, time, data in messages_between(url, *span, list(names)):
         print(json.dumps({"time": time.isoformat(), "stream": name, "data": data}))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RedisError, ValueError) as error:
         sys.exit(f"export: {error}")

@@ -83,6 +83,8 @@ def main(name: str, sentinels: str, *streams: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with contextlib.suppress(KeyboardInterrupt):
         main(*sys.argv[1:])

@@ -237,6 +237,32 @@ def test_the_embedded_server_runs_by_itself_until_it_is_interrupted() -> None:
         Client(address)
 
 
+_SERVES = """
+from embedded_server import embedded_server
+with embedded_server() as url:
+    print(url, flush=True)
+    input()
+"""
+
+
+def test_the_embedded_server_ends_with_a_program_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVES],
+        cwd=EXAMPLES,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        port = int(program.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as connection:
+            program.kill()
+            assert connection.recv(1) == b""
+
+
 class Writer(threading.Thread):
     """Adds to three streams, with bursts, until told to stop."""
 
@@ -406,6 +432,26 @@ def test_a_span_of_time_is_exported_in_order(url: str, client: Client) -> None:
             (".999000", "a", "1999"),
         )
     ]
+
+
+def test_an_export_ends_quietly_once_its_reader_has(url: str, client: Client) -> None:
+    for _ in range(20):
+        client.call("XADD", "a", "*", "long", "x" * 10_000)
+    span = "1970-01-01T00:00:01+00:00", "2100-01-01T00:00:00+00:00"
+    with running("export.py", url, *span, "a") as program:
+        assert program.stdout is not None
+        program.stdout.close()
+        assert program.stderr is not None
+        assert (program.stderr.read(), program.wait(LONG)) == ("", 0)
+
+
+@pytest.mark.parametrize("program", ["export.py", "resume.py", "sentinel.py"])
+def test_what_is_called_without_arguments_says_how_it_is_called(program: str) -> None:
+    with running(program) as process:
+        status, lines, errors = finish(process)
+    assert (status, lines) == (1, [])
+    assert f"\n    python examples/{program} " in errors
+    assert "Traceback" not in errors
 
 
 def test_an_export_without_a_server_says_so() -> None:
