@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..ids import parse_start
 
-_TIMES = "<ms>, an ISO date or time, or how long ago (-15m, -2h, -7d)"
+_TIMES = "<ms>, an ISO date (2018-07-01, 2018-07-01T12:00), or how long ago (-15m, -2h, -7d)"
 _STARTS = f"{_TIMES}, or $ or <ms>-<sequence>"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _is_ago = re.compile(r"-(?:[0-9]+[smhdw])+").fullmatch
