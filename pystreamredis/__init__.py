@@ -21,16 +21,14 @@ from .exceptions import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .client import Redis, StrictRedis
-    from .streams import Streams
+    from .streams import Redis, Streams, StrictRedis
 else:  # unseen by type checkers, to whom any name would be there
 
     def __getattr__(name):
         # Not before it is asked for: the command would be deaf to Ctrl-C that long.
         if name not in {*__all__, "protocol"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .client import Redis, StrictRedis
-        from .streams import Streams
+        from .streams import Redis, Streams, StrictRedis
 
         globals().update(Redis=Redis, Streams=Streams, StrictRedis=StrictRedis)
         return globals()[name]

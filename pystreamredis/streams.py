@@ -1,16 +1,15 @@
-"""`Streams`: the iterator that callers see."""
+"""`Streams` and `Redis`: what callers see."""
 
 from __future__ import annotations
 
 from itertools import chain
 from operator import length_hint
 
-from .construction import StreamsBase
+from .construction import RedisBase, StreamsBase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
@@ -124,12 +123,7 @@ class Streams(StreamsBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -206,3 +200,18 @@ class _Awaited:
         message = streams.__next__()
         self.has_ended = False
         return message
+
+
+class Redis(RedisBase):
+    """A server's address, and how to log in. It is no general client.
+
+    It connects to nothing by itself: each `streams` makes a connection of its own.
+
+    Args:
+        host: As all the others, like the connection options of `Streams`.
+    """
+
+    _kind = Streams
+
+
+StrictRedis = Redis

@@ -9,7 +9,6 @@
             print(message)
 """
 
-from .client import Redis, StrictRedis
-from .streams import Streams
+from .streams import Redis, Streams, StrictRedis
 
 __all__ = ["Redis", "Streams", "StrictRedis"]

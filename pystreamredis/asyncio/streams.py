@@ -1,13 +1,12 @@
-"""`Streams` for asyncio: the asynchronous iterator that callers see."""
+"""`Streams` and `Redis` for asyncio: what callers see."""
 
 from __future__ import annotations
 
-from ..construction import StreamsBase
+from ..construction import RedisBase, StreamsBase
 from .driver import Driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
@@ -75,12 +74,7 @@ class Streams(StreamsBase):
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
@@ -124,3 +118,15 @@ class Streams(StreamsBase):
         if driver is not None:
             self._follower.batch.withdraw()
             await driver.close()
+
+
+class Redis(RedisBase):
+    """A server's address, and how to log in, as `pystreamredis.Redis`.
+
+    What its `streams` returns is not connected yet, as after the constructor of `Streams`.
+    """
+
+    _kind = Streams
+
+
+StrictRedis = Redis

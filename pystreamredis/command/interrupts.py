@@ -15,7 +15,6 @@ from time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
 
     from typing_extensions import Self
 
@@ -53,12 +52,7 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
         signal.set_wakeup_fd(-1)
         self._come.close()
@@ -78,7 +72,7 @@ class Interrupts:
         """Wait for that long, or until a signal has come."""
         select.select([self._come], [], [], seconds)
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: object) -> None:
         now = monotonic()
         if self.number is None:
             self.number = number
