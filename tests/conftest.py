@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
@@ -132,9 +132,13 @@ def best_binary() -> Path:
 
 
 def pytest_configure() -> None:
-    # How long an example takes says what else the machine does.
-    settings.register_profile("untimed", deadline=None)
-    settings.load_profile("untimed")
+    # How long examples take says what else the machine does. They are the same ones each time,
+    # so that no run fails by chance; `--hypothesis-profile explore` takes others.
+    ignored = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    untimed = settings(deadline=None, suppress_health_check=ignored)
+    settings.register_profile("explore", untimed)
+    settings.register_profile("same", untimed, derandomize=True)
+    settings.load_profile("same")
     # A run that is ended by its CI tidies up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell that runs the tests in the background has them and all that they start ignore it.

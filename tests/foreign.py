@@ -128,7 +128,7 @@ class Container(Endpoint):
 
 def _answers(port: int) -> bool:
     try:
-        with Client("127.0.0.1", port, timeout=1) as client:
+        with Client("127.0.0.1", port, timeout=10) as client:
             return bool(client.command("PING") == b"PONG")
     except (OSError, CommandError):
         return False

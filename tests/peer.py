@@ -6,21 +6,21 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
+from functools import cache
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from tests.resp import CommandParser, encode
-from tests.servers import free_port
+from tests.servers import LONG, free_port, keep_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_LONG = 60.0
 
 
 class Step(Enum):
@@ -62,12 +62,12 @@ class Conversation:
 
     def expect(self, *words: str | bytes) -> list[bytes]:
         """Wait for a command, and for one that starts with these words."""
-        self._sock.settimeout(_LONG)
+        self._sock.settimeout(LONG)
         while not self._commands:
             try:
                 self._receive()
             except TimeoutError:
-                raise AssertionError(f"nothing within {_LONG} s, expected {words}") from None
+                raise AssertionError(f"nothing within {LONG} s, expected {words}") from None
         command = self._commands.pop(0)
         wanted = [word if isinstance(word, bytes) else word.encode() for word in words]
         assert command[: len(wanted)] == wanted, f"got {command}, expected {wanted}"
@@ -80,6 +80,11 @@ class Conversation:
     def reply(self, value: Any) -> None:
         """Send a value: see `encode`."""
         self.send(encode(value))
+
+    def wait_for_bytes(self) -> None:
+        """Wait until something has come, commands or not; it is not read."""
+        self._sock.settimeout(LONG)
+        self._sock.recv(1, socket.MSG_PEEK)
 
     def pause(self, seconds: float) -> None:
         """Do nothing for a time, or until the peer ends."""
@@ -173,11 +178,11 @@ class Peer:
     def close(self) -> None:
         """End all connections, and take no more."""
         self._ended = True
-        self._threads[0].join(_LONG)
+        self._threads[0].join(LONG)
         for conversation in self._conversations:
             conversation.end()
         for thread in self._threads:
-            thread.join(_LONG)
+            thread.join(LONG)
 
     def _accept(self, listener: socket.socket) -> None:
         with listener:
@@ -243,7 +248,7 @@ def deaf_port(*, full: bool = False) -> Iterator[int]:
 def _fill(address: tuple[str, int], stack: ExitStack) -> None:
     for _ in range(64):
         sock = stack.enter_context(socket.socket())
-        sock.settimeout(0.1)
+        sock.settimeout(0.5)  # a connection that can be is made at once
         try:
             sock.connect(address)
         except TimeoutError:
@@ -251,6 +256,9 @@ def _fill(address: tuple[str, int], stack: ExitStack) -> None:
     raise AssertionError("64 connections were opened, expected that a queue of none is full")
 
 
+@cache
 def closed_port() -> int:
-    """Find a loopback port where nobody listens."""
-    return free_port()
+    """Find a loopback port where nobody listens, and nobody will: the same each time."""
+    port = free_port()
+    atexit.register(keep_port(port).close)
+    return port

@@ -18,7 +18,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 
 from tests.resp import CommandParser
-from tests.servers import free_port, keep_port
+from tests.servers import LONG, free_port, keep_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Direction = Literal["up", "down"]
 
 _POLL = 0.01  # seconds until a thread that waits sees that its work has changed
-_LONG = 10.0
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -97,7 +96,7 @@ class Proxy:
         for link in links:
             link.ending = "reset" if reset else "close"
         for link in links:
-            link.thread.join(_LONG)
+            link.thread.join(LONG)
 
     def close_after(
         self, size: int, direction: Direction, *, reset: bool = False, once: bool = False
@@ -171,7 +170,7 @@ class _Link:
 
     def _run(self, client: socket.socket) -> None:
         # For clients, a server that cannot be reached is a closed connection.
-        with suppress(OSError), socket.create_connection(self._proxy.upstream, _LONG) as server:
+        with suppress(OSError), socket.create_connection(self._proxy.upstream, LONG) as server:
             for sock in (client, server):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setblocking(False)

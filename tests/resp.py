@@ -143,7 +143,7 @@ class Client:
     Simple and bulk strings come as bytes, error replies are raised as CommandError.
     """
 
-    def __init__(self, host: str, port: int | None = None, *, timeout: float = 10.0) -> None:
+    def __init__(self, host: str, port: int | None = None, *, timeout: float = 60.0) -> None:
         if port is None:
             self.sock = socket.socket(socket.AF_UNIX)
         else:

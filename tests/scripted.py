@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pystreamredis import ConnectionError
+from tests.servers import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pystreamredis import Streams
     from tests.peer import Conversation, Peer
     from tests.proxy import Proxy
-
-# Longer than anything may take, in seconds: what comes near it has failed.
-LONG = 10.0
 
 
 def entries(stream: str, *ids: str) -> list[Any]:
@@ -87,14 +85,16 @@ def next_item(streams: Streams) -> Any:
         return error
 
 
+def next_message(streams: Streams) -> tuple[Any, list[ConnectionError]]:
+    """What comes next but failures, and these: a busy machine may look like a silent peer."""
+    failures: list[ConnectionError] = []
+    deadline = monotonic() + LONG
+    while isinstance(item := next_item(streams), ConnectionError):
+        failures.append(item)
+        assert monotonic() < deadline, failures[-3:]
+    return item, failures
+
+
 def ids_of(messages: Iterable[Any]) -> list[Any]:
     """The IDs alone."""
     return [message[1] for message in messages]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what is bound to happen."""
-    deadline = monotonic() + LONG
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.005)

@@ -16,7 +16,7 @@ MASTER = "mymaster"
 _SENTINELS = 3
 _CONFIG = """\
 sentinel monitor {name} 127.0.0.1 {port} 2
-sentinel down-after-milliseconds {name} 500
+sentinel down-after-milliseconds {name} 3000
 sentinel failover-timeout {name} 5000
 """
 
@@ -54,7 +54,7 @@ class Watched(Started):
         self.sentinels = [Sentinel(self._binary, self.master) for _ in range(_SENTINELS)]
         for sentinel in self.sentinels:
             sentinel.start()
-        wait_until(lambda: all(map(self._knows_all, self.sentinels)), within=20)
+        wait_until(lambda: all(map(self._knows_all, self.sentinels)))
 
     def close(self) -> None:
         """End all of them."""
@@ -76,8 +76,7 @@ class Watched(Started):
                     for sentinel in self.sentinels
                 )
                 and server.command("ROLE")[0] == b"master"
-            ),
-            within=20,
+            )
         )
 
     def _knows_all(self, sentinel: Sentinel) -> bool:

@@ -113,7 +113,7 @@ def test_a_cluster_may_ask_for_a_password(start_cluster: StartCluster) -> None:
     slot = cluster.slot_of("s")
     cluster.move(slot, other_than(cluster, cluster.node_of(slot)))
     assert cluster.command("s", "XLEN", "s") == 1
-    wait_until(lambda: cluster.replica_of(cluster.node_of(slot)))
+    assert cluster.replica_of(cluster.node_of(slot))
 
 
 def test_nothing_is_left_of_a_cluster(start_cluster: StartCluster) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from pystreamredis import ConnectionError, Streams
 from tests.cluster import SLOTS
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 STREAMS = 100
 MOVES = 12
-WITHIN = 90.0  # seconds, for all of it
+WITHIN = 240.0  # seconds, for all of it
 
 
 class Writer:
@@ -46,7 +47,7 @@ class Writer:
     def rest(self) -> None:
         self._rests.clear()
         self._may_write.clear()
-        assert self._rests.wait(20)
+        assert self._rests.wait(LONG)
 
     def go_on(self) -> None:
         self._may_write.set()

@@ -10,8 +10,9 @@ from pystreamredis import AuthenticationError, ResponseError
 from pystreamredis.command.connecting import describe
 from tests.certificates import Authority
 from tests.commands import Terminal, run, url_of
+from tests.peer import closed_port
 from tests.proxy import Proxy
-from tests.servers import StartServer, free_port
+from tests.servers import StartServer
 
 LINE = '{"stream": "s", "id": "1-0", "data": {"f": "v"}}\n'
 
@@ -24,7 +25,7 @@ def test_without_a_url_it_is_the_server_at_home() -> None:
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
-    port = free_port()
+    port = closed_port()
     done = run(f"redis://127.0.0.1:{port}", "s")
     assert done.returncode == 1
     assert done.stdout == ""

@@ -76,8 +76,10 @@ def test_an_empty_pipe_needs_no_wait() -> None:
     os.close(writing)
 
 
-def test_a_signal_that_is_sent_twice_at_once_is_one() -> None:
+def test_a_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As timeout(1) does: to the program, and to the group that it is in."""
+    clock = iter([100.0, 100.0 + _TWICE / 2])
+    monkeypatch.setattr("pystreamredis.command.interrupts.monotonic", lambda: next(clock))
     stopped: list[bool] = []
     with Interrupts(lambda: stopped.append(True)) as interrupts:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -89,8 +89,11 @@ def test_a_line_that_fits_nowhere_is_not_counted(
     assert sent == taken.count("\n") < len(lines)
 
 
-def test_a_line_that_is_begun_is_ended_where_somebody_reads(pipe: Pipe) -> None:
+def test_a_line_that_is_begun_is_ended_where_somebody_reads(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Told to end amid a line, with a reader that goes on."""
+    monkeypatch.setattr("pystreamredis.command.output._GRACE", LONG)
     waits: list[int] = []
 
     def twice(fd: int) -> bool:

@@ -504,7 +504,7 @@ def test_progress_is_shown_on_the_terminal_and_gone_in_the_end(
     path = tmp_path / "output"
     with open(path, "wb") as file, Terminal(*slow, stdout=file) as terminal:
         terminal.wait_for(PROGRESS)
-        wait_until(lambda: terminal.read(0) and terminal.screen == [""], 60)
+        wait_until(lambda: terminal.read(0) and terminal.screen == [""])
         one_server.command("XADD", "s0", "*", "f", "late")
         wait_until(lambda: path.read_bytes().endswith(b"late\n"))
         terminal.interrupt()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, Streams
-from tests.scripted import LONG, next_item, until
+from tests.scripted import next_item
+from tests.servers import LONG, wait_until
 
 if TYPE_CHECKING:
     from tests.servers import Endpoint, Server, StartServer
@@ -74,7 +75,7 @@ def test_there_are_as_many_connections_as_is_documented(
         assert len(connected(one_server)) == expected
         following.discard(*names[1:])
         assert list(following) == []
-        until(lambda: len(connected(one_server)) == 1)
+        wait_until(lambda: len(connected(one_server)) == 1)
 
 
 def test_streams_come_and_go_while_others_are_read(one_server: Endpoint) -> None:
@@ -166,15 +167,15 @@ def test_close_ends_a_wait_over_all_of_them_and_frees_them(one_server: Endpoint)
     """Contract 4.4."""
     # What one needs that stays, such as an event loop, is there after the first.
     follow(one_server, STREAMS).close()
-    until(lambda: connected(one_server) == [])
+    wait_until(lambda: connected(one_server) == [])
     before = len(os.listdir("/dev/fd"))
     streams = follow(one_server, STREAMS, connections=6, block=0)
     timer = Timer(0.2, streams.close)
     timer.start()
     assert list(streams) == []
     timer.join()
-    until(lambda: connected(one_server) == [])
-    until(lambda: len(os.listdir("/dev/fd")) <= before)
+    wait_until(lambda: connected(one_server) == [])
+    wait_until(lambda: len(os.listdir("/dev/fd")) <= before)
 
 
 def test_a_wait_is_over_when_none_has_found_anything(one_server: Endpoint) -> None:

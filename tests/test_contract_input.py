@@ -14,6 +14,7 @@ import pytest
 
 from pystreamredis import AuthenticationError, ConnectionError, ProtocolError, Redis, Streams
 from tests.peer import Expect, Peer
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -399,7 +400,7 @@ def test_a_hostile_reply_is_a_protocol_error(reply: bytes) -> None:
     """Contract 7: which is a ConnectionError, also the built-in one, and names the address."""
     with (
         Peer([Expect("XREAD"), reply]) as peer,
-        Streams(peer.host, peer.port, s=0, socket_timeout=10) as streams,
+        Streams(peer.host, peer.port, s=0, socket_timeout=LONG) as streams,
     ):
         with pytest.raises(ProtocolError) as caught:
             next(streams)

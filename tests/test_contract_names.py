@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pystreamredis
@@ -398,11 +398,7 @@ entries = st.lists(st.tuples(blobs, blobs), min_size=1, max_size=4)
 
 
 @given(written=st.lists(entries, min_size=1, max_size=6), decode_responses=st.booleans())
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60)
 def test_any_fields_and_values_come_out_as_they_went_in(
     embedded: Endpoint, written: list[list[tuple[bytes, bytes]]], decode_responses: bool
 ) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis import Streams
@@ -175,11 +175,7 @@ histories = st.dictionaries(
 
 
 @given(histories=histories, count=st.sampled_from(COUNTS), decode_responses=st.booleans())
-@settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=100)
 def test_any_histories_come_as_their_sorted_union(
     embedded: Endpoint, histories: Histories, count: int, decode_responses: bool
 ) -> None:
@@ -262,7 +258,7 @@ def test_what_one_writer_writes_in_order_comes_in_order(embedded: Endpoint, coun
         for (ms, sequence), stream in written:
             embedded.command("XADD", stream, f"{ms}-{sequence}", "stream", stream)
 
-    with follow(embedded, ["a", "b", "c", "d"], count=count, block=5000) as streams:
+    with follow(embedded, ["a", "b", "c", "d"], count=count, block=60_000) as streams:
         writer = Thread(target=work)
         writer.start()
         found = [next(streams) for _ in written]
@@ -281,7 +277,7 @@ def test_each_stream_stays_in_order_while_several_write(embedded: Endpoint) -> N
             for name, ids in added.items():
                 ids.append(embedded.command("EVAL", script, 1, name))
 
-    with follow(embedded, list(added), count=7, block=5000) as streams:
+    with follow(embedded, list(added), count=7, block=60_000) as streams:
         writer = Thread(target=work)
         writer.start()
         found = [next(streams) for _ in range(per_stream * len(added))]
@@ -315,7 +311,7 @@ def test_hold_is_an_option_that_is_off() -> None:
 
 def test_hold_keeps_messages_back_so_that_late_ones_are_sorted_in(embedded: Endpoint) -> None:
     """Contract 3.3: `hold=<ms>`."""
-    with follow(embedded, ["a", "b"], block=5000, hold=700) as streams:
+    with follow(embedded, ["a", "b"], block=60_000, hold=700) as streams:
         assert list(streams.positions) == ["a", "b"]
         began = monotonic()
         write(embedded, {"a": [(2, 0), (4, 0)]})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, Redis, ResponseError, Streams
-from tests.scripted import LONG, next_item
+from tests.scripted import next_item
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis import ConnectionError, Redis, ResponseError, Streams
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 MAX = 2**64 - 1
 JULY = 1530403200000  # the seed's 1st of July 2018
-on_a_server = settings(
-    max_examples=80,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+on_a_server = settings(max_examples=80)
 
 
 def write(embedded: Endpoint, stream: str | bytes, *ids: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.servers import Endpoint
 
 # Longer than any wait here may take, so that one that does not end fails the test.
-LONG = 20.0
+LONG = 60.0
 
 
 def write(embedded: Endpoint, stream: str, *ids: str) -> None:

@@ -13,16 +13,8 @@ from tests.certificates import Authority
 from tests.peer import CLOSE, RESET, Conversation, Expect, Peer
 from tests.proxy import Proxy
 from tests.resp import NULL, Attribute, Error, Push, Simple, encode
-from tests.scripted import (
-    at,
-    entries,
-    ids_of,
-    next_item,
-    serve,
-    serve_until_all_is_read,
-    take,
-    until,
-)
+from tests.scripted import at, entries, ids_of, next_item, serve, serve_until_all_is_read, take
+from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -406,7 +398,7 @@ def test_the_next_read_is_on_its_way_before_the_last_message_is_asked_for() -> N
         Streams(**at(peer), block=200, s=0) as streams,
     ):
         assert next(streams)[1] == b"1-0"
-        until(lambda: ids_sent(peer.commands)[-1] == b"3-0")
+        wait_until(lambda: ids_sent(peer.commands)[-1] == b"3-0")
         assert ids_of(take(streams, 2)) == [b"2-0", b"3-0"]
 
 
@@ -420,7 +412,7 @@ def test_every_read_of_a_long_history_is_sent_ahead(embedded: Server) -> None:
         for first in range(1, 21, 5):
             assert next(streams)[1] == b"%d-0" % first
             last = b"%d-0" % (first + 4)
-            until(lambda last=last: last in ids_sent(proxy.commands))  # type: ignore[misc]
+            wait_until(lambda last=last: last in ids_sent(proxy.commands))  # type: ignore[misc]
             take(streams, 4)
 
 

@@ -179,7 +179,7 @@ def has_a_reader_that_reads(block: Block, page: str, folder: Path, server: Serve
     program = re.sub("|".join(map(re.escape, here)), lambda match: here[match[0]], program)
     server.command("XADD", "Stream0", "1-0", "f", "v")
     with running([shell, option, program], folder) as process:
-        wait_until(lambda: rows(folder / "messages.db"), within=LONG)
+        wait_until(lambda: rows(folder / "messages.db"))
         process.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
         process.wait(LONG)
     assert rows(folder / "messages.db") == [("Stream0", "1-0", '{"f": "v"}')]

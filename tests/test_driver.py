@@ -20,7 +20,8 @@ from pystreamredis.line import Line
 from pystreamredis.transport import Transport
 from pystreamredis.waiting import Waiter
 from tests.peer import SILENT, Conversation, Expect, Peer, closed_port, deaf_port
-from tests.scripted import LONG, at, ids_of, next_item, serve, serve_until_all_is_read, take, until
+from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take
+from tests.servers import LONG, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,8 +181,8 @@ def test_one_thread_iterates_at_a_time() -> None:
 
 def test_close_from_another_thread_ends_a_wait_and_frees_everything() -> None:
     """Contract 4.4."""
+    before = descriptors()
     with Peer(lambda it: serve(it, {})) as peer:
-        before = descriptors()
         streams = Streams(**at(peer), block=0, s=0)
         timer = threading.Timer(0.1, streams.close)
         timer.start()
@@ -189,8 +190,8 @@ def test_close_from_another_thread_ends_a_wait_and_frees_everything() -> None:
         assert list(streams) == []
         assert monotonic() - began < LONG
         timer.join()
-        until(lambda: peer.connections == 1)
-    assert descriptors() <= before
+    # Others may have some open for a moment.
+    wait_until(lambda: descriptors() <= before)
 
 
 def test_close_ends_a_connect_that_hangs_within_tls() -> None:
@@ -367,7 +368,7 @@ import os, sys, warnings
 from pystreamredis import Streams
 warnings.simplefilter("ignore")
 options, names = eval(sys.argv[1]), ["fork:a", "fork:b"]
-with Streams(**options, streams=names, connections=2, block=10_000) as streams:
+with Streams(**options, streams=names, connections=2, block=600_000) as streams:
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
@@ -427,8 +428,8 @@ def test_failures_leave_no_descriptors_behind() -> None:
                 take(streams, 3)
                 before = descriptors()
                 assert all(isinstance(item, ConnectionError) for item in take(streams, 20))
-                # What the peer has open is counted, too.
-                assert descriptors() <= before + 3
+                # What the peer has open is counted, too, until it has come to close that.
+                wait_until(lambda before=before: descriptors() <= before + 3)  # type: ignore[misc]
 
 
 def test_a_request_larger_than_the_kernel_takes_is_sent_whole(embedded: Server) -> None:
@@ -452,7 +453,7 @@ def test_a_connection_lost_while_the_caller_works_costs_no_message() -> None:
         Streams(**at(peer), s=0) as streams,
     ):
         first = next(streams)
-        until(lambda: peer.completed == 1)
+        wait_until(lambda: peer.completed == 1)
         assert ids_of([first, *take(streams, 2)]) == [b"1-0", b"2-0", b"3-0"]
         assert isinstance(next_item(streams), ConnectionError)
         assert next(streams)[1] == b"4-0"

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -27,9 +28,9 @@ from sensors import Client
 from tests.conftest import best_binary
 from tests.peer import closed_port
 from tests.sentinel import MASTER, Watched
+from tests.servers import LONG, free_port, wait_until
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-LONG = 60.0
 
 
 @contextlib.contextmanager
@@ -70,13 +71,6 @@ def number(entry_id: bytes | str) -> tuple[int, ...]:
     return tuple(map(int, text.split("-")))
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONG
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with embedded_server() as url:
@@ -97,21 +91,22 @@ def test_the_demo_prints_messages_in_order_and_ends_by_itself() -> None:
     messages = messages_in(lines)
     ids = [number(entry_id) for _, entry_id, _ in messages]
     assert ids == sorted(ids)
-    assert {name for name, _, _ in messages} >= {"Stream0", "Stream2", "Stream3"}
-    assert f"messages: {len(messages)} in 2.0 s"[:-4] in lines[-4]
+    assert {name for name, _, _ in messages} >= {"Stream0", "Stream3"}
+    assert re.fullmatch(rf"messages: {len(messages)} in \d+\.\d s", lines[-4])
     assert lines[-2:] == ["in order: yes", "none missing, none twice: yes"]
 
 
 def test_the_demo_starts_each_stream_where_it_says() -> None:
     """Contract 2.2: the history of Stream0, a part of Stream3's, nothing old of the others."""
-    with running("demo.py", "--seconds", 1) as demo:
-        _, lines, _ = finish(demo)
     first: dict[str, int] = {}
-    for name, _, data in messages_in(lines):
-        first.setdefault(name, int(data[b"index"]))
-    assert first.pop("Stream0") == 0
-    assert first.pop("Stream3") == 15
-    assert set(first.values()) == {1}
+    with running("demo.py", "--seconds", 10 * LONG) as demo:
+        assert demo.stdout is not None
+        while len(first) < 4:
+            for name, _, data in messages_in([demo.stdout.readline()]):
+                first.setdefault(name, int(data[b"index"]))
+        demo.send_signal(signal.SIGINT)
+        finish(demo)
+    assert first == {"Stream0": 0, "Stream1": 1, "Stream2": 1, "Stream3": 15}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -150,9 +145,7 @@ def test_the_demo_touches_nothing_on_a_server_of_the_users(url: str, client: Cli
 
 
 def test_the_demo_says_so_where_no_server_is() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with running("demo.py", f"redis://127.0.0.1:{port}") as demo:
+    with running("demo.py", f"redis://127.0.0.1:{closed_port()}") as demo:
         status, _, errors = finish(demo)
     assert status == 1
     assert errors.startswith("demo: ")
@@ -166,7 +159,7 @@ def ids_of_writers(client: Client) -> list[str]:
 
 
 def test_the_demo_fails_if_its_writer_dies(url: str, client: Client) -> None:
-    with running("demo.py", url, "--seconds", 3) as demo:
+    with running("demo.py", url, "--seconds", 10) as demo:
         assert demo.stdout is not None
         while not demo.stdout.readline().startswith("("):
             assert demo.poll() is None
@@ -224,9 +217,7 @@ def test_every_example_is_run_here() -> None:
 
 
 def test_the_embedded_server_runs_by_itself_until_it_is_interrupted() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with running("embedded_server.py", port) as server:
+    with running("embedded_server.py", free_port()) as server:
         assert server.stdout is not None
         address = server.stdout.readline().split()[0]
         with contextlib.closing(Client(address)) as client:
@@ -335,7 +326,7 @@ def test_resuming_outlives_the_server(tmp_path: Path) -> None:
             client.call("XADD", "s", entry_id, "f", "v")
 
     with contextlib.ExitStack() as stack:
-        with embedded_server() as url:
+        with embedded_server(free_port()) as url:
             add(url, "1-0")
             program = stack.enter_context(running("resume.py", db, url, "s"))
             wait_until(lambda: len(rows_in(db)) == 1)
@@ -455,10 +446,8 @@ def test_what_is_called_without_arguments_says_how_it_is_called(program: str) ->
 
 
 def test_an_export_without_a_server_says_so() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     span = "1970-01-01T00:00:01+00:00", "1970-01-01T00:00:02+00:00"
-    with running("export.py", f"redis://127.0.0.1:{port}", *span, "a") as program:
+    with running("export.py", f"redis://127.0.0.1:{closed_port()}", *span, "a") as program:
         status, _, errors = finish(program)
     assert status == 1
     assert errors.startswith("export: cannot connect to 127.0.0.1:")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pystreamredis import ConnectionError, ProtocolError, ResponseError, Streams, TimeoutError
 from tests.peer import Conversation, Expect, Peer, closed_port
 from tests.resp import Error, encode
-from tests.scripted import LONG, at, entries, ids_of, next_item, serve, take
+from tests.scripted import at, entries, ids_of, next_item, serve, take
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,7 @@ def test_a_reply_that_is_none_is_a_protocol_error_and_no_more(reply: bytes) -> N
     """Contract 7, 5.1, 5.2: a connection error, from which the next call recovers."""
     with (
         Peer([Expect("XREAD"), reply], lambda it: serve(it, {"s": ["1-0", "2-0"]})) as peer,
-        Streams(**at(peer), socket_timeout=2, s=0) as streams,
+        Streams(**at(peer), socket_timeout=LONG, s=0) as streams,
     ):
         with pytest.raises(ProtocolError) as caught:
             next(streams)
@@ -173,14 +174,14 @@ def test_a_reply_that_is_none_is_a_protocol_error_and_no_more(reply: bytes) -> N
 def test_a_hostile_answer_to_the_question_what_now_is(reply: bytes) -> None:
     """Contract 7: raised by the constructor that has asked."""
     with Peer([Expect("XREAD"), reply]) as peer, pytest.raises(ProtocolError):
-        Streams(**at(peer), socket_timeout=2, s=None)
+        Streams(**at(peer), socket_timeout=LONG, s=None)
 
 
 @pytest.mark.parametrize("reply", [b"*1\r\n" * 50_000, b"$-7\r\n", b"%" + b"9" * 100_000])
 def test_a_hostile_answer_to_hello(reply: bytes) -> None:
     """Contract 7: here, too, it is no reason to fall back."""
     with Peer([Expect("HELLO"), reply]) as peer, pytest.raises(ProtocolError):
-        Streams(**at(peer), protocol=3, socket_timeout=2, s=0)
+        Streams(**at(peer), protocol=3, socket_timeout=LONG, s=0)
 
 
 def test_entries_that_are_not_after_the_position_are_refused() -> None:
@@ -200,7 +201,7 @@ def test_entries_that_are_not_after_the_position_are_refused() -> None:
 def test_what_nobody_asked_for_comes_after_the_messages_that_were(more: bytes) -> None:
     """Contract 7, 5.4."""
     script = [Expect("XREAD"), encode(entries("s", "1-0", "2-0")) + more]
-    with Peer(script) as peer, Streams(**at(peer), block=50, socket_timeout=0.3, s=0) as streams:
+    with Peer(script) as peer, Streams(**at(peer), block=50, socket_timeout=LONG, s=0) as streams:
         assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
         assert isinstance(next_item(streams), ConnectionError)
 
@@ -216,11 +217,13 @@ def test_a_peer_that_talks_and_never_answers_is_found_out() -> None:
 
     with Peer(push) as peer, Streams(**at(peer), block=50, socket_timeout=0.5, s=0) as streams:
         # In case it never is.
-        end = threading.Timer(5, streams.close)
+        end = threading.Timer(LONG, streams.close)
         end.start()
-        with pytest.raises(TimeoutError):
-            next(streams)
-        end.cancel()
+        try:
+            with pytest.raises(TimeoutError):
+                next(streams)
+        finally:
+            end.cancel()
 
 
 def test_the_search_for_now_ends_whatever_the_peer_answers() -> None:

@@ -17,7 +17,8 @@ from pystreamredis.session import _SILENCE, Conversation
 from pystreamredis.waiting import READ, Waiter
 from tests.peer import Expect, Peer
 from tests.resp import encode
-from tests.scripted import LONG, at, entries, ids_of, next_item, serve, take
+from tests.scripted import at, entries, ids_of, next_item, serve, take
+from tests.servers import LONG
 from tests.waits import connect, forget_all, wait_for
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from pystreamredis import (
 from tests.peer import CLOSE, SILENT, Expect, Peer, closed_port
 from tests.resp import Error, Simple
 from tests.scripted import at, serve
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,7 +164,7 @@ def test_a_password_is_found_in_no_object_failure_or_log(
 
     with Peer(first_refuse, then_welcome) as peer:
         r = given(at(peer))
-        r._connection.socket_timeout = 0.2
+        r._connection.socket_timeout = 0.5 if SILENT in script else LONG
         with r.streams(s=0, block=1, raise_connection_exceptions=False) as streams:
             failures = [next_failure(streams)]
             assert isinstance(failures[0], ConnectionError)

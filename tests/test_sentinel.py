@@ -13,7 +13,7 @@ from pystreamredis import ConnectionError, Streams
 from tests.conftest import best_binary
 from tests.resp import Client, CommandError
 from tests.sentinel import MASTER, Watched
-from tests.servers import Endpoint, ServerFailed, wait_until
+from tests.servers import LONG, Endpoint, ServerFailed, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ def watched() -> Iterator[Watched]:
 
 def test_nothing_that_the_new_master_has_is_lost_and_nothing_comes_twice(watched: Watched) -> None:
     """By the worked example: `Sentinels` is what `host=` takes there."""
-    sentinels = Sentinels(MASTER, watched.addresses)
+    sentinels = Sentinels(MASTER, watched.addresses, LONG)
     read: dict[str, list[bytes]] = {"a": [], "b": []}
     failures: list[ConnectionError] = []
     with (
@@ -80,7 +80,7 @@ def lengths_at(server: Endpoint, streams: Iterable[str]) -> list[int]:
 
 
 def test_sentinels_that_are_away_are_passed_over(watched: Watched) -> None:
-    sentinels = Sentinels(MASTER, watched.addresses)
+    sentinels = Sentinels(MASTER, watched.addresses, LONG)
     for sentinel in watched.sentinels:
         assert sentinels() == (watched.master.host, watched.master.port)
         sentinel.kill()
@@ -90,7 +90,7 @@ def test_sentinels_that_are_away_are_passed_over(watched: Watched) -> None:
 
 def test_a_name_that_no_sentinel_knows_is_told(watched: Watched) -> None:
     with pytest.raises(ConnectionError, match=r"no Sentinel knows the master 'other' \(.*unknown"):
-        Streams(Sentinels("other", watched.addresses), s=0)
+        Streams(Sentinels("other", watched.addresses, LONG), s=0)
 
 
 class Writer:
@@ -114,7 +114,7 @@ class Writer:
     def pause(self) -> None:
         self._rests.clear()
         self._may_write.clear()
-        assert self._rests.wait(20)
+        assert self._rests.wait(LONG)
 
     def go_on(self) -> None:
         self._may_write.set()
@@ -127,7 +127,7 @@ class Writer:
                 self._is_over.wait(0.05)
 
     def _write(self) -> None:
-        with Client(*self._sentinels(), timeout=2) as client:
+        with Client(*self._sentinels(), timeout=5) as client:
             for number in range(1_000_000):
                 if not self._may_write.is_set():
                     self._rests.set()

@@ -19,7 +19,15 @@ from tests import conftest, foreign
 from tests.foreign import Container, Engine, Visited, images
 from tests.peer import Expect, Peer
 from tests.resp import Client, CommandError
-from tests.servers import Server, ServerFailed, binaries, free_port, parse_binaries, wait_until
+from tests.servers import (
+    LONG,
+    Server,
+    ServerFailed,
+    binaries,
+    free_port,
+    parse_binaries,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +159,7 @@ def test_a_suspended_server_holds_its_connections_and_goes_on(start_server: Star
         with pytest.raises(TimeoutError):
             client.command("PING")
         server.resume()
-        client.sock.settimeout(5)
+        client.sock.settimeout(LONG)
         assert client.receive() == b"PONG"
 
 
@@ -202,7 +210,7 @@ def test_a_port_that_is_taken_is_given_up_for_another(
 
 _LEFT_ALONE = """
 import os, signal, time
-from tests.servers import Server, binaries
+from tests.servers import LONG, Server, binaries
 server = Server(next(iter(binaries().values()))).__enter__()
 print(server.pid, server.folder, flush=True)
 {ending}
@@ -235,7 +243,7 @@ def test_a_program_that_ends_takes_its_servers_along(ending: str, code: int) -> 
         cwd=ROOT,
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=2 * LONG,
         text=True,
     )
     assert done.returncode == code, done.stderr

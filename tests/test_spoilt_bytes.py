@@ -121,7 +121,7 @@ def test_under_tls_any_byte_is_noticed(embedded: Endpoint, tmp_path: Path) -> No
                 **options,
                 count=5,
                 block=50,
-                socket_timeout=0.2,
+                socket_timeout=1.5,
                 raise_connection_exceptions=False,
             ) as streams:
                 while len(found) < len(expected):

@@ -14,7 +14,8 @@ import pytest
 from pystreamredis import ConnectionError, ResponseError, Streams
 from tests.peer import CLOSE, Conversation, Expect, Peer, closed_port
 from tests.resp import Error
-from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take, until
+from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take
+from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,7 @@ def test_a_forgotten_one_frees_its_connection(peer: Peer) -> None:
         assert next(iterator)[1] == b"2-0"
         del iterator
         gc.collect()
-    until(lambda: not [t for t in threading.enumerate() if "_converse" in t.name])
+    wait_until(lambda: not [t for t in threading.enumerate() if "_converse" in t.name])
 
 
 def test_one_that_could_not_be_made_leaves_nothing_behind() -> None:
@@ -200,7 +201,7 @@ def test_a_refusal_in_the_constructor_closes_the_connection() -> None:
     with Peer([Expect(), Error("NOAUTH Authentication required.")]) as peer:
         with pytest.raises(ResponseError):
             Streams(**at(peer), s=None)
-        until(lambda: not [t for t in threading.enumerate() if "_converse" in t.name])
+        wait_until(lambda: not [t for t in threading.enumerate() if "_converse" in t.name])
 
 
 def test_an_iterator_ends_at_a_timeout_and_the_next_one_goes_on(peer: Peer) -> None:

@@ -20,7 +20,7 @@ from pystreamredis.waiting import READ, WRITE, Waiter, Woken
 from tests.waits import forget_all, wait_for
 
 # Longer than any wait here may take, so that a wait that is not ended fails the test.
-LONG = 20.0
+LONG = 60.0
 
 
 @pytest.fixture

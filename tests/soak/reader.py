@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 TIMEOUT = "nothing came"
 ARCHIVE_SIZE = 2000
 # How long nothing may come at the end before what is missing counts as lost, in seconds.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 @dataclass
