@@ -51,8 +51,6 @@ class Share:
     Attributes:
         key: What makes it the same as an earlier one: the slot, or None where several
             share it, and the address.
-        options: Where it is.
-        cursors: The streams.
         not_before: When to connect or to read there again at the earliest.
         away: Those of slots for which others are not to wait any longer.
     """
@@ -69,7 +67,6 @@ class _Home:
     """Where a slot is read, and how that goes.
 
     Attributes:
-        options: The node.
         is_known: Whether it has answered for the slot, or was named by another.
         tries: How many redirections and failures there were since the last answer.
         not_before: When to ask again at the earliest.
@@ -101,10 +98,7 @@ class _Home:
 class Placement:
     """The slots of a cluster, as far as redirections and answers tell.
 
-    Args:
-        seed: The server that the caller has named.
-        own_connections: How many slots get a connection of their own at most; None for as
-            many as is usual.
+    `seed` is the server that the caller has named.
     """
 
     def __init__(self, seed: ConnectionOptions, own_connections: int | None) -> None:
@@ -180,14 +174,8 @@ class Placement:
     ) -> bool:
         """The connection to a node failed, over which these streams were read.
 
-        Args:
-            cursors: The streams.
-            at: The node.
-            now: When that was.
-            quiet: For how many seconds more failures there are no news.
-
         Returns:
-            Whether it is news.
+            Whether it is news, which more failures there are not for `quiet` seconds.
         """
         for slot in by_slot(cursors):
             home = self._homes.setdefault(slot, _Home(at))

@@ -30,14 +30,7 @@ def may_be_one_streams(error: ServerError) -> bool:
 def refusal(
     error: ServerError, address: str, asked: str, stream: Followed | None = None
 ) -> RedisError:
-    """Make the exception for an error reply.
-
-    Args:
-        error: What the server answered.
-        address: Which server.
-        asked: What it was asked for: ``"XREAD"``, ``"AUTH"``.
-        stream: The stream at fault, if it is known to be one.
-    """
+    """Make the exception for what a server replied that was asked for ``"XREAD"``, ``"AUTH"``."""
     at = "" if stream is None else f" of stream {stream!r}"
     text = f"{address} refused {asked}{at}: {error.text}"
     if is_temporary(error):

@@ -42,17 +42,11 @@ _IDS_ONLY = MessageMaker(fields=lambda _: None)
 def greet(options: ConnectionOptions, *, hello: bool) -> Script[bool]:
     """Log in and choose protocol and database: nothing is sent that was not asked for.
 
-    Args:
-        options: What was asked for.
-        hello: Whether the server may know HELLO.
-
     Returns:
-        Whether HELLO was refused.
+        Whether HELLO was refused, if the server might have known it.
 
     Raises:
-        AuthenticationError: The server wants other credentials.
-        ResponseError: It refuses in another way.
-        ConnectionError: It refuses for now.
+        RedisError: The server refuses.
     """
     password = options.password()
     commands: dict[str, bytes] = {}
@@ -123,10 +117,7 @@ def find_last(keys: list[bytes]) -> Script[dict[bytes, bytes]]:
 
 
 def _search(low: dict[bytes, bytes]) -> Script[dict[bytes, bytes]]:
-    """Find each stream's last ID on servers that cannot be asked for it.
-
-    Args:
-        low: For each stream the ID of an entry.
+    """Find each stream's last ID, from the ID of an entry on, where it cannot be asked for.
 
     Between the last entry known and an ID known to have none after it, several
     reads at once look for more entries; the first of them right at the last entry
@@ -172,9 +163,6 @@ def _probes(low: int, high: int) -> list[int]:
 def look_back(positions: Mapping[bytes, bytes]) -> Script[dict[bytes, Gap]]:
     """Look whether streams still hold the entries that were read last.
 
-    Args:
-        positions: For each stream the ID of the entry that was read last.
-
     Returns:
         The streams of which that can be doubted. A stream that cannot be read at all
         is none of them: the next read will tell.
@@ -209,7 +197,7 @@ class Gap:
     Attributes:
         kind: ``"trimmed"``: the oldest entry is newer than the position; or
             ``"rewound"``: there are older entries, but none at the position or after it.
-        oldest: The ID of the oldest entry.
+        oldest: The ID of that entry.
     """
 
     __slots__ = ("kind", "oldest")

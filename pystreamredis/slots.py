@@ -42,9 +42,7 @@ def by_slot(cursors: Iterable[Cursor]) -> dict[int, list[Cursor]]:
 def is_redirection(error: ServerError, *, is_divided: bool) -> bool:
     """Whether an error only says that streams are to be read elsewhere, by slots, or later.
 
-    Args:
-        error: What the server replied to an XREAD.
-        is_divided: Whether it was for streams of one slot, in what is known as a cluster.
+    They are divided by slots already in what is known as a cluster.
     """
     if error.code == "CROSSSLOT":
         return not is_divided
@@ -56,13 +54,9 @@ def is_redirection(error: ServerError, *, is_divided: bool) -> bool:
 def moved_to(error: ServerError, host: str) -> tuple[int, str, int] | None:
     """Read a ``MOVED``, the reply of a node that has not the slot.
 
-    Args:
-        error: What the node replied.
-        host: The node's host, which is meant where the reply names none.
-
     Returns:
-        The slot, and the host and port where it lives; None if the reply is no MOVED, or
-        one that cannot be understood.
+        The slot, and the host and port where it lives: that node's host where none is named;
+        None if it is no MOVED, or one that cannot be understood.
     """
     if error.code != "MOVED":
         return None

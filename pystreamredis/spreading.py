@@ -25,12 +25,7 @@ _MOST = 100
 
 
 def connections_for(streams: int, wanted: int | None) -> int:
-    """Say how many connections so many streams get.
-
-    Args:
-        streams: How many streams there are.
-        wanted: How many connections the caller has asked for; None to decide here.
-    """
+    """Say how many connections so many streams get; the caller may have asked for some number."""
     most = min(_MOST, ceil(streams / _SHARE)) if wanted is None else min(wanted, streams)
     return max(1, most)
 

@@ -84,10 +84,7 @@ def read_streams_at(
 def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | None:
     """Make of a start value the ID to read after; None for "now".
 
-    Args:
-        name: The stream's name, for the error.
-        start: The start value.
-        options: What keywords there are that name no stream, for the error as well.
+    Errors name the stream, and may name one of the `options`, which are keywords.
 
     Raises:
         ValueError: A start of a right type that is none of those in contract 2.2.

@@ -46,13 +46,7 @@ class Waiter:
             pass  # it is full of wakes already, or closed: there is no wait to end
 
     def watch(self, sock: socket.socket, events: int, owner: object = None) -> None:
-        """Wait for a socket as well from now on.
-
-        Args:
-            sock: The socket.
-            events: What to wait for: `READ`, `WRITE` or both.
-            owner: What `wait` is to return when it is ready.
-        """
+        """Wait for `READ`, `WRITE` or both of a socket as well from now on, for its owner."""
         if self._watched.get(sock) == events:
             return
         # In such an order that an interruption at any point leaves no lie behind.
@@ -71,13 +65,7 @@ class Waiter:
         del self._watched[sock]
 
     def wait(self, timeout: float | None) -> list[Any]:
-        """Wait until a socket is ready.
-
-        Args:
-            timeout: For how long at most, in seconds; None for ever.
-
-        Returns:
-            The owners of those that are.
+        """Wait until sockets are ready, for so many seconds or for ever; return their owners.
 
         Raises:
             Woken: The wait was ended from elsewhere.

@@ -60,9 +60,7 @@ class Settings(Namespace):
 
     Attributes:
         url: The server; None for the one at home.
-        streams: The streams, and where they start.
-        ends_when_drained: Whether it ends once all that is there was read.
-        block: How long to wait for a message before, in ms; None for not at all.
+        block: How long to wait for a message before it ends, in ms; None for not at all.
         until: Where to end, in ms since the epoch.
         connection: Options of `Streams` about the connection.
     """
@@ -90,16 +88,11 @@ class Settings(Namespace):
 
 
 def parse(arguments: Sequence[str], now: float, version: str) -> Settings:
-    """Read arguments.
-
-    Args:
-        arguments: What was typed, without the command's own name.
-        now: What time it is, in seconds since the epoch.
-        version: What ``--version`` prints.
+    """Read what was typed, without the command's own name, at a time in seconds since the epoch.
 
     Raises:
-        SystemExit: They ask for help or for the version, or for what cannot be: that
-            was told, and the code is 2.
+        SystemExit: It asks for help or for the version, or for what cannot be: that was told,
+            and the code is 2.
     """
     parser = _parser(now, version)
     settings = parser.parse_intermixed_args(_join_ago(arguments), Settings())

@@ -19,11 +19,7 @@ _AT_HOME = "redis://localhost:6379"
 
 
 def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
-    """Connect, and fix "now".
-
-    Args:
-        settings: What was asked for.
-        stored: Where streams stood when that was stored, which counts more than their start.
+    """Connect, and fix "now"; a position that was stored counts more than a start.
 
     Raises:
         ValueError, TypeError: What was asked for cannot be.

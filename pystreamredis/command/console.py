@@ -22,7 +22,6 @@ class Console(logging.Handler):
     """Writes to stderr; what the library logs is told, too.
 
     Attributes:
-        is_terminal: Whether stderr is one.
         has_connected: Whether the library has logged so. Until then a failure is the
             end, and is told as such.
     """
@@ -45,11 +44,7 @@ class Console(logging.Handler):
         _write(f"pystreamredis: {visible(text)}\n")
 
     def show(self, line: Callable[[int], str]) -> None:
-        """Write the line of progress over the one before.
-
-        Args:
-            line: Makes the line for a terminal of that many columns.
-        """
+        """Write the line of progress, made for so many columns, over the one before."""
         # In the last column of some terminals the cursor goes to the next line.
         _write(_ERASE + line(_columns() - 1))
         self._has_line = True

@@ -39,11 +39,8 @@ _needs_care = re.compile(rf'["\\{_BLANKS}{CONTROLS}{BYTES}]').search
 class Text:
     """``2018-06-19 14:08:15.111 Stream0 1529416095111-4 index=21``: time, stream, ID, fields.
 
-    What holds blanks, or characters that would not be seen, is quoted.
-
-    Args:
-        names: The streams, which make a column as wide as the longest.
-        colour: Whether the terminal is to show parts in colours.
+    Streams have a column as wide as the longest of them. What holds blanks, or characters that
+    would not be seen, is quoted.
     """
 
     def __init__(self, names: Sequence[str], *, colour: bool) -> None:
@@ -143,12 +140,9 @@ _needs_cell_quotes = re.compile('[,"\r\n]').search
 
 
 class Csv:
-    """The stream, the ID, and the chosen fields; empty where a message lacks one.
+    """The stream, the ID, and the chosen fields, a column each; empty where a message lacks one.
 
-    Args:
-        fields: The fields, a column each. One that comes more than once in a message
-            has all of its values, with commas between.
-        for_terminal: Whether what a terminal would obey is to be escaped.
+    For a terminal, what it would obey is escaped.
     """
 
     def __init__(self, fields: Sequence[str], *, for_terminal: bool) -> None:

@@ -28,11 +28,8 @@ _TWICE = 0.5
 class Interrupts:
     """Catches the first signal, within a `with` block, in the main thread.
 
-    Args:
-        stop: Ends what may be waiting; called within the handler.
-
-    Attributes:
-        number: The signal that has come; None as long as none has.
+    `stop`, which ends what may be waiting, is called within the handler; then `number` is that
+    of the signal.
     """
 
     def __init__(self, stop: Callable[[], object]) -> None:

@@ -40,24 +40,13 @@ class CtrlC:
             self.check()
 
     def check(self) -> None:
-        """End what was interrupted.
-
-        Raises:
-            KeyboardInterrupt: It has come.
-        """
+        """End what was interrupted, by a `KeyboardInterrupt`."""
         if self.has_come:
             raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: What was typed; by default what this process was given.
-
-    Returns:
-        Its exit code.
-    """
+    """Run the command, with this process' arguments by default; return its exit code."""
     try:
         return _main(arguments)
     except KeyboardInterrupt:

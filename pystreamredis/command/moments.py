@@ -20,14 +20,7 @@ def is_ago(text: str) -> bool:
 
 
 def read_start(text: str, now: float) -> int | str | None:
-    """Read where a stream starts.
-
-    Args:
-        text: ``$``, ``<ms>-<sequence>``, or what `read_time` takes.
-        now: What time it is, in seconds since the epoch.
-
-    Returns:
-        A start value as `Streams` takes it: contract 2.2.
+    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or what `read_time` takes.
 
     Raises:
         ValueError: It is none of these.
@@ -44,10 +37,12 @@ def read_start(text: str, now: float) -> int | str | None:
 
 
 def read_time(text: str, now: float, expected: str = _TIMES) -> int:
-    """Read a point in time; one without a zone is in the local one.
+    """Read ``1530403200000``, ``2018-07-01``, ``2018-07-01T02:00+02:00`` or ``-15m``.
+
+    What has no zone is in the local one.
 
     Args:
-        text: ``1530403200000``, ``2018-07-01``, ``2018-07-01T02:00+02:00``, ``-15m``.
+        text: One of these.
         now: What time it is, in seconds since the epoch.
         expected: What errors say that it might be.
 

@@ -30,16 +30,11 @@ _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
 
 class Output:
-    """Writes lines.
-
-    Args:
-        fd: The file, as its number.
-        wait: Waits until `fd` can be written to, and says so; or no when all is to end.
+    """Writes lines, once `wait` says that the file can be written to, and not that all is to end.
 
     Attributes:
         is_gone: Whether nobody reads any more.
         failure: What else has ended it.
-        is_file: Whether it is a file on a disk.
     """
 
     def __init__(self, fd: int, wait: Callable[[int], bool]) -> None:

@@ -39,15 +39,7 @@ _DRAW_AFTER = 0.5
 
 
 class Printing:
-    """One run.
-
-    Args:
-        settings: What was asked for.
-        streams: What it is asked of.
-        state: Where to store how far it came; None for nowhere.
-        console: Where to say what is no message.
-        interrupts: What tells of signals.
-    """
+    """One run, which stores how far it came if there is a state."""
 
     def __init__(
         self,

@@ -14,10 +14,8 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 class Progress:
     """Counts messages, and tells how many are to come, by the times of their IDs.
 
-    Args:
-        now: What time it is, in seconds since the epoch, as in all that follows.
-        until: Up to which time there are messages to read, in ms since the epoch.
-        limit: After how many messages it ends; None if not so.
+    What time it is, `now`, is in seconds since the epoch; up to which time there are messages to
+    read, `until`, in ms.
     """
 
     def __init__(self, now: float, until: int, limit: int | None = None) -> None:

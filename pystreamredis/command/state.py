@@ -18,10 +18,7 @@ class StateError(Exception):
 
 
 class State:
-    """The file, and what it held when it was read.
-
-    Args:
-        path: The file, which need not be there yet; a link is followed.
+    """The file, which need not be there yet, and what it held when it was read.
 
     Raises:
         StateError: It cannot be read, or its folder not be written to.

@@ -30,12 +30,10 @@ _is_field = re.compile(r"field\[(.+)\]", re.DOTALL).fullmatch
 
 
 class Template:
-    r"""A format, as those in `formats` are.
+    r"""A format, as those in `formats` are, by the text of a line without its end.
 
-    Args:
-        text: What a line is, without its end. ``\n``, ``\t``, ``\xHH`` mean what they do
-            in C; a brace is written twice.
-        for_terminal: Whether what a terminal would obey is to be escaped in values.
+    ``\n``, ``\t``, ``\xHH`` mean what they do in C; a brace is written twice. For a terminal, what
+    it would obey is escaped in values.
 
     Raises:
         ValueError: It names what is not there, or says how to show it in a way that
