@@ -234,6 +234,8 @@ class Reader:
             return ""
         if " make " in f" {line}":
             line = f"{line} --dry-run > /dev/null"
+        # How long it takes to get as far as is shown is the machine's affair.
+        line = line.replace("sleep 2; kill", "read; kill" if command.shown else "sleep 10; kill")
         process = self._start(line)
         if block.caption:
             self._others.append(process)
@@ -280,19 +282,25 @@ class Reader:
         timer.start()
         try:
             assert process.stdout
-            printed = ""
+            shown, printed = self._here(command.shown), ""
             if command.interrupt:
-                shown = self._here(command.shown)
-                while not _is_as_shown(printed, shown) and (line := process.stdout.readline()):
-                    printed += line
+                printed = _read_until(process, shown)
                 os.killpg(process.pid, signal.SIGINT)
                 rest = process.stdout.read()
                 is_right = _is_as_shown(printed, shown) and (
                     not command.shown_then or _is_as_shown(rest, self._here(command.shown_then))
                 )
                 return "" if is_right else f"printed:\n{printed}^C\n{rest}"
-            printed, _ = process.communicate()
-            is_right = process.wait() == 0 and _is_as_shown(printed, self._here(command.shown))
+            if "; kill " in command.line:
+                # Before it ends, a program that can prints one line more.
+                lines = shown.splitlines(keepends=True)
+                printed = _read_until(
+                    process, "".join(lines[:-1] if "-TERM" in command.line else lines)
+                )
+            assert process.stdin
+            process.stdin.close()  # which ends `read`
+            printed += process.stdout.read()
+            is_right = process.wait() == 0 and _is_as_shown(printed, shown)
             return "" if is_right else f"ended with {process.returncode}, printed:\n{printed}"
         finally:
             timer.cancel()
@@ -337,6 +345,15 @@ def _run(line: str, folder: Path, variables: dict[str, str] | None = None) -> st
         check=False,
     )
     return "" if done.returncode == 0 else f"{line}: {done.stderr or done}\n"
+
+
+def _read_until(process: subprocess.Popen[str], shown: str) -> str:
+    """Read lines until all that is shown has come, or there are no more."""
+    assert process.stdout
+    printed = ""
+    while not _is_as_shown(printed, shown) and (line := process.stdout.readline()):
+        printed += line
+    return printed
 
 
 def _is_as_shown(printed: str, shown: str) -> bool:

@@ -193,7 +193,7 @@ def test_held_messages_come_before_a_timeout_is_handed_over(embedded: Endpoint) 
 def test_held_messages_are_in_no_position(embedded: Endpoint) -> None:
     """Contract 2.4: positions are of what was handed over, so a resume gets the rest."""
     embedded.command("XADD", "a", "1-0", "f", "v")
-    with follow(embedded, a=0, hold=20, decode_responses=True) as streams:
+    with follow(embedded, a=0, hold=20, block=600_000, decode_responses=True) as streams:
         next(streams)
         thread = Thread(target=_write_then_close, args=(embedded, streams))
         thread.start()

@@ -53,6 +53,13 @@ RIGHT = [
     block("pycon", ">>> a = 1", ">>> a", "1"),
     block("console", "$ echo a b; echo c", "a ...", "c"),
     block("console", "$ echo a; sleep 60", "a", "^C"),
+    block("console", "$ (echo a; sleep 60) & sleep 2; kill -KILL $!", "a"),
+    block(
+        "console",
+        "$ (trap 'echo b; exit' TERM; echo a; sleep 1) & sleep 2; kill -TERM $!; wait",
+        "a",
+        "b",
+    ),
     block("console", "$ make test"),
     block("console", "$ NAME=value make test ARGS=x"),
     block("console", "$ redis-cli XADD s 1-0 a b"),
