@@ -475,7 +475,7 @@ class Conversation:
         left_out = [] if request.asked == self.cursors else self._left_out_of(request)
         watermark = min(map(number_of, foreseen + [cursor.fetched for cursor in left_out]))
         # What is full now is left with `count` at most, unless some that came before stay.
-        beyond = {cursor for cursor in full if waiting_after(cursor, watermark)}
+        beyond = {c for c in full if c.waiting and number_of(c.waiting[-1][1]) > watermark}
         beyond.update(c for c in left_out if waiting_after(c, watermark) > self._count)
         asked = [cursor for cursor in self.cursors if cursor not in beyond]
         after = [ends.get(cursor, cursor.fetched) for cursor in asked]
