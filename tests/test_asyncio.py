@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
 import sys
 import warnings
 from contextlib import ExitStack
@@ -454,6 +456,50 @@ def test_another_event_loop_is_told_that_it_is_not_the_one(one_server: Endpoint,
             await asyncio.to_thread(asyncio.run, ask_elsewhere())
 
     run(main())
+
+
+FORKING = """
+import asyncio, os, sys, warnings
+from pystreamredis.asyncio import Streams
+warnings.simplefilter("ignore")
+
+async def ask():
+    return await asyncio.wait_for(anext(streams), 60)
+
+loop = asyncio.new_event_loop()
+on_it = loop.run_until_complete
+streams = Streams(**eval(sys.argv[1]), streams=["fork:a", "fork:b"], connections=2, block=0)
+on_it(streams.__aenter__())
+pid = os.fork()
+if not pid:
+    run = on_it if sys.argv[2] == "the same" else asyncio.run
+    try:
+        run(ask())
+    except RuntimeError as error:
+        print(error, flush=True)
+    run(streams.aclose())
+    os._exit(0)
+os.waitpid(pid, 0)
+print("ready", flush=True)
+print(on_it(ask())[1], flush=True)
+on_it(streams.aclose())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+@pytest.mark.parametrize("loop", ["the same", "another"])
+def test_a_child_of_a_fork_is_told_and_does_its_parent_no_harm(
+    one_server: Endpoint, loop: str
+) -> None:
+    """It would take the parent's replies, and have its event loop look for them no more."""
+    command = [sys.executable, "-c", FORKING, repr(one_server.options), loop]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert "of a process which has forked: expected Streams" in parent.stdout.readline()
+        assert parent.stdout.readline() == "ready\n"
+        one_server.command("XADD", "fork:b", "1-0", "f", "v")
+        assert parent.stdout.readline() == "b'1-0'\n"
+    assert parent.returncode == 0
 
 
 def test_a_wait_is_ended_in_time_also_where_the_one_before_was_longer(

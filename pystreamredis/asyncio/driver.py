@@ -9,6 +9,7 @@ awaits: so wherever that task is cancelled, nothing is half done.
 from __future__ import annotations
 
 import asyncio
+import os
 from math import inf
 from time import monotonic
 
@@ -39,7 +40,8 @@ class Driver:
         self._lines: dict[Part, Line] = {}
         # Those that may have something to respond to, in the order in which it came.
         self._ready: dict[Line, None] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # On which event loop of which process its connections are, once there are any.
+        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None
         # What ends that wait, and when.
@@ -84,6 +86,8 @@ class Driver:
     async def close(self) -> None:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
+        if self._home is not None and self._home[1] != os.getpid():
+            return  # what the event loop forgets in a child of a fork, its parent's would forget
         self._cancel_alarm()
         self._end_wait()
         # Each is closed before any is waited for: that may be cancelled.
@@ -93,19 +97,19 @@ class Driver:
         if self._is_busy:
             raise RuntimeError("another task is iterating, expected one at a time")
 
-    def _see_that_the_loop_is_its_own(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
-        if self._loop is not loop:
+    def _see_that_it_is_at_home(self) -> None:
+        here = asyncio.get_running_loop(), os.getpid()
+        self._home = self._home or here
+        if self._home != here:
             raise RuntimeError(
-                "its connections are another event loop's: "
+                "its connections are another event loop's, or of a process which has forked: "
                 "expected Streams(streams=positions) anew on each"
             )
 
     async def _exclusively(self, work: Coroutine[None, None, Batch]) -> Batch:
         try:
+            self._see_that_it_is_at_home()
             self._see_that_nobody_uses_it()
-            self._see_that_the_loop_is_its_own()
         except RuntimeError:
             work.close()
             raise
