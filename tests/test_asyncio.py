@@ -25,6 +25,7 @@ import pytest
 import pystreamredis.asyncio
 from pystreamredis import ConnectionError, ResponseError
 from pystreamredis.asyncio import Redis, Streams
+from pystreamredis.asyncio.link import connect
 from pystreamredis.follower import Follower
 from tests.peer import Conversation, Peer, closed_port
 from tests.scripted import entries
@@ -216,8 +217,11 @@ def test_two_exceptions_in_a_row_lose_and_repeat_nothing(
                     patched.setattr(Follower, name, Mock(side_effect=KeyError))
                 with pytest.raises(KeyError):
                     await anext(streams)
+            connects = Mock(side_effect=connect)
+            monkeypatch.setattr("pystreamredis.asyncio.line.connect", connects)
             found = [message async for message in streams]
             assert ids_of(found) == [b"%d-0" % i for i in range(1, 10)]
+            assert connects.call_count == 1  # it was tidied up once
 
     run(main())
 
@@ -286,7 +290,8 @@ def test_aclose_ends_a_connect(run: Any) -> None:
 
     async def main() -> None:
         with Peer(Conversation.stay_silent) as peer:
-            streams = Streams("127.0.0.1", peer.port, s=0, ssl=True, block=0)
+            options: dict[str, Any] = {"ssl": True, "block": 0, "socket_connect_timeout": 600}
+            streams = Streams("127.0.0.1", peer.port, s=0, **options)
             task = asyncio.create_task(ask(streams))
             await until_waiting(task)
             await streams.aclose()
