@@ -11,7 +11,9 @@ import ast
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_letters
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -55,15 +57,53 @@ class WithoutTypes(ast.NodeTransformer):
         return None if node.module == "__future__" else node
 
 
+class ShortNames(ast.NodeTransformer):
+    """Shortens the names on top of a module that are its own: those with one underscore.
+
+    They keep it, which no local name has that the minifier makes: Python 3.12 takes a global
+    for a local where a comprehension elsewhere in the same function has one of that name.
+    """
+
+    def __init__(self, module: ast.Module) -> None:
+        words = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
+        short = (f"_{letter}" for letter in ascii_letters if f"_{letter}" not in words)
+        own = filter(re.compile("_[a-zA-Z]").match, names_on_top(module))
+        self._short = dict(zip(own, short, strict=False))
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """Rename where it is used."""
+        node.id = self._short.get(node.id, node.id)
+        return node
+
+    def visit_Global(self, node: ast.Global) -> ast.AST:
+        """Rename where it is said to be global."""
+        node.names = [self._short.get(name, name) for name in node.names]
+        return node
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        """Rename where it is defined: a method of that name is another matter."""
+        for each in node.body:
+            if isinstance(each, ast.FunctionDef | ast.ClassDef):
+                each.name = self._short.get(each.name, each.name)
+        return self.generic_visit(node)
+
+
+def names_on_top(module: ast.Module) -> Iterator[str]:
+    """List the names that a module gives to its functions, classes and values."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        for target in getattr(node, "targets", []):
+            yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
 def bare(source: str) -> str:
     """Write a module again, without what running it does not take."""
+    module = WithoutTypes().visit(ast.parse(source))
     return minify(
-        ast.unparse(WithoutTypes().visit(ast.parse(source))),
+        ast.unparse(ShortNames(module).visit(module)),
         remove_annotations=ANNOTATIONS,
         remove_literal_statements=True,
-        # Those with one underscore are their module's own.
-        rename_globals=True,
-        preserve_globals=re.findall(r"\b(?:__|(?!_))\w+", source),
         # Names for what occurs often make it larger once it is compressed.
         hoist_literals=False,
         # Else a stream could not have the name of the argument.
