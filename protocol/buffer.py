@@ -48,6 +48,11 @@ class Buffer:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""
+        if not self._pieces and self.pos == len(self.data):
+            # There is nothing to join it to.
+            self.data = data
+            self.pos = self._missing = 0
+            return
         if not data:
             return
         self._pieces.append(data)

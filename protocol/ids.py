@@ -39,14 +39,17 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
     Args:
         ids: What may be IDs, each with a dash within it: all bytes, or all text.
     """
-    if _ascend(ids):
-        return len(ids)
+    if not ids:
+        return 0
+    count, lines = len(ids), _lines(ids)
+    if _are_ids(lines, count) and (count == 1 or _ascend(ids, lines)):
+        return count
     last = -1
-    for at in range(len(ids)):
-        if not _ascend(ids[at : at + 1]) or number_of(ids[at]) <= last:
+    for at in range(count):
+        if not _are_ids(_lines(ids[at : at + 1]), 1) or number_of(ids[at]) <= last:
             return at
         last = number_of(ids[at])
-    return len(ids)
+    return count
 
 
 def are_even(ids: Sequence[bytes] | Sequence[str]) -> bool:
@@ -66,14 +69,13 @@ def _are_even(lines: bytes, count: int) -> bool:
     return lines[size - 1 :: size] == b"\n" * count
 
 
-def _ascend(ids: Sequence[Any]) -> bool:
-    if not ids:
-        return True
-    count, lines = len(ids), _lines(ids)
-    if lines.translate(None, _DIGITS) != b"-\n" * count:
-        return False
-    if count == 1:
-        return True
+def _are_ids(lines: bytes, count: int) -> bool:
+    """Whether nothing but digits is around the dash of each line."""
+    return lines.translate(None, _DIGITS) == b"-\n" * count
+
+
+def _ascend(ids: Sequence[Any], lines: bytes) -> bool:
+    count = len(ids)
     dash = lines.index(b"-")
     if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:
         # All are like the first, so they compare as text does.

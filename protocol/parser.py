@@ -99,6 +99,10 @@ class Parser:
     are at `attributes` while that value is the last one returned, those inside
     of a value are read and dropped.
 
+    Attributes:
+        attributes: Those before the last value.
+        is_within_value: Whether some of a value was read, or of its attributes, but not all.
+
     Args:
         buffer: Where the bytes are, if another reader shares them.
         max_bulk: The longest string to accept, in bytes.
@@ -113,6 +117,7 @@ class Parser:
         max_depth: int = MAX_DEPTH,
     ) -> None:
         self.attributes: Map | None = None
+        self.is_within_value = False
         self.buffer = Buffer() if buffer is None else buffer
         self._max_bulk = max_bulk
         self._max_depth = max_depth
@@ -123,14 +128,11 @@ class Parser:
         self._broken: ProtocolError | None = None
 
     @property
-    def is_within_value(self) -> bool:
-        """Whether some of a value was read, but not all."""
-        return bool(self._open) or self._body is not None
-
-    @property
     def is_aside(self) -> bool:
         """Whether that is a push, or an attribute before a value, so no part of a reply."""
-        return bool(self._open) and self._open[0].kind in b">|"
+        if not self._open:
+            return self.is_within_value and self._body is None and self.buffer.is_empty
+        return self._open[0].kind in b">|"
 
     def feed(self, data: bytes) -> None:
         """Take in received bytes, any number of them."""
@@ -152,10 +154,13 @@ class Parser:
             while True:
                 value = self._element()
                 if value is NEED_DATA:
+                    begun = self._open or self._body or self._coming_attributes is not None
+                    self.is_within_value = bool(begun)
                     return value
                 if value is not _OPENED:
                     value = self._put(value)
                 if value is not _OPENED:
+                    self.is_within_value = False
                     self.attributes, self._coming_attributes = self._coming_attributes, None
                     return value
         except ProtocolError as error:

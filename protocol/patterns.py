@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     from .messages import Message, MessageMaker
 
     Names: TypeAlias = tuple[bytes, ...]
-    Make: TypeAlias = Callable[[object, list[tuple[Any, ...]], list[Message]], None]
+    Rows: TypeAlias = list[tuple[Any, ...]]
+    Find: TypeAlias = Callable[[Any, int, int], Rows]
+    """Finds rows of what an expression captures, the last of what is left, if anything is."""
+    Make: TypeAlias = Callable[[object, Rows, list[Message]], int | None]
+    """Appends messages of them; returns how much is left, or None where a row is not right."""
+    _Reader: TypeAlias = tuple[int, Find, Make]
+    """How many entries a row is of, and these."""
 
 # How many different shapes one pattern may have; beyond, the names of fields are
 # captured like values, and shapes differ by the number of fields alone.
@@ -239,10 +245,10 @@ class Pattern:
     ) -> None:
         sizes = sorted({1, at_once}, reverse=True)
         sources = [(_Source(ids, layouts, maker, size), size) for size in sizes]
-        self._readers = [_Reader(source.of_bytes(), size) for source, size in sources]
+        self._readers = [(size, *source.of_bytes()) for source, size in sources]
         # Where each byte is one letter, all the lengths hold for letters as well.
         texts = sources if maker.is_ascii_based else []
-        self._text_readers = [_Reader(source.of_text(), size) for source, size in texts]
+        self._text_readers = [(size, *source.of_text()) for source, size in texts]
 
     def match(
         self, name: object, data: bytes, start: int, end: int, most: int
@@ -261,52 +267,22 @@ class Pattern:
             something matched that is not right.
         """
         messages: list[Message] = []
-        rest: int | None = end - start
+        left: int | None = end - start
         readers: list[_Reader] = self._readers
         window: bytes | str = data
         if self._text_readers and (piece := data[start:end]).isascii():
             readers, window, start, end = self._text_readers, piece.decode(), 0, len(piece)
-        for reader in readers:
-            if reader.at_once > most:
+        for at_once, find_rows, make in readers:
+            if at_once > most:
                 continue
-            rest = reader.read(name, window, start, end, messages)
-            if not rest:
+            left = make(name, find_rows(window, start, end), messages)
+            if not left:
                 break
-            start = end - rest
+            start = end - left
         right = count_ascending(list(map(_id, messages)))
         if right < len(messages):
             return messages[:right], None
-        return messages, rest
-
-
-class _Reader:
-    """Reads entries by a regular expression, so many in each match.
-
-    Args:
-        source: The expression, and what makes messages of the rows that it captures.
-        at_once: How many entries a row is of.
-    """
-
-    def __init__(self, source: tuple[re.Pattern[Any], Make], at_once: int) -> None:
-        expression, self._make = source
-        self._find_rows = expression.findall
-        self.at_once = at_once
-
-    def read(
-        self, name: object, data: bytes | str, start: int, end: int, messages: list[Message]
-    ) -> int | None:
-        """Append the messages of the entries at `start`.
-
-        Returns:
-            How many bytes are left before `end`; None if a row was not right.
-        """
-        rows = self._find_rows(data, start, end)
-        rest = rows[-1][-1]
-        if rest:
-            rows.pop()
-        expected = len(messages) + len(rows) * self.at_once
-        self._make(name, rows, messages)
-        return len(rest) if len(messages) == expected else None
+        return messages, left
 
 
 class _Source:
@@ -317,10 +293,12 @@ class _Source:
 
         def make(name, rows, messages, ...):
             for si_0, ci_0, c0_0, s1_0, c1_0, rest in rows:
+                if rest: return len(rest)
                 if si_0 is not li[len(ci_0)] and si_0 != li[len(ci_0)]: return
                 if s1_0 != l1[len(c1_0)]: return
                 d_0 = {n0_0: c0_0, n0_1: c1_0}
                 messages += (name, ci_0, d_0),
+            return 0
 
     Of several shapes each leaves a mark where its header has matched. What follows depends
     on which mark there is: ``(?(2)this|that)``, so that they share what they capture. All
@@ -341,7 +319,7 @@ class _Source:
         self.targets: list[str] = []
         self.expression = b"".join(map(self._entry, self._copies))
 
-    def of_bytes(self) -> tuple[re.Pattern[bytes], Make]:
+    def of_bytes(self) -> tuple[Find, Make]:
         """Make what reads bytes, and decodes what they hold if that is wanted."""
         scope = self._scope() | {"LF": b"\n", "state": b"%d".__mod__, "text": self._maker.text}
         # An ID that is none is found out afterwards.
@@ -349,15 +327,15 @@ class _Source:
             ("%s", "%s") if self._maker.encoding is None else ("%s.decode('latin-1')", "text(%s)")
         )
         expression = self.expression + b"|(.+)"
-        return re.compile(expression, re.DOTALL), self._function(*texts, scope)
+        return re.compile(expression, re.DOTALL).findall, self._function(*texts, scope)
 
-    def of_text(self) -> tuple[re.Pattern[str], Make]:
+    def of_text(self) -> tuple[Find, Make]:
         """Make what reads text."""
         scope = self._scope() | {"LF": "\n", "state": "%d".__mod__}
         for name in [name for name in scope if name.startswith("l")]:
             scope[name] = [stated.decode() for stated in scope[name]]
         expression = self.expression.decode("latin-1") + "|(.+)"
-        return re.compile(expression, re.DOTALL), self._function("%s", "%s", scope)
+        return re.compile(expression, re.DOTALL).findall, self._function("%s", "%s", scope)
 
     def _entry(self, copy: str) -> bytes:
         """Write the expression of an entry, and note what it captures."""
@@ -415,8 +393,10 @@ class _Source:
         lines = [
             f"def make(name, rows, messages, {', '.join(f'{name}={name}' for name in scope)}):",
             f" for {', '.join(self.targets)}, rest in rows:",
+            "  if rest: return len(rest)",
             *[line for copy in self._copies for line in self._statements(copy, text)],
             f"  messages += {', '.join(messages)},",
+            " return 0",
         ]
         # The source is all of names made here; what came from outside is in the scope.
         exec("\n".join(lines), scope)  # noqa: S102

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .messages import Message
-    from .patterns import Pattern
     from .values import Value
 
     Block: TypeAlias = tuple[Any, list[Message]]
@@ -55,7 +54,7 @@ _LOOKS = 16
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
 _LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
-_is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
+_find_header = re.compile(rb"([*%])(0|[1-9][0-9]{0,9}|(?<=\*)-1)\r\n").match
 
 
 class XreadParser:
@@ -89,14 +88,19 @@ class XreadParser:
         self._maker = maker or MessageMaker()
         self._values = values or Parser()
         self._buffer = self._values.buffer
-        self._replies = self._read_replies()
         # Who learns of which stream, of streams that begin with which fields, and of those
         # whose fields are never the same.
         self._learners: dict[Any, Learner] = {}
         self._learners_by_fields: dict[tuple[bytes, ...], Learner] = {}
         self._learner_of_any = Learner(self._maker, captures_names=True)
-        # What was read of a reply that is not all there.
+        # What was read of a reply that is not all there: its streams, of the last one maybe
+        # not all entries, and the rest of the head of the next one.
         self._blocks: list[Block] | None = None
+        self._head: Generator[tuple[Value, int] | None, None, None] | None = None
+        # What that reply began with, and how many entries the last stream has in it.
+        self._kind = b""
+        self._streams = 0
+        self._count = 0
         self._broken: Exception | None = None
 
     def feed(self, data: bytes) -> None:
@@ -118,7 +122,7 @@ class XreadParser:
         if self._broken is not None:
             raise self._broken
         try:
-            return next(self._replies)
+            return self._read_reply()
         except Exception as error:
             self._broken = error
             raise
@@ -197,119 +201,152 @@ class XreadParser:
         learner = self._learners.get(name)
         return 0 if learner is None else learner.entry_size
 
-    # Each method below that needs bytes is a generator: it yields NEED_DATA until
-    # they are there, so that it reads from top to bottom as if they all were.
+    # Each of these goes on where the last call ended for want of bytes.
 
-    def _read_replies(self) -> Generator[Reply | NeedData, None, None]:
-        while True:
-            while not (head := self._buffer.peek()):
-                yield NEED_DATA
-            if head in b"*%" and not self._values.is_within_value:
-                yield (yield from self._read_blocks())
-                continue
-            value = yield from self._read_value()
-            if value is None or isinstance(value, ServerError):
-                yield value
-            elif isinstance(value, list) and not isinstance(value, Push):
-                yield blocks_of(value, self._names, self._maker)
-            elif not isinstance(value, Push):
-                raise ProtocolError(f"{show(value)}, expected an XREAD reply")
-
-    def _read_blocks(self) -> Generator[NeedData, None, list[Block] | None]:
-        header = yield from self._read_line()
-        if header == b"*-1":
-            return None
-        length = _length(header, b"*%")
-        if self._max_entries is not None and length > len(self._names):
-            raise ProtocolError(
-                f"{length} streams in an XREAD reply, "
-                f"expected at most {len(self._names)}, which were asked for"
-            )
-        blocks = self._blocks = []
-        for _ in range(length):
-            key, count = self._slice_head(header[:1]) or (yield from self._read_head(header[:1]))
-            name = _name_of(key, self._names)
-            if self._max_entries is not None and count > self._max_entries:
-                raise ProtocolError(
-                    f"{count} entries of stream {excerpt(key)}, "
-                    f"expected at most {self._max_entries}, which were asked for"
-                )
-            messages: list[Message] = []
-            blocks.append((name, messages))
-            yield from self._read_entries(name, messages, count)
-        self._blocks = None
+    def _read_reply(self) -> Reply | NeedData:
+        while self._blocks is None:
+            if self._values.is_within_value or not self._begin():
+                value = self._values.next_value()
+                if value is None or value is NEED_DATA or isinstance(value, ServerError):
+                    return value
+                if not isinstance(value, list):
+                    raise ProtocolError(f"{show(value)}, expected an XREAD reply")
+                if not isinstance(value, Push):
+                    return blocks_of(value, self._names, self._maker)
+        if not self._read_blocks(self._blocks):
+            return NEED_DATA
+        blocks, self._blocks = self._blocks, None
         return blocks or None
 
-    def _read_head(self, kind: bytes) -> Generator[NeedData, None, tuple[Value, int]]:
-        """Read what comes before a stream's entries: its key, and how many there are."""
-        if kind == b"*" and (line := (yield from self._read_line())) != b"*2":
-            raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
-        key = yield from self._read_value()
-        return key, _length((yield from self._read_line()), b"*")
-
-    def _slice_head(self, kind: bytes) -> tuple[bytes, int] | None:
-        """Read the same, if it is all there and as servers send it."""
-        found = _find_head(self._buffer.data, self._buffer.pos)
-        if found is None:
-            return None
-        pair, size, key, length = found.groups()
-        if (pair is None) == (kind == b"*") or int(size) != len(key):
-            return None
-        self._buffer.pos = found.end()
-        return key, int(length)
-
-    def _read_entries(
-        self, name: Any, messages: list[Message], count: int
-    ) -> Generator[NeedData, None, None]:
-        """Read a stream's entries: runs of them by pattern, others one by one."""
-        learner = self._learners.get(name)
-        while True:
-            if learner is not None and learner.pattern is not None:
-                self._match(learner, learner.pattern, name, messages, count)
-            if len(messages) >= count:
-                return
-            start = self._buffer.pos
-            entry = self._slice_entry()
-            if entry is None:
-                # Not all there, or not as usual: the parser of values knows what to say.
-                _append(messages, self._maker.message(name, (yield from self._read_value())))
-                continue
-            _append(messages, self._maker.make(name, *entry))
-            learner = self._learner_for(name, entry[1], learner)
-            learner.learn(*entry, self._buffer.pos - start)
-
-    def _match(
-        self,
-        learner: Learner,
-        pattern: Pattern,
-        name: object,
-        messages: list[Message],
-        count: int,
-    ) -> None:
-        """Read entries by pattern, as far as they match."""
+    def _begin(self) -> bool:
+        """Read the header of a reply with entries; False if it is another, or not there."""
         buffer = self._buffer
-        while (missing := count - len(messages)) > 0:
-            data, start = buffer.data, buffer.pos
-            # No further than about where the run may end, nor than what lies close together.
-            entries = min(missing, _RUN, 1 + _RUN_BYTES // learner.entry_size)
-            end = min(start + entries * learner.entry_size * 9 // 8 + 64, len(data))
-            if end <= start:
-                return
-            matched, rest = pattern.match(name, data, start, end, entries)
-            if rest is None:
-                # What follows them is to be read one by one: where that begins is not known.
-                for message in matched[:missing]:
-                    self._slice_entry()
-                    _append(messages, message)
-                return
-            if not matched or len(matched) > missing:
-                return
+        found = _find_header(buffer.data, buffer.pos)
+        if found is None and buffer.join():
+            found = _find_header(buffer.data, buffer.pos)
+        if found is None:
+            if buffer.peek() in (b"*", b"%") and (line := buffer.line()) is not None:
+                raise _no_length(line)
+            return False
+        self._kind, streams = found.groups()
+        # Nil, ``*-1``, is like no streams at all.
+        self._streams = int(streams)
+        if self._max_entries is not None and self._streams > len(self._names):
+            raise ProtocolError(
+                f"{self._streams} streams in an XREAD reply, "
+                f"expected at most {len(self._names)}, which were asked for"
+            )
+        buffer.pos = found.end()
+        self._blocks = []
+        return True
+
+    def _read_blocks(self, blocks: list[Block]) -> bool:
+        """Read each stream's head and its entries; return whether all are there."""
+        while not blocks or self._read_entries(blocks[-1]):
+            if len(blocks) >= self._streams:
+                return True
+            head = self._next_head()
+            if head is None:
+                return False
+            key, self._count = head
+            name = _name_of(key, self._names)
+            if self._max_entries is not None and self._count > self._max_entries:
+                raise ProtocolError(
+                    f"{self._count} entries of stream {excerpt(key)}, "
+                    f"expected at most {self._max_entries}, which were asked for"
+                )
+            blocks.append((name, []))
+        return False
+
+    def _next_head(self) -> tuple[Any, int] | None:
+        """Read what comes before a stream's entries: its key, and how many there are."""
+        if self._head is None:
+            # Mostly it is all there, and as servers send it.
+            found = _find_head(self._buffer.data, self._buffer.pos)
+            if found is not None:
+                pair, size, key, length = found.groups()
+                if (pair is None) is (self._kind == b"%") and int(size) == len(key):
+                    self._buffer.pos = found.end()
+                    return key, int(length)
+            self._head = self._read_head()
+        head = next(self._head)
+        if head is not None:
+            self._head = None
+        return head
+
+    def _read_head(self) -> Generator[tuple[Value, int] | None, None, None]:
+        """Read it part by part; yield None until all are there."""
+        if self._kind == b"*":
+            while (line := self._buffer.line()) is None:
+                yield None
+            if line != b"*2":
+                raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
+        while (key := self._values.next_value()) is NEED_DATA:
+            yield None
+        while (line := self._buffer.line()) is None:
+            yield None
+        found = _find_header(line + b"\r\n")
+        if found is None or found[1] != b"*" or found[2] == b"-1":
+            raise _no_length(line)
+        yield key, int(found[2])
+
+    def _read_entries(self, block: Block) -> bool:
+        """Read a stream's entries, runs of them by pattern, others one by one.
+
+        Returns:
+            Whether all of them are there.
+        """
+        name, messages = block
+        learner = self._learners.get(name)
+        while (missing := self._count - len(messages)) > 0:
+            if not self._values.is_within_value:
+                if learner is not None and self._match(learner, name, messages, missing):
+                    continue
+                start = self._buffer.pos
+                entry = self._slice_entry()
+                if entry is not None:
+                    _append(messages, self._maker.make(name, *entry))
+                    learner = self._learner_for(name, entry[1], learner)
+                    learner.learn(*entry, self._buffer.pos - start)
+                    continue
+            # Not all there, or not as usual: the parser of values knows what to say.
+            value = self._values.next_value()
+            if value is NEED_DATA:
+                return False
+            _append(messages, self._maker.message(name, value))
+        return True
+
+    def _match(self, learner: Learner, name: object, messages: list[Message], missing: int) -> bool:
+        """Read a run of entries by pattern, if there is one.
+
+        Returns:
+            Whether it went as far as it was to; if not, the next entry is of another kind.
+        """
+        pattern = learner.pattern
+        if pattern is None:
+            return False
+        buffer = self._buffer
+        data, start, size = buffer.data, buffer.pos, learner.entry_size
+        # No further than about where the run may end, nor than what lies close together.
+        entries = min(missing, _RUN, 1 + _RUN_BYTES // size)
+        end = min(start + entries * size * 9 // 8 + 64, len(data))
+        if end <= start:
+            return False
+        matched, rest = pattern.match(name, data, start, end, entries)
+        if rest is None:
+            # What follows them is to be read one by one: where that begins is not known.
+            for message in matched[:missing]:
+                self._slice_entry()
+                _append(messages, message)
+            return len(matched) >= missing
+        if not matched or len(matched) > missing:
+            return False
+        if messages:
             _see_to_order(messages, matched[0])
-            messages += matched
-            buffer.pos = end - rest
-            learner.entry_size = (end - rest - start) // len(matched) + 1
-            if rest > 2 * learner.entry_size and len(messages) < count:
-                return
+        messages += matched
+        buffer.pos = end - rest
+        learner.entry_size = size = (buffer.pos - start) // len(matched) + 1
+        return rest <= 2 * size or len(matched) == missing
 
     def _slice_entry(self) -> tuple[bytes, list[bytes]] | None:
         """Read one entry, if it is all there and as servers send it."""
@@ -480,7 +517,5 @@ def _last_id_of(messages: list[Message]) -> bytes:
     return entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii")
 
 
-def _length(header: bytes, kinds: bytes) -> int:
-    if not _is_header(header) or header[:1] not in kinds:
-        raise ProtocolError(f"{excerpt(header)}, expected the length of an XREAD reply's part")
-    return int(header[1:])
+def _no_length(header: bytes) -> ProtocolError:
+    return ProtocolError(f"{excerpt(header)}, expected the length of an XREAD reply's part")

@@ -39,6 +39,19 @@ def test_len_counts_what_was_fed_and_not_taken() -> None:
     assert len(buffer) == 8
 
 
+def test_it_forgets_what_was_taken_once_that_is_all() -> None:
+    buffer = _buffer(b"+a\r\n")
+    assert not buffer.forget()
+    assert buffer.line() == b"+a"
+    buffer.feed(b"+b")
+    assert not buffer.forget()
+    assert buffer.line() is None
+    buffer.feed(b"\r\n")
+    assert buffer.line() == b"+b"
+    assert buffer.forget()
+    assert buffer.data == b""
+
+
 def test_feeding_nothing_is_no_reason_to_look_again() -> None:
     """An empty piece is not kept, so that it does not pass for news."""
     buffer = _buffer(b"", b"")

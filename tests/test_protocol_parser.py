@@ -620,6 +620,8 @@ def test_it_is_known_whether_a_push_or_a_reply_is_coming_in() -> None:
         (b"*1\r\n|1\r\n", False),
         (b"$9\r\n>", False),
         (b">0\r\n", False),
+        (b"|1\r\n+k\r\n+v\r\n", True),
+        (b"|1\r\n+k\r\n+v\r\n*", False),
     ]:
         parser = Parser()
         parser.feed(data)
@@ -805,7 +807,7 @@ def test_bytes_are_copied_a_bounded_number_of_times(
     outcome = _parsed(data[at : at + size] for at in range(0, len(data), size))
     assert outcome.error is None
     assert outcome.values
-    assert 0 < copies.bytes <= 2 * len(data)
+    assert copies.bytes <= 2 * len(data)
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE.keys())

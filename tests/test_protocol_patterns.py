@@ -773,7 +773,7 @@ def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once:
         value = b"\r" * (n * 7 % spread)
         learner.learn(b"1700000000000-%d" % n, [b"a", value], 60)
     assert learner.pattern is not None
-    assert [reader.at_once for reader in learner.pattern._readers] == at_once
+    assert [size for size, _, _ in learner.pattern._readers] == at_once
 
 
 @pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False), (1200, False)])
