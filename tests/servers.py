@@ -226,6 +226,8 @@ class Server(Endpoint, Started):
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._kept_port: socket.socket | None = None
+        self._is_closed = False
+        self._spawning = Lock()
 
     def __enter__(self) -> Self:
         return self if self.running else super().__enter__()
@@ -323,6 +325,8 @@ class Server(Endpoint, Started):
 
     def close(self) -> None:
         super().close()
+        with self._spawning:
+            self._is_closed = True
         self.kill()
         if self._kept_port is not None:
             self._kept_port.close()
@@ -349,7 +353,10 @@ class Server(Endpoint, Started):
         _servers.add(self)
 
         def spawn() -> None:
-            with open(self.folder / "log", "wb") as log:
+            with self._spawning, open(self.folder / "log", "wb") as log:
+                # By somebody who was interrupted before this has begun, say.
+                if self._is_closed:
+                    raise ServerFailed("the server was closed before it was started")
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,

@@ -191,6 +191,15 @@ def test_a_server_leaves_neither_process_nor_folder(start_server: StartServer) -
         os.kill(pid, 0)
 
 
+def test_a_server_that_was_closed_is_started_no_more(start_server: StartServer) -> None:
+    """Another thread may be about to: nobody would end it then."""
+    server = start_server()
+    server.close()
+    with pytest.raises(ServerFailed, match="was closed before"):
+        server.start()
+    assert not server.running
+
+
 def test_a_server_that_does_not_start_tells_its_log(start_server: StartServer) -> None:
     with pytest.raises(ServerFailed, match=r"(?s)closes with:.*no-such-option"):
         start_server("--no-such-option", "yes")
