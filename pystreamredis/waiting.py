@@ -88,9 +88,10 @@ class Waiter:
         """
         deadline = monotonic() + timeout
         ready = self._selector.select(max(0.0, min(timeout, SLICE)))
-        if ready or timeout <= SLICE:
+        if ready or timeout <= 0:
             return ready
         slice_ = SLICE if current_thread() is main_thread() else _LONGEST
         while not ready and (left := deadline - monotonic()) > 0:
             ready = self._selector.select(min(left, slice_))
-        return ready
+        # A process that was stopped meanwhile has not looked since.
+        return ready or self._selector.select(0)
