@@ -289,7 +289,8 @@ def _seconds(option: str, value: object) -> float | None:
 def _host(host: object) -> str:
     if not isinstance(host, str):
         # Itself not shown: other libraries' clients tell a lot about themselves.
-        raise TypeError(f"host is {type(host).__name__}, expected a str or a callable")
+        hint = ": streams go to streams=" if isinstance(host, (dict, list, tuple, set)) else ""
+        raise TypeError(f"host is {type(host).__name__}, expected a str or a callable{hint}")
     if not host:
         raise ValueError("host is empty, expected a name or an address")
     if "://" in host:

@@ -160,6 +160,8 @@ def test_texts_of_a_connection_are_text_bytes_or_none(option: str) -> None:
     [
         (None, TypeError, "host is NoneType, expected a str or a callable"),
         (b"localhost", TypeError, "host is bytes, expected a str or a callable"),
+        ({"s": 0}, TypeError, "host is dict, expected a str or a callable: streams go to streams="),
+        (["s"], TypeError, "host is list, expected a str or a callable: streams go to streams="),
         ("", ValueError, "host is empty, expected a name or an address"),
     ],
 )
