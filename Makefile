@@ -45,6 +45,7 @@ docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets them
 	rm -rf dist *.egg-info  # which would name files that are no more to be in it
 	$(RUN) -m build
+	@$(RUN) -m tools.squeeze dist/*.whl
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/check_dist.py -q
 

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,13 @@ def test_the_wheel_holds_every_module_as_it_is_and_nothing_else(wheel: Path) -> 
             name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name
         }
     assert found == {name: path.read_bytes() for name, path in modules_in_the_tree()}
+
+
+def test_the_wheel_is_compressed_further_than_zlib_does(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        entries = archive.infolist()
+        usual = sum(len(zlib.compress(archive.read(entry), 9)) - 6 for entry in entries)
+    assert sum(entry.compress_size for entry in entries) < 0.99 * usual
 
 
 @pytest.mark.xfail(

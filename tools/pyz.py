@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_letters
 from tempfile import TemporaryDirectory
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
-import zopfli.zlib  # type: ignore[import-untyped]
 from python_minifier import minify
 from python_minifier.transforms.remove_annotations_options import RemoveAnnotationsOptions
+
+from tools.squeeze import add
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "pystreamredis.pyz"
@@ -111,23 +112,6 @@ def bare(source: str) -> str:
     )
 
 
-class Zopfli:
-    """Compresses what zlib's own compressor does, to some percent less."""
-
-    def __init__(self) -> None:
-        self._data = b""
-
-    def compress(self, data: bytes) -> bytes:
-        """Take data in."""
-        self._data += data
-        return b""
-
-    def flush(self) -> bytes:
-        """Compress what was taken in, without the head and the sum that zlib puts around it."""
-        compressed: bytes = zopfli.zlib.compress(self._data)
-        return compressed[2:-4]
-
-
 def build(target: Path) -> int:
     """Write the file; return its size in bytes."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,10 +132,7 @@ def write(target: Path, folder: Path) -> None:
         with ZipFile(file, "w") as archive:
             for path in sorted(folder.rglob("*.py")):
                 entry = ZipInfo(path.relative_to(folder).as_posix())
-                entry.compress_type = ZIP_DEFLATED
-                with archive.open(entry, "w") as member:
-                    member._compressor = Zopfli()  # type: ignore[attr-defined]
-                    member.write(path.read_bytes())
+                add(archive, entry, path.read_bytes())
     target.chmod(0o755)
 
 
