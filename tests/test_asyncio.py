@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -524,6 +526,43 @@ def test_a_wait_is_ended_in_time_also_where_the_one_before_was_longer(
                     driver._end_wait()
                 await wait
             assert alarms[0] is not alarms[1] is alarms[2] is not alarms[3]
+            driver._set_alarm(monotonic() + 300)
+            alarms.append(driver._alarm)
+        # Whatever was in hand for it would stay as long as that.
+        assert all(alarm.cancelled() for alarm in alarms if alarm)
+
+    run(main())
+
+
+@pytest.mark.parametrize("keepalive", [True, False])
+def test_tcp_is_kept_alive_as_asked(one_server: Endpoint, run: Any, keepalive: bool) -> None:
+    """Contract 1.2: `socket_keepalive`."""
+
+    async def main() -> None:
+        async with follow(one_server, s=None, socket_keepalive=keepalive) as streams:
+            driver: Any = streams._driver
+            (line,) = driver._lines.values()
+            sock = line._link._transport.get_extra_info("socket")
+            assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is keepalive
+
+    run(main())
+
+
+def test_it_is_told_while_a_call_goes_on(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A wait may be without end, and who runs the program is to know meanwhile."""
+    caplog.set_level(logging.INFO, "pystreamredis")
+
+    def answer(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(None)
+        conversation.expect("XREAD")
+        wait_until(lambda: "connected to" in caplog.text)
+        conversation.reply(entries("s", "1-0"))
+
+    async def main() -> None:
+        with Peer(answer) as peer:
+            async with Streams(peer.host, peer.port, s=0, block=0) as streams:
+                assert (await anext(streams))[1] == b"1-0"
 
     run(main())
 
@@ -649,26 +688,30 @@ def test_what_a_callers_callable_raises_comes_out_and_loses_nothing(
 
 
 def test_who_does_not_ask_has_nothing_pile_up(run: Any) -> None:
-    """A peer that sends without end is read no further than some chunks."""
-    sent = [0]
+    """A peer that sends without end is read no further than some chunks, until it is asked."""
+    sent = 0
+    pushes = b">1\r\n$60000\r\n%b\r\n" % (b"x" * 60_000) * 10
 
     def flood(conversation: Conversation) -> None:
+        nonlocal sent
         conversation.expect()
-        conversation.reply([["s", [["1-0", ["f", "v"]]]]])
-        while sent[0] < 100_000_000:
-            conversation.send(b">1\r\n+x\r\n" * 100_000)
-            sent[0] += 800_000
+        conversation.reply(entries("s", "1-0"))
+        while sent < 60_000_000:
+            conversation.send(pushes)
+            sent += len(pushes)
+        conversation.reply(entries("s", "2-0"))
 
     async def main() -> None:
         with Peer(flood) as peer:
             async with Streams("127.0.0.1", peer.port, s=0, block=None) as streams:
                 await anext(streams)
                 before = -1
-                while sent[0] != before or not before:
-                    before = sent[0]
+                while sent != before or not before:
+                    before = sent
                     await asyncio.sleep(0.5)
                 # What the kernel takes on its own is some MB at most.
                 assert before < 50_000_000
+                assert (await anext(streams))[1] == b"2-0"
 
     run(main())
 

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis import ConnectionError, Redis, ResponseError, Streams
+from tests.peer import Conversation, Peer
+from tests.scripted import entries, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -509,6 +511,23 @@ def test_adding_takes_nothing_away_from_what_is_in_hand(embedded: Endpoint) -> N
     for stream, sequence in (("a", 0), ("b", 1)):
         own = [index for name, index in all_of(found) if name == stream]
         assert own == [f"{i}-{sequence}" for i in range(1, 21)]
+
+
+def test_add_waits_for_no_read_that_is_under_way() -> None:
+    """Contract 2.5: "now" is the moment of the call, also where the server has nothing to say."""
+
+    def say_no_more(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(entries("s", "1-0"))
+        conversation.stay_silent()
+
+    with (
+        Peer(say_no_more, lambda it: serve(it, {"s": ["1-0"], "t": ["5-0"]})) as peer,
+        Streams(peer.host, peer.port, block=0, s=0) as streams,
+    ):
+        assert next(streams)[1] == b"1-0"
+        streams.add("t")
+        assert streams.positions == {"s": b"1-0", "t": b"5-0"}
 
 
 def test_streams_can_be_added_and_dropped_inside_of_a_for(embedded: Endpoint) -> None:
