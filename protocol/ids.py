@@ -39,17 +39,16 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
     Args:
         ids: What may be IDs, each with a dash within it: all bytes, or all text.
     """
-    if not ids:
-        return 0
-    count, lines = len(ids), _lines(ids)
-    if _are_ids(lines, count) and (count == 1 or _ascend(ids, lines)):
-        return count
+    if len(ids) < 2:
+        return 1 if ids and _is_plain(ids[0]) else 0
+    if _ascend(ids):
+        return len(ids)
     last = -1
-    for at in range(count):
-        if not _are_ids(_lines(ids[at : at + 1]), 1) or number_of(ids[at]) <= last:
+    for at in range(len(ids)):
+        if not _is_plain(ids[at]) or number_of(ids[at]) <= last:
             return at
         last = number_of(ids[at])
-    return count
+    return len(ids)
 
 
 def are_even(ids: Sequence[bytes] | Sequence[str]) -> bool:
@@ -69,13 +68,17 @@ def _are_even(lines: bytes, count: int) -> bool:
     return lines[size - 1 :: size] == b"\n" * count
 
 
-def _are_ids(lines: bytes, count: int) -> bool:
-    """Whether nothing but digits is around the dash of each line."""
-    return lines.translate(None, _DIGITS) == b"-\n" * count
+def _is_plain(entry_id: Any) -> bool:
+    """Whether nothing but digits is around the dash in it."""
+    dash, none = (b"-", b"") if isinstance(entry_id, bytes) else ("-", "")
+    digits = entry_id.replace(dash, none, 1)
+    return digits.isdigit() and digits.isascii()  # type: ignore[no-any-return]
 
 
-def _ascend(ids: Sequence[Any], lines: bytes) -> bool:
-    count = len(ids)
+def _ascend(ids: Sequence[Any]) -> bool:
+    count, lines = len(ids), _lines(ids)
+    if lines.translate(None, _DIGITS) != b"-\n" * count:
+        return False
     dash = lines.index(b"-")
     if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:
         # All are like the first, so they compare as text does.

@@ -25,7 +25,6 @@ match is read one by one as before.
 from __future__ import annotations
 
 import re
-from operator import itemgetter
 
 from .columns import Column, Ids
 from .ids import count_ascending
@@ -65,8 +64,6 @@ _LONGEST_EXPRESSION = 32_768
 # reading some hundred entries without. Each further one waits for twice as many.
 _FIRST_LESSONS = 64
 _MOST_LESSONS = 4096
-
-_id = itemgetter(1)
 
 
 class _Shape:
@@ -279,7 +276,7 @@ class Pattern:
             if not left:
                 break
             start = end - left
-        right = count_ascending(list(map(_id, messages)))
+        right = count_ascending([message[1] for message in messages])
         if right < len(messages):
             return messages[:right], None
         return messages, left

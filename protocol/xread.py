@@ -42,7 +42,10 @@ _LEARNERS = 64
 
 _is_bulk = re.compile(rb"\$([1-9][0-9]{0,9})\r\n").fullmatch
 _SIZES = {b"$%d\r\n" % size: size for size in range(128)}
+# The head of a stream's entries: its key, and how many they are. Before the first of all
+# stands the header of the reply, which is told from a pair by what follows it.
 _find_head = re.compile(
+    rb"(?:(%|\*(?=[0-9]+\r\n\*))([1-9][0-9]{0,9})\r\n)?"
     rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
 ).match
 # What an entry has before its strings: its ID, and how many there are.
@@ -54,7 +57,7 @@ _LOOKS = 16
 # What an entry begins with.
 _OPENING = b"*2\r\n$"
 _LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
-_find_header = re.compile(rb"([*%])(0|[1-9][0-9]{0,9}|(?<=\*)-1)\r\n").match
+_is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
 
 
 class XreadParser:
@@ -205,7 +208,7 @@ class XreadParser:
 
     def _read_reply(self) -> Reply | NeedData:
         while self._blocks is None:
-            if self._values.is_within_value or not self._begin():
+            if self._values.is_within_value or not (self._slice_head() or self._begin()):
                 value = self._values.next_value()
                 if value is None or value is NEED_DATA or isinstance(value, ServerError):
                     return value
@@ -218,61 +221,68 @@ class XreadParser:
         blocks, self._blocks = self._blocks, None
         return blocks or None
 
-    def _begin(self) -> bool:
-        """Read the header of a reply with entries; False if it is another, or not there."""
-        buffer = self._buffer
-        found = _find_header(buffer.data, buffer.pos)
-        if found is None and buffer.join():
-            found = _find_header(buffer.data, buffer.pos)
+    def _slice_head(self) -> bool:
+        """Read a stream's head, and the reply's before it, if all is as servers send it."""
+        found = _find_head(self._buffer.data, self._buffer.pos)
         if found is None:
-            if buffer.peek() in (b"*", b"%") and (line := buffer.line()) is not None:
-                raise _no_length(line)
             return False
-        self._kind, streams = found.groups()
-        # Nil, ``*-1``, is like no streams at all.
-        self._streams = int(streams)
-        if self._max_entries is not None and self._streams > len(self._names):
-            raise ProtocolError(
-                f"{self._streams} streams in an XREAD reply, "
-                f"expected at most {len(self._names)}, which were asked for"
-            )
-        buffer.pos = found.end()
-        self._blocks = []
+        header, streams, pair, size, key, count = found.groups()
+        kind = header or self._kind
+        if (header is None) is (self._blocks is None) or (pair is None) is (kind == b"*"):
+            return False
+        if int(size) != len(key):
+            return False
+        blocks = self._blocks
+        if blocks is None:
+            blocks = self._open_reply(kind, int(streams))
+        self._buffer.pos = found.end()
+        self._open_block(blocks, key, int(count))
         return True
 
+    def _begin(self) -> bool:
+        """Read the header of a reply by itself; False if it is no entries', or not there."""
+        if self._buffer.peek() not in (b"*", b"%") or (line := self._buffer.line()) is None:
+            return False
+        # Nil is like no streams at all.
+        self._open_reply(line[:1], 0 if line == b"*-1" else _length(line, b"*%"))
+        return True
+
+    def _open_reply(self, kind: bytes, streams: int) -> list[Block]:
+        if self._max_entries is not None and streams > len(self._names):
+            raise ProtocolError(
+                f"{streams} streams in an XREAD reply, "
+                f"expected at most {len(self._names)}, which were asked for"
+            )
+        self._kind = kind
+        self._streams = streams
+        self._blocks = []
+        return self._blocks
+
+    def _open_block(self, blocks: list[Block], key: Value, count: int) -> None:
+        name = _name_of(key, self._names)
+        if self._max_entries is not None and count > self._max_entries:
+            raise ProtocolError(
+                f"{count} entries of stream {excerpt(key)}, "
+                f"expected at most {self._max_entries}, which were asked for"
+            )
+        self._count = count
+        blocks.append((name, []))
+
     def _read_blocks(self, blocks: list[Block]) -> bool:
-        """Read each stream's head and its entries; return whether all are there."""
+        """Read each stream's entries, and the head of the next; return whether all are there."""
         while not blocks or self._read_entries(blocks[-1]):
             if len(blocks) >= self._streams:
                 return True
-            head = self._next_head()
+            if self._head is None:
+                if self._slice_head():
+                    continue
+                self._head = self._read_head()
+            head = next(self._head)
             if head is None:
                 return False
-            key, self._count = head
-            name = _name_of(key, self._names)
-            if self._max_entries is not None and self._count > self._max_entries:
-                raise ProtocolError(
-                    f"{self._count} entries of stream {excerpt(key)}, "
-                    f"expected at most {self._max_entries}, which were asked for"
-                )
-            blocks.append((name, []))
-        return False
-
-    def _next_head(self) -> tuple[Any, int] | None:
-        """Read what comes before a stream's entries: its key, and how many there are."""
-        if self._head is None:
-            # Mostly it is all there, and as servers send it.
-            found = _find_head(self._buffer.data, self._buffer.pos)
-            if found is not None:
-                pair, size, key, length = found.groups()
-                if (pair is None) is (self._kind == b"%") and int(size) == len(key):
-                    self._buffer.pos = found.end()
-                    return key, int(length)
-            self._head = self._read_head()
-        head = next(self._head)
-        if head is not None:
             self._head = None
-        return head
+            self._open_block(blocks, *head)
+        return False
 
     def _read_head(self) -> Generator[tuple[Value, int] | None, None, None]:
         """Read it part by part; yield None until all are there."""
@@ -285,10 +295,7 @@ class XreadParser:
             yield None
         while (line := self._buffer.line()) is None:
             yield None
-        found = _find_header(line + b"\r\n")
-        if found is None or found[1] != b"*" or found[2] == b"-1":
-            raise _no_length(line)
-        yield key, int(found[2])
+        yield key, _length(line, b"*")
 
     def _read_entries(self, block: Block) -> bool:
         """Read a stream's entries, runs of them by pattern, others one by one.
@@ -327,9 +334,11 @@ class XreadParser:
             return False
         buffer = self._buffer
         data, start, size = buffer.data, buffer.pos, learner.entry_size
-        # No further than about where the run may end, nor than what lies close together.
-        entries = min(missing, _RUN, 1 + _RUN_BYTES // size)
-        end = min(start + entries * size * 9 // 8 + 64, len(data))
+        entries, end = missing, len(data)
+        if end - start > 2 * size:
+            # No further than about where the run may end, nor than what lies close together.
+            entries = min(missing, _RUN, 1 + _RUN_BYTES // size)
+            end = min(start + entries * size * 9 // 8 + 64, end)
         if end <= start:
             return False
         matched, rest = pattern.match(name, data, start, end, entries)
@@ -517,5 +526,7 @@ def _last_id_of(messages: list[Message]) -> bytes:
     return entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii")
 
 
-def _no_length(header: bytes) -> ProtocolError:
-    return ProtocolError(f"{excerpt(header)}, expected the length of an XREAD reply's part")
+def _length(header: bytes, kinds: bytes) -> int:
+    if not _is_header(header) or header[:1] not in kinds:
+        raise ProtocolError(f"{excerpt(header)}, expected the length of an XREAD reply's part")
+    return int(header[1:])

@@ -168,6 +168,15 @@ MALFORMED: dict[str, bytes] = {
     "entries that are a string": array(array(bulk(b"s"), bulk(b"x"))),
     "entries that are a map, RESP3": mapping(bulk(b"s"), mapping(bulk(b"1-0"), b"*0\r\n")),
     "a map of strings": mapping(bulk(b"s"), bulk(b"t")),
+    "a stream without an array around it": array(bulk(b"s"), b"*0\r\n"),
+    "an array of a stream without its pair": b"*1\r\n" + bulk(b"s") + b"*0\r\n",
+    "a map of a pair": mapping(array(bulk(b"s"), b"*0\r\n"), b"*0\r\n"),
+    "a reply within an array": array(array(array(bulk(b"s"), b"*0\r\n"))),
+    "a reply in lieu of a stream": b"*2\r\n" + 2 * array(array(bulk(b"s"), b"*0\r\n")),
+    "a map in lieu of a stream": array(
+        array(bulk(b"s"), b"*0\r\n"), mapping(bulk(b"s"), b"*0\r\n")
+    ),
+    "a key of another length": array(b"*2\r\n$2\r\ns\r\n*0\r\n"),
     "an unknown stream": _with_key(bulk(b"unknown")),
     "an unknown stream, RESP3": mapping(bulk(b"unknown"), b"*0\r\n"),
     "a key that is nil": _with_key(b"$-1\r\n"),
