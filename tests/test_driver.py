@@ -264,6 +264,34 @@ def test_it_is_the_selector_that_waits_where_something_is_to_be_sent_too() -> No
 
 
 @needs_dontwait
+def test_nothing_waits_over_a_connection_that_is_given_up() -> None:
+    """It is closed first, where an interruption has come between the one and the other."""
+    line = lone_line()
+    line._part.conversation.is_open = False
+    assert not line.can_wait
+
+
+@needs_dontwait
+def test_the_only_connection_is_not_waited_for_once_there_may_be_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        Peer(lambda it: serve(it, HISTORY)) as peer,
+        Streams(**at(peer), count=1, block=0, s=0) as streams,
+    ):
+        assert next(streams)[:2] == ("s", b"1-0")
+        driver: Any = streams._driver
+        follower = streams._follower
+        monkeypatch.setattr(follower, "parts", list(follower.parts))
+        wait = Mock(side_effect=driver._only_line.wait_and_respond)
+        monkeypatch.setattr(driver._only_line, "wait_and_respond", wait)
+        driver._exchange()
+        assert wait.call_count == 0
+        driver._exchange()
+        assert wait.call_count == 1
+
+
+@needs_dontwait
 def test_it_is_the_selector_that_waits_where_signals_recur() -> None:
     """Contract 4.4, 5.5: a wait by receiving begins anew after each."""
     line = lone_line()
