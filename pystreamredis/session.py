@@ -283,7 +283,7 @@ class Conversation:
         """Understand what came."""
         try:
             is_read = True
-            while is_read and self.has_unread and self.is_open:
+            while is_read and self.has_unread:
                 is_read = self._read_one()
                 self.has_unread = not self._values.buffer.forget()
             if self._heard < self._arrived:

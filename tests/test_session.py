@@ -72,6 +72,17 @@ def handed_over(made: Conversation) -> list[Any]:
 class TestAsking:
     """What an XREAD asks for."""
 
+    def test_what_waits_of_a_stream_that_was_away_counts_again(self) -> None:
+        made = opened(("a", "b"))
+        made.ask(0.0, None)
+        tell(made, reply(block(b"b", "5-0", "6-0")))
+        away = made.cursors.pop()
+        assert made.find_unsettled() == []
+        made.cursors.append(away)
+        made.take_outgoing()
+        made.ask(0.0, None)
+        assert asked(made).positions == {b"a": b"0-0"}
+
     def test_it_names_every_stream_and_the_id_after_which_to_read(self) -> None:
         """Contract 6.1: with the defaults nothing but XREAD is sent."""
         made = opened(["a", "b"], start=b"5-1")
