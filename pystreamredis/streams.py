@@ -193,13 +193,11 @@ class _Awaited:
 
     def __next__(self) -> Any:
         streams = self._streams
-        # If some are in hand, the chain goes on with them.
+        # With what is in hand the chain goes on; else it is the end if this raises StopIteration.
         self.has_ended = not length_hint(streams._follower.batch.iterator)
         if not self.has_ended:
             raise StopIteration
-        message = streams.__next__()
-        self.has_ended = False
-        return message
+        return streams.__next__()
 
 
 class Redis(RedisBase):
