@@ -13,7 +13,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.resp import CommandError
-from tests.servers import Server, ServerFailed, Started, free_port, wait_until
+from tests.servers import Server, ServerFailed, Started, free_port, keep_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,15 @@ class Node(Server):
     def __init__(self, binary: Path, *config_args: str) -> None:
         # Mostly 10,000 above the other port, where outgoing connections are.
         self.bus_port = free_port()
+        # Nobody else is to have it while the node is down.
+        self._kept_bus_port = keep_port(self.bus_port)
         bus = ["--cluster-port", str(self.bus_port)]
         super().__init__(binary, *_CONFIG, *bus, *config_args, kind="cluster")
         self._id = ""
+
+    def close(self) -> None:
+        super().close()
+        self._kept_bus_port.close()
 
     @property
     def id(self) -> str:
