@@ -111,11 +111,13 @@ def _running(command: list[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
             )
         yield process
     finally:
-        if watcher is not None:
-            watcher.kill()
-            watcher.communicate()
-        if process is not None:
-            stop(process)
+        try:
+            if process is not None:
+                stop(process)
+        finally:
+            if watcher is not None:
+                watcher.kill()
+                watcher.communicate()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

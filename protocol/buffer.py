@@ -48,6 +48,8 @@ class Buffer:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""
+        if type(data) is not bytes:
+            data = bytes(data)  # what may change, or cannot be searched, is copied
         if not self._pieces and self.pos == len(self.data):
             # There is nothing to join it to.
             self.data = data

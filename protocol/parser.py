@@ -131,7 +131,9 @@ class Parser:
     def is_aside(self) -> bool:
         """Whether that is a push, or an attribute before a value, so no part of a reply."""
         if not self._open:
-            return self.is_within_value and self._body is None and self.buffer.is_empty
+            # An attribute was read, and what it is of has not come; or another is coming in.
+            is_between = self.is_within_value and self._body is None
+            return is_between and self.buffer.peek() in (b"", b">", b"|")
         return self._open[0].kind in b">|"
 
     def feed(self, data: bytes) -> None:

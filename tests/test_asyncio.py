@@ -703,7 +703,8 @@ def test_who_does_not_ask_has_nothing_pile_up(run: Any) -> None:
 
     async def main() -> None:
         with Peer(flood) as peer:
-            async with Streams("127.0.0.1", peer.port, s=0, block=None) as streams:
+            options: dict[str, Any] = {"block": None, "socket_timeout": LONG}
+            async with Streams("127.0.0.1", peer.port, s=0, **options) as streams:
                 await anext(streams)
                 before = -1
                 while sent != before or not before:

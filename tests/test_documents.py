@@ -56,7 +56,8 @@ RIGHT = [
     block("console", "$ (echo a; sleep 60) & sleep 2; kill -KILL $!", "a"),
     block(
         "console",
-        "$ (trap 'echo b; exit' TERM; echo a; sleep 1) & sleep 2; kill -TERM $!; wait",
+        "$ (trap 'echo b; exit' TERM; echo a; while :; do sleep 0.1; done) & "
+        "sleep 2; kill -TERM $!; wait",
         "a",
         "b",
     ),

@@ -30,6 +30,15 @@ def test_a_new_buffer_holds_nothing() -> None:
     assert not buffer.join()
 
 
+def test_what_the_caller_may_change_is_copied() -> None:
+    """Who receives into one piece of memory again and again feeds that."""
+    room = bytearray(b"+ab\r\n$2\r\ncd\r\n")
+    buffer = _buffer(room)  # type: ignore[arg-type]
+    room[:] = b"x" * len(room)
+    assert (buffer.line(), type(buffer.data)) == (b"+ab", bytes)
+    assert _buffer(memoryview(b"+ef\r\n")).line() == b"+ef"  # type: ignore[arg-type]
+
+
 def test_len_counts_what_was_fed_and_not_taken() -> None:
     buffer = _buffer(b"+a\r\n", b"", b"+bc\r\n")
     assert len(buffer) == 9

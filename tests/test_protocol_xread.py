@@ -464,6 +464,8 @@ def test_a_push_that_is_coming_in_is_no_part_of_a_reply() -> None:
         (b">", False),
         (b"|1\r\n+k", False),
         (b"|1\r\n+k\r\n:1\r\n", False),
+        (b"|1\r\n+k\r\n:1\r\n|", False),
+        (b"|1\r\n+k\r\n:1\r\n>1\r", False),
         (b"|1\r\n+k\r\n:1\r\n*", True),
         (b"*", True),
         (b"*1\r\n*2\r\n$1", True),
