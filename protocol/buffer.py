@@ -48,16 +48,14 @@ class Buffer:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""
-        if type(data) is not bytes:
-            data = bytes(data)  # what may change, or cannot be searched, is copied
         if not self._pieces and self.pos == len(self.data):
-            # There is nothing to join it to.
-            self.data = data
+            # There is nothing to join it to. What may change is copied.
+            self.data = bytes(data)
             self.pos = self._missing = 0
             return
         if not data:
             return
-        self._pieces.append(data)
+        self._pieces.append(bytes(data))
         self._waiting += len(data)
         self._missing -= len(data)
         if self._awaits_line and b"\n" in data:
