@@ -40,7 +40,7 @@ class Driver:
         self._lines: dict[Part, Line] = {}
         # Those that may have something to respond to, in the order in which it came.
         self._ready: dict[Line, None] = {}
-        # On which event loop of which process its connections are, once there are any.
+        # On which event loop of which process it was first used.
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
         # What the task that uses it waits for.
         self._news: asyncio.Future[None] | None = None

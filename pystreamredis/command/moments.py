@@ -42,7 +42,7 @@ def read_time(text: str, now: float, expected: str = _TIMES) -> int:
     What has no zone is in the local one.
 
     Args:
-        text: One of these.
+        text: What to read.
         now: What time it is, in seconds since the epoch.
         expected: What errors say that it might be.
 
