@@ -28,10 +28,7 @@ _LEAST = 32
 
 
 def _number(message: Message) -> int:
-    """`number_of` its ID, written out: as a key it is called often."""
-    entry_id = message[1]
-    ms, _, sequence = entry_id.partition("-" if isinstance(entry_id, str) else b"-")
-    return int(ms) << 64 | int(sequence)
+    return number_of(message[1])
 
 
 def release(

@@ -475,7 +475,7 @@ class Conversation:
         left_out = [] if request.asked == self.cursors else self._left_out_of(request)
         watermark = min(map(number_of, foreseen + [cursor.fetched for cursor in left_out]))
         # What is full now is left with `count` at most, unless some that came before stay.
-        beyond = {c for c in full if c.waiting and number_of(c.waiting[-1][1]) > watermark}
+        beyond = {cursor for cursor in full if waiting_after(cursor, watermark)}
         beyond.update(c for c in left_out if waiting_after(c, watermark) > self._count)
         asked = [cursor for cursor in self.cursors if cursor not in beyond]
         after = [ends.get(cursor, cursor.fetched) for cursor in asked]
@@ -550,8 +550,7 @@ class Conversation:
             self._take_note_of_refusals()
 
     def _take_in(self, blocks: list[Block], request: Request) -> None:
-        if not self._is_answered:
-            self._take_note_of_answer()
+        self._take_note_of_answer()
         asked, by_name = request.asked, self._by_name
         is_all = asked == self.cursors
         if self._is_divided:
