@@ -6,9 +6,9 @@ time has come; what to send and what an answer means is all said by the follower
 
 from __future__ import annotations
 
-import os
 from time import monotonic
 
+from . import forks
 from .exceptions import RedisError
 from .handover import Batch
 from .line import Line
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from .follower import Follower
     from .source import Part
     from .starts import Followed, Start, StreamsArgument
-
-
-# How many forks are between this process and the first: what a parent has made is not its child's.
-_generation = 0
-
-
-def _note_fork() -> None:
-    global _generation
-    _generation += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
 
 
 class Driver:
@@ -59,7 +46,7 @@ class Driver:
         # Whether an interruption was not tidied up after, since another has come amid that.
         self._is_torn = False
         self._is_closed = False
-        self._generation = _generation
+        self._generation = forks.generation
 
     def establish(self) -> None:
         """Connect, log in, and fix "now".
@@ -93,12 +80,12 @@ class Driver:
         """End what is under way in whichever thread, and free the connection."""
         if not self._is_closed:
             self._is_closed = True
-            if self._generation == _generation:  # else it would be the parent who is woken
+            if self._generation == forks.generation:  # else it would be the parent who is woken
                 self._waiter.wake()
             self._dispose()
 
     def _exclusively(self, work: Callable[[], Batch]) -> Batch:
-        if self._generation != _generation:
+        if self._generation != forks.generation:
             raise RuntimeError(
                 "its connections are another process's, which has forked: "
                 "expected Streams(streams=positions) anew in each process"
@@ -246,7 +233,7 @@ class Driver:
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""
-        if self._generation != _generation:
+        if self._generation != forks.generation:
             self._is_free = True  # a thread that was at work is not in the child
         try:
             del self._is_free

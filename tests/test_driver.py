@@ -348,7 +348,7 @@ def test_what_a_parent_has_made_is_not_its_childs(monkeypatch: pytest.MonkeyPatc
     ):
         assert next(streams)[:2] == ("s", b"1-0")
         with monkeypatch.context() as child:
-            child.setattr("pystreamredis.driver._generation", 1)
+            child.setattr("pystreamredis.forks.generation", 1)
             child.setattr(Waiter, "wake", wakes.append)
             assert next(streams)[:2] == ("t", b"1-1")  # which was there already
             with pytest.raises(RuntimeError, match="are another process's, which has forked"):
@@ -364,7 +364,7 @@ def test_a_child_has_no_use_for_what_a_thread_of_its_parent_uses(
         driver = streams._driver
         assert driver is not None
         with monkeypatch.context() as child:
-            child.setattr("pystreamredis.driver._generation", 1)
+            child.setattr("pystreamredis.forks.generation", 1)
             del driver._is_free
             with pytest.raises(RuntimeError, match="which has forked"):
                 driver.next_batch()
@@ -376,19 +376,6 @@ def test_a_child_has_no_use_for_what_a_thread_of_its_parent_uses(
             assert [sock.fileno() for sock in held] == [-1, -1, -1]
             with pytest.raises(ValueError, match="closed"):
                 waiter._selector.fileno()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
-def test_a_fork_is_noticed() -> None:
-    code = (
-        "import os\n"
-        "from pystreamredis import driver\n"
-        "pid = os.fork()\n"
-        "if not pid: os._exit(driver._generation)\n"
-        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), driver._generation)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "0"]
 
 
 FORKING = """

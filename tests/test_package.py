@@ -50,6 +50,7 @@ LAYERS = [
     "source",
     "follower",
     "log",
+    "forks",
     "waiting",
     "transport",
     "line",

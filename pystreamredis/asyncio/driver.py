@@ -9,10 +9,10 @@ awaits: so wherever that task is cancelled, nothing is half done.
 from __future__ import annotations
 
 import asyncio
-import os
 from math import inf
 from time import monotonic
 
+from .. import forks
 from ..exceptions import RedisError
 from ..handover import Batch
 from ..log import tell
@@ -86,7 +86,7 @@ class Driver:
     async def close(self) -> None:
         """End what is under way in whichever task, and free the connection."""
         self._is_closed = True
-        if self._home is not None and self._home[1] != os.getpid():
+        if self._home is not None and self._home[1] != forks.generation:
             return  # what the event loop forgets in a child of a fork, its parent's would forget
         self._cancel_alarm()
         self._end_wait()
@@ -98,7 +98,7 @@ class Driver:
             raise RuntimeError("another task is iterating, expected one at a time")
 
     def _see_that_it_is_at_home(self) -> None:
-        here = asyncio.get_running_loop(), os.getpid()
+        here = asyncio.get_running_loop(), forks.generation
         self._home = self._home or here
         if self._home != here:
             raise RuntimeError(

@@ -1,0 +1,22 @@
+"""`pystreamredis.forks`: a child knows that it is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_fork_is_noticed() -> None:
+    code = (
+        "import os\n"
+        "from pystreamredis import forks\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(forks.generation)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), forks.generation)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
