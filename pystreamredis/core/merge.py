@@ -10,15 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import itemgetter
 
-from .handover import Batch
-from .ids import are_even, number_of
+from ..protocol.ids import are_even, number_of
+from .delivery import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .cursors import Cursor
-    from .protocol.messages import Message
+    from ..protocol.messages import Message
+    from .stream import StreamState
 
 _id = itemgetter(1)
 
@@ -32,23 +32,23 @@ def _number(message: Message) -> int:
 
 
 def release(
-    cursors: list[Cursor], limit: int | None = None, apart: Iterable[list[Cursor]] = ()
+    streams: list[StreamState], limit: int | None = None, apart: Iterable[list[StreamState]] = ()
 ) -> list[list[Message]]:
     """Take out all waiting messages up to the watermark.
 
-    Equal IDs come in the order of `cursors`, and after them in that of `apart`.
+    Equal IDs come in the order of `streams`, and after them in that of `apart`.
 
     Args:
-        cursors: The streams.
+        streams: The streams.
         limit: An ID, as a number, beyond which none is to be taken anyway.
         apart: Groups of more streams, which hold back no others but those of their own
-            group, and are held back by `cursors`.
+            group, and are held back by `streams`.
 
     Returns:
         Runs of messages of one stream each, in order, for `next_batch`.
     """
-    watermark = _watermark(cursors, limit)
-    runs = _take(cursors, watermark)
+    watermark = _watermark(streams, limit)
+    runs = _take(streams, watermark)
     for group in apart:
         runs += _take(group, _watermark(group, watermark))
     return runs
@@ -85,28 +85,28 @@ def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
     return taken
 
 
-def _watermark(cursors: list[Cursor], limit: int | None) -> int | None:
+def _watermark(streams: list[StreamState], limit: int | None) -> int | None:
     """Find the largest ID up to which nothing is unknown of any stream; None for any."""
-    for cursor in cursors:
-        if not cursor.complete:
-            bound = number_of(cursor.fetched)
+    for stream in streams:
+        if not stream.caught_up:
+            bound = number_of(stream.last_id)
             limit = bound if limit is None else min(limit, bound)
     return limit
 
 
-def waiting_after(cursor: Cursor, watermark: int) -> int:
+def count_after(stream: StreamState, watermark: int) -> int:
     """Count the messages of a stream that lie beyond a watermark."""
-    waiting = cursor.waiting
-    if not waiting or _number(waiting[-1]) <= watermark:
+    pending = stream.pending
+    if not pending or _number(pending[-1]) <= watermark:
         return 0
-    return len(waiting) - bisect_right(waiting, watermark, key=_number)
+    return len(pending) - bisect_right(pending, watermark, key=_number)
 
 
-def _take(cursors: list[Cursor], watermark: int | None) -> list[list[Message]]:
+def _take(streams: list[StreamState], watermark: int | None) -> list[list[Message]]:
     """Take out each stream's messages up to the watermark."""
     taken = []
-    for cursor in cursors:
-        run, left = cursor.waiting, []
+    for stream in streams:
+        run, left = stream.pending, []
         if not run:
             continue
         if watermark is not None and _number(run[-1]) > watermark:
@@ -114,7 +114,7 @@ def _take(cursors: list[Cursor], watermark: int | None) -> list[list[Message]]:
             run, left = run[:cut], run[cut:]
         if run:
             taken.append(run)
-        cursor.waiting = left
+        stream.pending = left
     return taken
 
 

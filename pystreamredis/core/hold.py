@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from .ids import number_of
+from ..protocol.ids import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .cursors import Cursor
+    from .stream import StreamState
 
 
 class Hold:
@@ -31,10 +31,10 @@ class Hold:
         """When the next messages will have been kept for long enough; None if none are."""
         return self._arrivals[0][0] + self._seconds if self._arrivals else None
 
-    def arrived(self, cursors: Iterable[Cursor], now: float) -> None:
+    def arrived(self, streams: Iterable[StreamState], now: float) -> None:
         """Take note of the messages that wait now."""
-        if self._seconds and (waiting := [cursor for cursor in cursors if cursor.waiting]):
-            largest = max(number_of(cursor.fetched) for cursor in waiting)
+        if self._seconds and (pending := [stream for stream in streams if stream.pending]):
+            largest = max(number_of(stream.last_id) for stream in pending)
             if not self._arrivals or largest > self._arrivals[-1][1]:
                 self._arrivals.append((now, largest))
 

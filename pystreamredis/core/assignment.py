@@ -1,0 +1,162 @@
+"""The streams that are read over one connection, and the record of its connections.
+
+A session ends with its connection; an assignment stays, and is read over the next one.
+"""
+
+from __future__ import annotations
+
+from .events import DEBUG, INFO, WARNING, Log
+from .exchanges import wants_hello
+from .readahead import Predictions, ReadSize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from ..exceptions import RedisError
+    from ..options import ConnectionOptions
+    from .events import Failed
+    from .readahead import Request
+    from .session import Session
+    from .stream import StreamState
+    from .topology import Upstream
+
+    Key: TypeAlias = tuple[int | None, str]
+
+
+class History:
+    """The record of the connections of one assignment, one after the other.
+
+    Attributes:
+        predictions: The record of predicted last IDs.
+        read_size: COUNT, as far as replies have shown what is possible.
+        says_hello: True if the next connection begins with HELLO.
+        is_understood: True once a peer has sent RESP.
+        address_turn: Number of the host's addresses to try later, since they were of no use.
+    """
+
+    __slots__ = (
+        "_address",
+        "_lost_at",
+        "_opened_at",
+        "address_turn",
+        "is_understood",
+        "predictions",
+        "read_size",
+        "says_hello",
+    )
+
+    def __init__(self, options: ConnectionOptions, count: int) -> None:
+        self.predictions = Predictions()
+        self.read_size = ReadSize(count)
+        self.says_hello = wants_hello(options)
+        self.is_understood = False
+        self.address_turn = 0
+        self._address = ""
+        self._opened_at = 0.0
+        self._lost_at: float | None = None
+
+    def opened(self, address: str, now: float) -> None:
+        """Take note of a new connection; nothing was answered yet."""
+        self._address = address
+        self._opened_at = now
+
+    def answered(self) -> Log:
+        """Take note of the first answer over a connection; return a line for the log."""
+        text = f"connected to {self._address}"
+        if self._lost_at is not None:
+            text += f" after an outage of {self._opened_at - self._lost_at:.1f} s"
+            self._lost_at = None
+        return Log(INFO, text)
+
+    def failed(self, failure: RedisError, now: float) -> Log:
+        """Take note of a failure; return a line for the log.
+
+        A failure begins an outage, and is a warning, unless it is one more try amid one.
+        """
+        if self._lost_at is None:
+            self._lost_at = now
+            return Log(WARNING, str(failure))
+        return Log(DEBUG, f"{failure} (for {now - self._lost_at:.1f} s now)")
+
+
+class Assignment:
+    """The streams that are read over one connection, and the state of that connection.
+
+    Attributes:
+        upstream: The server or cluster.
+        options: The address of the server, and how to log in. Whoever connects replaces them
+            by those of where the server is by then.
+        streams: The streams. A changed set of streams is another list.
+        key: Hash slot and address, in a cluster.
+        session: The open connection, if there is one.
+        history: The record of earlier connections.
+        failure: The failure that was not reported yet; no connection is tried before that.
+        retry_at: Time before which no connection is tried, in seconds.
+        is_connecting: True while a connection is being made.
+        is_down: True from the report of a failure to the next answer.
+        must_pause: True if the next try has to wait, once the caller asks again.
+        found_nothing: The last read that found nothing, and the time of its answer.
+        held_apart: Streams that hold back no others but their own group, though their server
+            is not down.
+    """
+
+    __slots__ = (
+        "failure",
+        "found_nothing",
+        "held_apart",
+        "history",
+        "is_connecting",
+        "is_down",
+        "key",
+        "must_pause",
+        "options",
+        "retry_at",
+        "session",
+        "streams",
+        "upstream",
+    )
+
+    def __init__(self, upstream: Upstream, options: ConnectionOptions, key: Key | None) -> None:
+        self.upstream = upstream
+        self.options = options
+        self.key = key
+        self.streams: list[StreamState] = []
+        self.session: Session | None = None
+        self.history = History(options, upstream.reading.count)
+        self.failure: Failed | None = None
+        self.retry_at = 0.0
+        self.is_connecting = False
+        self.is_down = False
+        self.must_pause = False
+        self.found_nothing: tuple[Request, float] | None = None
+        self.held_apart: list[list[StreamState]] = []
+
+    @property
+    def server(self) -> object:
+        """The key of what keeps an order of its own: one server, or a connection to a cluster."""
+        return self if self.key is not None else (self.upstream, self.options.address)
+
+    @property
+    def wake_at(self) -> float | None:
+        """Time until which to wait for bytes, or before the next try to connect; None for ever."""
+        if self.session is not None:
+            return self.session.wake_at
+        return None if self.is_connecting or not self.streams else self.retry_at
+
+    def assign(self, streams: list[StreamState]) -> None:
+        """Read exactly these streams from now on."""
+        gone = set(self.streams).difference(streams)
+        self.streams = streams
+        if self.session is None:
+            return
+        for stream in gone:
+            if stream.session is self.session:
+                stream.session = None
+        self.session.assign()
+
+    def find_unsettled(self) -> list[StreamState]:
+        """List the streams that the merge has to look at."""
+        if self.session is not None:
+            return self.session.find_unsettled()
+        return [stream for stream in self.streams if stream.pending or not stream.caught_up]

@@ -1,0 +1,76 @@
+"""The caller's wait: how long reads may block, when it is over, and when to try again."""
+
+from __future__ import annotations
+
+from math import ceil
+
+# The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
+# and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
+_SLICE = 20_000
+# The longest that a read blocks which leaves streams out, in ms.
+_SHORT = 20
+# The pause before another try to connect where `block` is 0, in ms.
+_PAUSE = 1000
+
+
+class Wait:
+    """The wait of the caller for a message.
+
+    Attributes:
+        block: How long the caller waits, in ms; 0 for ever, None for not at all.
+        number: Number of the wait.
+        began: Time when it began, in seconds of the caller's clock.
+
+    Args:
+        block: The caller's `block`.
+    """
+
+    __slots__ = ("began", "block", "number")
+
+    def __init__(self, block: int | None) -> None:
+        self.block = block
+        self.number = 0
+        self.began = 0.0
+
+    def begin(self, now: float) -> None:
+        """Begin to wait."""
+        self.number += 1
+        self.began = now
+
+    @property
+    def ends_at(self) -> float:
+        """Time when the caller has waited for long enough, unless that is never."""
+        return self.began + (self.block or 0) / 1000
+
+    def is_over(self, now: float) -> bool:
+        """Return True if the caller has waited for long enough."""
+        return self.block != 0 and now >= self.ends_at
+
+    @property
+    def block_ahead(self) -> int | None:
+        """How long a read may block that is sent ahead of the caller's next wait, in ms."""
+        return self.block if self.block is None else min(self.block or _SLICE, _SLICE)
+
+    def block_for_caller(self, now: float, held_until: float | None) -> int | None:
+        """Return how long a read may block while the caller waits, in ms.
+
+        Args:
+            now: Time, in seconds of the caller's clock.
+            held_until: Time when the first message held back is released, if there is one:
+                nothing is over before.
+        """
+        until = self.ends_at
+        if held_until is not None:
+            until = max(until, held_until)
+        elif not self.block:
+            return self.block_ahead
+        return min(_SLICE, max(1, ceil((until - now) * 1000)))
+
+    def shorten(self, block: int) -> int:
+        """Shorten a read that leaves streams out, since these may be released at any moment."""
+        return min(block, _SHORT)
+
+    @property
+    def pause(self) -> float:
+        """Seconds before another try to connect."""
+        return 0.0 if self.block is None else (self.block or _PAUSE) / 1000

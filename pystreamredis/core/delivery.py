@@ -1,0 +1,97 @@
+"""Delivery: one message after the other to the caller, and the positions that result.
+
+A delivery costs nothing but the step of a list's iterator: the iterator itself knows how many
+messages were taken.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from operator import length_hint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, TypeAlias
+
+    from ..protocol.messages import Message
+    from ..starts import Followed
+
+    Delivered: TypeAlias = Mapping[Followed, bytes | str]
+
+
+class Batch:
+    """Messages in the order of delivery.
+
+    Attributes:
+        messages: All messages of the batch.
+        iterator: The iterator that delivers them.
+
+    Args:
+        messages: The messages.
+        ends: The ID of the last message of each stream among them.
+    """
+
+    __slots__ = ("_ends", "_seen", "_taken_back", "iterator", "messages")
+
+    def __init__(self, messages: list[Message], ends: Mapping[Followed, bytes | str]) -> None:
+        self.messages = messages
+        self.iterator: Iterator[Any] = iter(messages)
+        self._ends = ends
+        # The number of messages that were delivered when someone looked last, and the last
+        # ID of each stream among them. Never changed in place: several threads may look.
+        self._seen: tuple[int, Mapping[Followed, bytes | str]] = 0, {}
+        # The messages at the end that were taken back, for each who did so.
+        self._taken_back: list[list[Any]] = []
+
+    @classmethod
+    def of(cls, messages: list[Message]) -> Batch:
+        """Make a batch of messages that are in order."""
+        return cls(messages, {name: entry_id for name, entry_id, _ in messages})
+
+    def take_back(self) -> list[Message]:
+        """Take out what was not delivered; another thread may be taking it, too."""
+        rest: list[Any] = []
+        self._taken_back.append(rest)
+        # Counted as soon as taken, for a thread that looks meanwhile.
+        rest.extend(self.iterator)
+        return rest
+
+    def delivered(self) -> Mapping[Followed, bytes | str]:
+        """Return the ID of the last message delivered so far, for each stream that has one."""
+        if not length_hint(self.iterator) and not self._taken_back:
+            return self._ends
+        taken_back, left = -1, 0
+        # Again if another thread has taken back some between the one and the other.
+        while taken_back != (taken_back := sum(map(len, self._taken_back))):
+            left = length_hint(self.iterator)
+        count = len(self.messages) - left - taken_back
+        seen, ends = self._seen
+        if count > seen:
+            fresh = islice(self.messages, seen, count)
+            ends = {**ends, **{name: entry_id for name, entry_id, _ in fresh}}
+            self._seen = count, ends
+        return ends
+
+
+class Item(Batch):
+    """Something that is delivered instead of a message, or nothing: it moves no position."""
+
+    __slots__ = ()
+
+    def __init__(self, *items: object) -> None:
+        super().__init__([], {})
+        self.iterator = iter(items)
+
+    def take_back(self) -> list[Message]:
+        """Take it out: it is not a message."""
+        list(self.iterator)
+        return []
+
+    def delivered(self) -> Mapping[Followed, bytes | str]:
+        """Return nothing: it moves no position."""
+        return {}
+
+
+EMPTY = Item()
+"""The batch after the last message of another one."""

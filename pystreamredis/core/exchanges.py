@@ -1,0 +1,240 @@
+"""Exchanges: short dialogues with a server besides reading: log in, pin "now", diagnose.
+
+Each exchange is a generator without I/O: it yields commands, which are sent all at once, and
+is sent the list of their replies. It returns what it found out, or raises what went wrong.
+"""
+
+from __future__ import annotations
+
+from ..protocol import (
+    MessageFactory,
+    ProtocolError,
+    ServerError,
+    encode_command,
+    encode_xread,
+    stream_replies_of,
+)
+from ..protocol.ids import ZERO, id_of, number_of
+from .failures import is_temporary, refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from typing import Any, TypeAlias, TypeVar
+
+    from ..options import ConnectionOptions
+
+    Result = TypeVar("Result")
+    Exchange: TypeAlias = Generator[list[bytes], list[Any], Result]
+
+# Refusals of HELLO that are about this client, not about HELLO being unknown.
+_NOT_ABOUT_HELLO = frozenset({"NOAUTH", "WRONGPASS", "DENIED", "NOPERM"})
+
+# The most rounds of a search for a last ID. Each one narrows it down sixteen times, so some
+# dozen are enough, unless what the server sends makes no sense.
+_MAX_ROUNDS = 100
+_MAX_SEQUENCE = 2**64 - 1
+
+# The exchanges need the IDs of entries only.
+IDS_ONLY = MessageFactory(fields=lambda _: None)
+
+
+class Dialogue:
+    """An exchange that is under way over a connection.
+
+    Attributes:
+        replies: The replies to the last commands, as far as they have come.
+        awaited: Number of replies to the last commands.
+        received_before: Number of bytes that had been received when the last commands were
+            sent, if some of them were not read by then; else 0.
+        is_hello: True while a HELLO awaits its reply.
+        hides_secret: True while a peer may repeat a password that it was sent.
+    """
+
+    __slots__ = ("_exchange", "awaited", "hides_secret", "is_hello", "received_before", "replies")
+
+    def __init__(self, exchange: Exchange[None]) -> None:
+        self._exchange = exchange
+        self.replies: list[Any] = []
+        self.awaited = 0
+        self.received_before = 0
+        self.is_hello = False
+        self.hides_secret = False
+
+    def advance(self) -> list[bytes]:
+        """Send the exchange its replies, and return the next commands.
+
+        Raises:
+            StopIteration: It has ended.
+            Exception: Whatever went wrong.
+        """
+        replies, self.replies = self.replies, []
+        commands = self._exchange.send(replies if self.awaited else None)  # type: ignore[arg-type]
+        self.awaited = len(commands)
+        return commands
+
+    def close(self) -> None:
+        """End the exchange."""
+        self._exchange.close()
+
+
+def handshake(
+    options: ConnectionOptions, address: str, password: str | bytes | None, *, hello: bool
+) -> Exchange[bool]:
+    """Log in, and choose protocol and database, as far as the options ask for it.
+
+    Args:
+        options: Options of the connection.
+        address: Address of the peer, for errors.
+        password: The password; None for no login, unless there is a user name.
+        hello: True to begin with HELLO.
+
+    Returns:
+        True if the server does not know HELLO.
+
+    Raises:
+        RedisError: The server refuses.
+    """
+    commands: dict[str, bytes] = {}
+    if password is not None or options.username is not None:
+        login = (options.username, password or "") if options.username else (password or "",)
+        commands["AUTH"] = encode_command("AUTH", *login)
+    if options.db:
+        commands[f"SELECT {options.db}"] = encode_command("SELECT", options.db)
+    is_refused = hello and (yield from _hello(options, address, password))
+    if hello and not is_refused:
+        commands.pop("AUTH", None)
+    if not commands:
+        return is_refused
+    replies = yield list(commands.values())
+    for asked, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, ServerError):
+            raise refusal(_without(password, reply), address, asked)
+    return is_refused
+
+
+def wants_hello(options: ConnectionOptions) -> bool:
+    """Return True if an option needs HELLO."""
+    return options.protocol != 2 or options.client_name is not None
+
+
+def _hello(
+    options: ConnectionOptions, address: str, password: str | bytes | None
+) -> Exchange[bool]:
+    """Say HELLO; return True if the server does not know it."""
+    arguments: list[str | bytes | int] = ["HELLO", options.protocol]
+    if password is not None or options.username is not None:
+        arguments += "AUTH", options.username or "default", password or ""
+    if options.client_name is not None:
+        arguments += "SETNAME", options.client_name
+    (reply,) = yield [encode_command(*arguments)]
+    if not isinstance(reply, ServerError):
+        return False
+    if is_temporary(reply) or reply.code in _NOT_ABOUT_HELLO:
+        raise refusal(_without(password, reply), address, "HELLO")
+    return True
+
+
+def _without(password: str | bytes | None, error: ServerError) -> ServerError:
+    """Remove the password from an error: servers repeat commands that they do not know."""
+    text = error.text.partition(" with args beginning")[0]
+    if isinstance(password, bytes):
+        password = password.decode("utf-8", "surrogateescape")
+    return ServerError(text.replace(password, "(not shown)") if password else text)
+
+
+def find_last_ids(keys: list[bytes]) -> Exchange[dict[bytes, bytes]]:
+    """Find the last ID of each stream, where "now" starts, by XREAD alone.
+
+    Raises:
+        Refused: The server refuses to read, for whatever reason.
+    """
+    (reply,) = yield [encode_xread(keys, [b"+"] * len(keys), count=1)]
+    if isinstance(reply, ServerError) and (reply.code != "ERR" or is_temporary(reply)):
+        raise Refused(reply)
+    # Servers before Redis 7.4 refuse "+". Redis 7.4.0 has no answer after XDEL of the last
+    # entry, though there are others.
+    last = {} if isinstance(reply, ServerError) else _ids_in(reply, keys)
+    unknown = [key for key in keys if last.get(key, ZERO) == ZERO]
+    if not unknown:
+        return last
+    (reply,) = yield [encode_xread(unknown, [ZERO] * len(unknown), count=1)]
+    if isinstance(reply, ServerError):
+        raise Refused(reply)
+    return dict.fromkeys(keys, ZERO) | last | (yield from _search(_ids_in(reply, unknown)))
+
+
+def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
+    """Find the last ID of each stream from the ID of an entry on, where "+" is unknown.
+
+    Several reads at once look for entries between the last one known and an ID known to have
+    none after it. The first of them starts at the last entry known, so the search is over
+    when that read finds nothing.
+    """
+    high = dict.fromkeys(low, 2**128 - 1)
+    found: dict[bytes, bytes] = {}
+    for _ in range(_MAX_ROUNDS):
+        if not low:
+            return found
+        probes = {key: _probes(number_of(low[key]), high[key]) for key in low}
+        rounds = list(zip(*probes.values(), strict=True))
+        replies = yield [encode_xread(probes, map(id_of, ids), count=1) for ids in rounds]
+        for ids, reply in zip(rounds, replies, strict=True):
+            if isinstance(reply, ServerError):
+                raise Refused(reply)
+            later = _ids_in(reply, probes)
+            for key, after in zip(probes, ids, strict=True):
+                if key in later and number_of(later[key]) <= after:
+                    raise ProtocolError(
+                        f"entry {later[key]!r}, expected one after {id_of(after)!r}"
+                    )
+                if key in later:
+                    low[key] = max(low[key], later[key], key=number_of)
+                else:
+                    high[key] = min(high[key], after)
+        for key in probes:
+            if high[key] <= number_of(low[key]):
+                found[key] = low.pop(key)
+    raise ProtocolError(f"another entry of {list(low)!r:.60} in each of {_MAX_ROUNDS} answers")
+
+
+def _probes(low: int, high: int) -> list[int]:
+    """Choose IDs to read after: `low` itself, steps of powers of two, and even steps.
+
+    Entries lie close together but anywhere in 128 bits. The powers find the order of
+    magnitude in one round, and the even steps narrow it down sixteen times a round.
+    """
+    steps = [min(low + (1 << exponent), high) for exponent in range(0, 128, 4)]
+    steps += [low + (high - low) * step // 16 for step in range(1, 16)]
+    # Redis before 5.0.8 reads from the start of the ms after its largest sequence.
+    return [low, *(at - (at & _MAX_SEQUENCE == _MAX_SEQUENCE and at > low) for at in steps)]
+
+
+def find_failing_stream(
+    positions: Mapping[bytes, bytes], error: ServerError
+) -> Exchange[bytes | None]:
+    """Find the stream at fault after an XREAD over several was refused as a whole.
+
+    Returns:
+        Its key; None if no stream alone is answered with that error.
+    """
+    keys = list(positions)
+    replies = yield [encode_xread([key], [positions[key]], count=1) for key in keys]
+    for key, reply in zip(keys, replies, strict=True):
+        if isinstance(reply, ServerError) and reply.code == error.code:
+            return key
+    return None
+
+
+def _ids_in(reply: Any, keys: Mapping[bytes, Any] | list[bytes]) -> dict[bytes, bytes]:
+    """Map each stream that a reply has entries of to the last ID there."""
+    replies = stream_replies_of(reply, {key: key for key in keys}, IDS_ONLY) or []
+    return {key: messages[-1][1] for key, messages in replies if messages}
+
+
+class Refused(Exception):
+    """The server answered with an error; the caller decides what that means."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.text)
+        self.error = error

@@ -1,0 +1,623 @@
+"""What `next()` has to do: the core that every kind of `Streams` shares, without I/O.
+
+The engine around it makes connections, moves bytes and waits; the reader says what for. A
+`next()` that finds no message in the current batch is::
+
+    reader.begin_wait(now)
+    while (batch := reader.step(now)) is None:
+        connect where reader.may_connect(now, assignment); send; wait until reader.wake_at();
+        receive
+
+A batch with nothing in it ends the iteration.
+
+There may be several servers, and several connections to each, each with its own streams
+(assignments). Then
+
+- every stream belongs to exactly one assignment, and is read over its connection alone;
+- a message is delivered when no stream of any assignment can hold an older one;
+- where there are several servers, an assignment whose failure was reported holds nobody back
+  until it is answered again: its streams come when they come, each in order, and the others
+  go on;
+- nothing is over before every assignment has found nothing for as long as the caller waits.
+  One that is down reports the failure of each new attempt.
+
+Most connections only wait for a message to come. So a message costs no more among many
+connections: only those that are `active` are looked at.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from operator import attrgetter
+
+from ..escaping import escape
+from ..exceptions import ConnectionError, MessageError
+from ..protocol import Unmade
+from ..starts import read_streams_at
+from . import failures
+from .deadlines import Wait
+from .delivery import EMPTY, Batch, Item
+from .events import (
+    DEBUG,
+    Answered,
+    Completed,
+    Dropped,
+    Failed,
+    Log,
+    Redirected,
+    Unmakable,
+)
+from .hold import Hold
+from .merge import next_batch, release
+from .session import Phase, Session
+from .topology import Upstream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from ..exceptions import RedisError
+    from ..options import ConnectionOptions, ReadOptions
+    from ..protocol.messages import Message
+    from ..starts import Followed, Start, StreamsArgument
+    from .assignment import Assignment
+    from .events import Event
+    from .readahead import Request
+    from .stream import StreamState
+
+_place = attrgetter("place")
+_is_caught_up = attrgetter("caught_up")
+
+
+class Reader:
+    """Several streams, read over one or more connections.
+
+    Args:
+        servers: The addresses of the servers, and how to log in, by the caller's name for
+            each of them, or None for the only one.
+        reading: How to read.
+        keywords: Options that may be meant where the name of a stream looks like one.
+
+    Attributes:
+        assignments: The streams of each connection, and its state. A changed set of
+            connections is another list.
+        active: The assignments in which something has happened, or has to be done.
+        batch: The messages that are being delivered.
+        log: Lines for the log.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str | None, ConnectionOptions],
+        reading: ReadOptions,
+        keywords: Iterable[str],
+    ) -> None:
+        self._upstreams = {name: Upstream(name, at, reading) for name, at in servers.items()}
+        self._reading = reading
+        self._keywords = keywords
+        self._wait = Wait(reading.block)
+        self._hold = Hold(reading.hold)
+        self.assignments: list[Assignment] = []
+        self.active: dict[Assignment, None] = {}
+        self.batch: Batch = EMPTY
+        self.log: list[Log] = []
+        # Deadline of the first reply that a parked connection waits for.
+        self._parked_until = inf
+        # Reads that were answered, and not looked at yet.
+        self._completed: list[tuple[Assignment, Request]] = []
+        # Messages to deliver after the batch: runs of one stream each, and before them the
+        # rest of a batch with an entry of which no message could be made.
+        self._runs: list[list[Message]] = []
+        self._rest: list[Message] = []
+        self._has_unmade = False
+        self._failures: list[RedisError] = []
+        # Positions at the beginning of the batch.
+        self._delivered: dict[Followed, bytes | str] = {}
+        # True if messages may have become deliverable, though no read was answered.
+        self._may_release = False
+        self._look_over()
+
+    def __repr__(self) -> str:
+        addresses = [assignment.options.address for assignment in self.assignments]
+        count = sum(len(upstream.streams) for upstream in self._upstreams.values())
+        return f"of {count} streams at {', '.join(dict.fromkeys(addresses))}"
+
+    # Which streams, from where.
+
+    def add(
+        self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
+    ) -> list[Followed]:
+        """Follow more streams; return their names.
+
+        Raises:
+            ValueError, TypeError: A stream is followed already, or a name or a start is not
+                valid; then none is added.
+        """
+        given = read_streams_at(self._upstreams, streams, named_streams)
+        made = {
+            name: upstream.make_streams(given[name], self._keywords)
+            for name, upstream in self._upstreams.items()
+        }
+        added = [stream for fresh in made.values() for stream in fresh]
+        known = [stream for upstream in self._upstreams.values() for stream in upstream.streams]
+        place = max((stream.place for stream in known), default=0)
+        for rank, stream in enumerate(added, place + 1):
+            stream.place = rank
+        for name, upstream in self._upstreams.items():
+            if made[name]:
+                upstream.add(made[name])
+        self._look_over()
+        return [stream.name for stream in added]
+
+    def discard(self, names: Iterable[Followed]) -> None:
+        """Drop streams, and their messages that were not delivered."""
+        names = list(names)
+        dropped: set[Followed] = set()
+        for upstream in self._upstreams.values():
+            dropped |= upstream.discard(names)
+        if not dropped:
+            return
+        self._look_over()
+        self._runs = [run for run in self._runs if run[0][0] not in dropped]
+        self._rest = [message for message in self._rest if message[0] not in dropped]
+        rest = self.batch.take_back()
+        self._install(Batch.of([message for message in rest if message[0] not in dropped]))
+        for name in dropped:
+            self._delivered.pop(name, None)
+
+    @property
+    def positions(self) -> dict[Any, Any]:
+        """The ID of the last message of each stream that was delivered, or its start."""
+        current = self.batch.delivered()
+        found = {
+            name: upstream.positions(self._delivered, current)
+            for name, upstream in self._upstreams.items()
+        }
+        return found.get(None, found)
+
+    # Questions of the engine.
+
+    @property
+    def has_streams(self) -> bool:
+        """True if any streams are followed."""
+        return any(upstream.streams for upstream in self._upstreams.values())
+
+    def begin_wait(self, now: float) -> None:
+        """Take note that the caller asks for a message, and none is at hand."""
+        # The delivered messages need not be held while the next ones come in.
+        self._install(EMPTY)
+        self._wait.begin(now)
+        for assignment in self.active:
+            if assignment.must_pause:
+                assignment.must_pause = False
+                assignment.retry_at = now + self._wait.pause
+
+    def step(self, now: float) -> Batch | None:
+        """Return what to deliver; None if something has to be sent or received first.
+
+        Raises:
+            RedisError: A failure, if failures are to be raised.
+        """
+        if self._runs or self._rest:
+            return self._install(self._next_batch())
+        if self._is_parked:
+            return None
+        if len(self.assignments) > 1:
+            self._park()
+        self._take_events()
+        batch = self._release(now)
+        if batch is not None:
+            self._ask_ahead(now)
+            return self._install(batch)
+        for assignment in list(self.active):
+            if assignment.failure is not None and self._is_news(assignment, assignment.failure):
+                return self._deliver_failure(assignment, assignment.failure)
+        if self._failures:
+            return self._report(self._failures.pop(0))
+        if self._is_over(now):
+            return self._deliver_timeout()
+        self._ask_for_caller(now)
+        return None
+
+    def assignments_of(self, names: Iterable[Followed] | None) -> list[Assignment]:
+        """List the assignments of any of these streams; None for all."""
+        if names is None:
+            return self.assignments
+        wanted = set(names)
+        return [
+            assignment
+            for assignment in self.assignments
+            if any(stream.name in wanted for stream in assignment.streams)
+        ]
+
+    def is_establishing(self, now: float, names: Iterable[Followed] | None = None) -> bool:
+        """Return True if connections are still to be made ready.
+
+        Args:
+            now: Time, in seconds of the caller's clock.
+            names: The streams to be read over them; None for all.
+
+        Raises:
+            RedisError: A failure, if failures are to be raised.
+        """
+        names = None if names is None else list(names)
+        self._take_events()
+        for assignment in self.assignments_of(names):
+            failure = assignment.failure
+            if failure is None or not self._is_raised(failure.error):
+                continue
+            if self._is_news(assignment, failure):
+                assignment.failure = None
+                raise failure.error
+        if self._failures:
+            if self._is_raised(self._failures[0]):
+                raise self._failures.pop(0)
+            return False
+        is_ready = True
+        for assignment in self.assignments_of(names):
+            session = assignment.session
+            if session is not None and session.has_newcomers:
+                session.prepare(now)
+            if assignment.streams and assignment.failure is None:
+                is_ready = is_ready and session is not None and session.is_ready
+        return not is_ready
+
+    def may_connect(self, now: float, assignment: Assignment) -> bool:
+        """Return True if a connection has to be made now."""
+        if assignment.is_connecting or assignment.session is not None or not assignment.streams:
+            return False
+        return assignment.failure is None and now >= assignment.retry_at
+
+    def wake_at(self) -> float | None:
+        """Return the time until which to wait for bytes, or for another try to connect."""
+        earliest = self._parked_until
+        for assignment in self.active:
+            time = assignment.wake_at
+            if time is not None and time < earliest and assignment.failure is None:
+                earliest = time
+        held_until = self._hold.due_at if self._reading.hold else None
+        if held_until is not None and any(a.session is not None for a in self.assignments):
+            earliest = min(earliest, held_until)
+        return None if earliest == inf else earliest
+
+    # Reports of the engine.
+
+    def opened(self, now: float, assignment: Assignment, address: str) -> Session:
+        """Take note of a new connection. Where it is the only one, a wait counts from here."""
+        if not any(other.session is not None for other in self.assignments):
+            self._wait.began = now
+        assignment.history.opened(address, now)
+        assignment.session = session = Session(assignment, address, now)
+        self.active[assignment] = None
+        return session
+
+    def not_opened(self, now: float, assignment: Assignment, address: str, cause: Exception) -> None:
+        """Take note that no connection could be made."""
+        error = failures.not_connected(assignment.options, address, cause)
+        error.__cause__ = cause
+        assignment.failure = Failed(error, now)
+        self.log.append(assignment.history.failed(error, now))
+        self.active[assignment] = None
+        self._may_release = True
+
+    def woke(self, now: float) -> None:
+        """Take note that nothing came until `wake_at`."""
+        # The deadlines of parked connections may be of reads that were answered since.
+        self._look_at(self.assignments)
+        for assignment in self.assignments:
+            session = assignment.session
+            if session is None:
+                continue
+            deadline = session.reply_deadline
+            if deadline is not None and now >= deadline:
+                session.time_out(now)
+            if now >= session.poll_not_before:
+                session.poll_not_before = 0.0
+
+    def rewind(self) -> None:
+        """Forget what was not delivered: it will be read again, over new connections.
+
+        For an interruption at any point, after which nothing else is certain.
+        """
+        self._install(EMPTY)
+        self._runs = []
+        self._rest = []
+        self._completed = []
+        for upstream in self._upstreams.values():
+            upstream.rewind(self._delivered)
+        for assignment in self.assignments:
+            self.disconnect(assignment)
+        self._look_over()
+
+    def disconnect(self, assignment: Assignment) -> None:
+        """Give up a connection, and what is on its way over it."""
+        session, assignment.session = assignment.session, None
+        if session is not None:
+            session.close()
+            self.active[assignment] = None
+
+    # Events.
+
+    @property
+    def _is_parked(self) -> bool:
+        """True if the only connection waits for a reply, and nothing else is due."""
+        if len(self.assignments) > 1 or self._may_release or self._failures or self._reading.hold:
+            return False
+        assignment = self.assignments[0]
+        session = assignment.session
+        return session is not None and session.is_parked and bool(assignment.streams)
+
+    def _look_over(self) -> None:
+        """Take note of changed connections of the upstreams."""
+        assignments: list[Assignment] = []
+        for upstream in self._upstreams.values():
+            assignments += upstream.topology.assignments
+            self._failures += upstream.failures
+            upstream.failures = []
+        for gone in set(self.assignments).difference(assignments):
+            self.disconnect(gone)
+        for assignment in assignments:
+            assignment.history.read_size.share(self._reading.max_bytes, len(assignments))
+        self._look_at(self.assignments if assignments == self.assignments else assignments)
+        # Streams that are gone or apart may have held messages back.
+        self._may_release = True
+
+    def _look_at(self, assignments: list[Assignment]) -> None:
+        """Have these assignments, and look at each of them, whatever was known before."""
+        self.assignments, self.active = assignments, dict.fromkeys(assignments)
+        self._parked_until = inf
+
+    def _park(self) -> None:
+        """Stop looking at connections that only wait for a reply."""
+        if self._reading.block is None:
+            return  # each is asked whenever the caller asks
+        for assignment in list(self.active):
+            session = assignment.session
+            if session is None or not session.is_parked or session.find_unsettled():
+                continue
+            del self.active[assignment]
+            deadline = session.reply_deadline
+            if deadline is not None and deadline < self._parked_until:
+                self._parked_until = deadline
+
+    def _take_events(self) -> None:
+        redirected: list[tuple[Assignment, Redirected]] = []
+        for assignment in self.active:
+            session = assignment.session
+            if session is None or not session.events:
+                continue
+            events, session.events = session.events, []
+            for event in events:
+                if type(event) is Completed:
+                    self._completed.append((assignment, event.request))
+                elif isinstance(event, Redirected):
+                    redirected.append((assignment, event))
+                else:
+                    self._handle(assignment, event)
+            if session.phase is Phase.CLOSED:
+                assignment.session = None
+                self._may_release = True
+        for assignment, event in redirected:
+            assignment.upstream.redirect(assignment, event)
+        if redirected:
+            self._look_over()
+
+    def _handle(self, assignment: Assignment, event: Event) -> None:
+        """Take note of an event that no message depends on."""
+        history = assignment.history
+        if isinstance(event, Answered):
+            self.log.append(history.answered())
+        elif isinstance(event, Log):
+            self.log.append(event)
+        elif isinstance(event, Dropped):
+            self.log.append(Log(DEBUG, f"{assignment.options.address}: {event.reason}"))
+        elif isinstance(event, Unmakable):
+            self._has_unmade = True
+        elif isinstance(event, Failed):
+            assignment.failure = event
+            self._may_release = True
+            if isinstance(event.error, ConnectionError):
+                self.log.append(history.failed(event.error, event.time))
+
+    # Deliveries.
+
+    def _install(self, batch: Batch) -> Batch:
+        # In this order, so that no other thread sees positions go back.
+        self._delivered.update(self.batch.delivered())
+        self.batch = batch
+        return batch
+
+    def _next_batch(self) -> Batch:
+        """Take out the messages to deliver next.
+
+        Raises:
+            MessageError: No message could be made of the next entry.
+        """
+        if not self._has_unmade:
+            return next_batch(self._runs)
+        messages = self._rest or next_batch(self._runs).messages
+        unmade = (at for at, message in enumerate(messages) if type(message[2]) is Unmade)
+        at = next(unmade, len(messages))
+        if at:
+            self._rest = messages[at:]
+            return Batch.of(messages[:at])
+        name, entry_id, entry = messages[0]
+        self._rest = messages[1:]
+        self._delivered[name] = entry_id
+        raise _message_error(name, entry_id, entry)
+
+    def _release(self, now: float) -> Batch | None:
+        """Take out the messages that became deliverable since the last time."""
+        completed, self._completed = self._completed, []
+        if completed:
+            self._take_answers(completed)
+            if self._reading.hold:
+                self._hold.arrived(self._find_unsettled(self.active), now)
+        elif self._hold.due_at is None and not self._may_release:
+            return None
+        self._may_release = False
+        limit = self._hold.limit(now) if self._reading.hold else None
+        # Messages that are held back are delivered before a failure is.
+        if limit is not None and any(assignment.failure for assignment in self.active):
+            limit = None
+        self._runs = self._merge(limit)
+        if self._runs:
+            return self._next_batch()
+        if self._hold.due_at is not None:
+            return None
+        for assignment, request in completed:
+            streams = assignment.streams
+            is_all = len(request.streams) + request.put_off == len(streams)
+            # Pending messages may be waiting for other connections, so this read was not empty.
+            if is_all and (len(self.assignments) == 1 or not any(s.pending for s in streams)):
+                assignment.found_nothing = request, now
+        return None
+
+    def _take_answers(self, completed: list[tuple[Assignment, Request]]) -> None:
+        changed: dict[Upstream, None] = {}
+        for assignment, request in completed:
+            assignment.is_down = assignment.is_down and not request.streams
+            if assignment.upstream.topology.answered(assignment, request):
+                changed[assignment.upstream] = None
+        for upstream in changed:
+            upstream.topology.assign(upstream.streams)
+        if changed:
+            self._look_over()
+
+    def _merge(self, limit: int | None) -> list[list[Message]]:
+        for assignment in self.active:
+            if assignment.is_down or assignment.held_apart:
+                return self._merge_apart(limit)
+        return release(self._find_unsettled(self.active), limit)
+
+    def _merge_apart(self, limit: int | None) -> list[list[Message]]:
+        """Merge where some streams hold back no others."""
+        down: dict[object, list[Assignment]] = {a.server: [] for a in self.active if a.is_down}
+        up: list[Assignment] = []
+        for assignment in self.active:
+            down.get(assignment.server, up).append(assignment)
+        groups = [self._find_unsettled(assignments) for assignments in down.values()]
+        groups += [group for assignment in up for group in assignment.held_apart]
+        apart = {stream for group in groups for stream in group}
+        known = self._find_unsettled(up)
+        return release([stream for stream in known if stream not in apart], limit, groups)
+
+    def _find_unsettled(self, assignments: Iterable[Assignment]) -> list[StreamState]:
+        """List the streams that the merge has to look at, in their order."""
+        found: list[StreamState] = []
+        for assignment in assignments:
+            found += assignment.find_unsettled()
+        found.sort(key=_place)
+        return found
+
+    def _deliver_failure(self, assignment: Assignment, failure: Failed) -> Batch:
+        assignment.failure = None
+        # Connections to one server keep the order that a single one would.
+        assignment.is_down = assignment.upstream.is_cluster or self._has_several_servers()
+        # What waited for these streams alone need not wait any longer.
+        self._may_release = len(self.assignments) > 1
+        is_raised = self._is_raised(failure.error)
+        # A caller that goes on at once would see nothing but failures of this one.
+        others = [other for other in self.assignments if other.session is not None]
+        others_go_on = assignment.is_down and others and assignment.session is None
+        assignment.must_pause = not is_raised or bool(others_go_on)
+        if assignment.upstream.is_cluster:
+            # Cluster retries do not wait for the caller's next call.
+            assignment.must_pause = False
+        return self._report(failure.error)
+
+    def _report(self, error: RedisError) -> Batch:
+        if self._is_raised(error):
+            raise error
+        return self._install(Item(error))
+
+    def _deliver_timeout(self) -> Batch:
+        if not self._reading.stop_on_timeout:
+            return self._install(EMPTY)
+        return self._install(Item(self._reading.timeout_response))
+
+    def _is_raised(self, error: RedisError) -> bool:
+        return self._reading.raise_connection_exceptions or not isinstance(error, ConnectionError)
+
+    def _is_news(self, assignment: Assignment, failure: Failed) -> bool:
+        """Return True if a failure has to be reported; a cluster may ask elsewhere instead."""
+        if not isinstance(failure.error, ConnectionError) or not assignment.upstream.is_cluster:
+            return True
+        is_news = assignment.upstream.topology.failed(assignment, failure.time)
+        self._look_over()
+        return is_news
+
+    def _has_several_servers(self) -> bool:
+        return len({assignment.server for assignment in self.assignments}) > 1
+
+    # Reads.
+
+    def _ask_ahead(self, now: float) -> None:
+        """Send the next reads ahead of time, wherever streams have more entries.
+
+        After a reply that was not full the messages are delivered first (contract 6.4).
+        """
+        for assignment in self.active:
+            session = assignment.session
+            if session is not None and session.expects_more and not session.prepare(now):
+                block = self._limit_block(assignment, self._wait.block_ahead)
+                session.ask(now, block, self._wait.number)
+
+    def _ask_for_caller(self, now: float) -> None:
+        """Send the next reads, wherever none is on its way, while the caller waits."""
+        for assignment in self.active:
+            session = assignment.session
+            if session is None or session.phase is not Phase.IDLE or not assignment.streams:
+                continue
+            block = self._wait.block_for_caller(now, self._hold.due_at)
+            if self._has_found_nothing(assignment):
+                # Others have not looked for long enough.
+                if self._reading.block is None:
+                    continue
+                block = self._wait.block_ahead
+            if not session.prepare(now):
+                session.ask(now, self._limit_block(assignment, block), self._wait.number)
+
+    def _limit_block(self, assignment: Assignment, block: int | None) -> int | None:
+        """Return how long a read may block, where others may wait for what it finds."""
+        if block is None or len(self.assignments) == 1:
+            return block
+        count = assignment.history.read_size.count
+        unsettled = assignment.find_unsettled()
+        if any(not stream.caught_up and len(stream.pending) < count for stream in unsettled):
+            return None
+        return block if all(map(_is_caught_up, unsettled)) else self._wait.shorten(block)
+
+    def _is_over(self, now: float) -> bool:
+        """Return True if reads have found nothing for as long as the caller would wait."""
+        if not self._wait.is_over(now):
+            return False
+        block = self._reading.block
+        awaited = [a for a in self.assignments if a.streams and not (block is None and a.is_down)]
+        return bool(awaited) and all(map(self._has_found_nothing, awaited))
+
+    def _has_found_nothing(self, assignment: Assignment) -> bool:
+        """Return True if this assignment has, for all of that time."""
+        block = self._reading.block
+        if assignment.found_nothing is None or block == 0 or self._hold.due_at is not None:
+            return False
+        request, answered_at = assignment.found_nothing
+        if block is None:
+            return request.wait == self._wait.number
+        return answered_at >= self._wait.ends_at
+
+
+def _message_error(name: Followed, entry_id: bytes | str, entry: Unmade) -> MessageError:
+    """Make the error for an entry of which no message could be made."""
+    shown = entry_id if isinstance(entry_id, str) else entry_id.decode("ascii")
+    cause = f"{type(entry.cause).__name__}: {entry.cause}"
+    error = MessageError(
+        f"entry {shown} of stream {name!r} could not be made into a message: "
+        f"{escape(cause, 200)}; the next call goes on after it",
+        stream=name,
+        id=entry_id,
+        pairs=entry.pairs,
+    )
+    error.__cause__ = entry.cause
+    return error

@@ -1,0 +1,672 @@
+"""One connection, from opened to closed: bytes in, commands and events out.
+
+A session has no socket and no clock. Whoever has them passes in what was received and when,
+sends what is `outgoing`, and takes the `events`. A session ends with its connection, so nothing
+of one connection can reach the next. Since every XREAD names the IDs to read after, nothing is
+lost or repeated by that::
+
+    HANDSHAKE -> STARTING (pin "now", look for gaps) -> IDLE <-> READING -> CLOSED
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from operator import attrgetter
+
+from ..exceptions import AuthenticationError, ConnectionError, RedisError
+from ..protocol import NeedData, Parser, Push, ServerError, XreadParser
+from ..protocol import ProtocolError as WireError
+from ..protocol.ids import ZERO, id_of, is_before, is_later, number_of
+from ..protocol.messages import show
+from . import failures
+from .events import WARNING, Answered, Completed, Dropped, Failed, Log, Redirected, Unmakable
+from .exchanges import Dialogue, Refused, find_failing_stream, find_last_ids, handshake, wants_hello
+from .gaps import describe, look_back
+from .readahead import ReadAhead, Request, choose_streams, last_id_of
+from .slots import ON_THE_MOVE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..protocol import StreamReply
+    from ..protocol.xread import Reply
+    from ..protocol.messages import Message
+    from ..starts import Followed
+    from .events import Event
+    from .exchanges import Exchange
+    from .stream import StreamState
+    from .topology import Assignment
+
+# Seconds without an entry of a stream after which to look whether it lost any.
+_SILENCE = 30.0
+# Pause after a round of reads by slot that do not block, in seconds: at least, and for each
+# slot. So many reads take a node 1 or 2 % of its time.
+_REST = 0.01
+_REST_FOR_SLOT = 0.0005
+# Pause after a blocking read that was answered early with nothing, in seconds: some servers
+# and proxies take no notice of BLOCK.
+_EARLY_REST = 0.05
+
+_is_caught_up = attrgetter("caught_up")
+_pending_of = attrgetter("pending")
+
+
+class Phase(Enum):
+    """What a session does; each phase excludes the others."""
+
+    HANDSHAKE = "logs in"
+    STARTING = "asks for what it has to know before it reads"
+    IDLE = "has nothing on its way"
+    READING = "waits for the reply to a read"
+    CLOSED = "is of no more use"
+
+
+class Session:
+    """One connection with a server, and the streams that are read over it.
+
+    Attributes:
+        address: Address of the peer, for people.
+        phase: What the session does.
+        outgoing: Commands to send.
+        events: What has happened since someone last took note.
+        poll_not_before: Time before which no read is sent, in seconds of the caller's clock.
+
+    Args:
+        assignment: The streams to read, where to read them, and the record of earlier
+            connections.
+        address: Address of the peer.
+        now: Time, in seconds of the caller's clock.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_assignment",
+        "_by_name",
+        "_check_at",
+        "_dialogue",
+        "_is_answered",
+        "_last_activity",
+        "_last_received",
+        "_last_sent",
+        "_names",
+        "_newcomers",
+        "_replies",
+        "_reply_size",
+        "_unsettled",
+        "_values",
+        "address",
+        "events",
+        "outgoing",
+        "phase",
+        "poll_not_before",
+    )
+
+    def __init__(self, assignment: Assignment, address: str, now: float) -> None:
+        self.address = address
+        self.phase = Phase.HANDSHAKE
+        self.outgoing: list[bytes] = []
+        self.events: list[Event] = []
+        self.poll_not_before = 0.0
+        self._assignment = assignment
+        self._ahead = ReadAhead(assignment.history.predictions)
+        self._values = Parser()
+        self._names: dict[bytes, Followed] = {}
+        self._replies = XreadParser(self._names, assignment.upstream.factory, values=self._values)
+        self._dialogue: Dialogue | None = None
+        self._is_answered = False
+        # Bytes received since the last reply was complete.
+        self._reply_size = 0
+        self._last_received = self._last_sent = self._last_activity = now
+        # Time to look next for streams that are silent for too long.
+        self._check_at = 0.0
+        self._by_name: dict[Followed, StreamState] = {}
+        # Streams that have to be prepared before they are read.
+        self._newcomers: list[StreamState] = []
+        # Streams that the merge has to look at; None if all of them.
+        self._unsettled: list[StreamState] | None = None
+        self.assign()
+        self._newcomers = []
+        self._run(self._establish(), now)
+
+    # Questions of the reader.
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the session is logged in, and the start of each stream is known."""
+        return self.phase in (Phase.IDLE, Phase.READING) and not self._newcomers
+
+    @property
+    def has_newcomers(self) -> bool:
+        """True if streams have to be prepared before they are read."""
+        return bool(self._newcomers)
+
+    @property
+    def is_parked(self) -> bool:
+        """True if nothing is to be done before a reply comes."""
+        return self.phase is Phase.READING and not (self.events or self.outgoing)
+
+    @property
+    def expects_more(self) -> bool:
+        """True if nothing is on its way, though streams have more entries."""
+        if self.phase is not Phase.IDLE or self._newcomers:
+            return False
+        return not all(map(_is_caught_up, self.find_unsettled()))
+
+    @property
+    def may_block(self) -> bool:
+        """True if the server may wait before it answers the read that is on its way."""
+        return self.phase is Phase.READING and self._ahead.next.blocks
+
+    @property
+    def reply_deadline(self) -> float | None:
+        """Time from which silence means that the peer is gone; None if nothing is awaited."""
+        timeout = self._assignment.options.socket_timeout
+        if timeout is None or self.phase in (Phase.IDLE, Phase.CLOSED):
+            return None
+        due = self._ahead.next.due if self._ahead else 0.0
+        return max(due, self._last_activity, self._last_sent) + timeout
+
+    @property
+    def wake_at(self) -> float | None:
+        """Time until which to wait for bytes, or before the next read; None for ever."""
+        if self.phase is Phase.IDLE:
+            return self.poll_not_before or None
+        return self.reply_deadline
+
+    def find_unsettled(self) -> list[StreamState]:
+        """List the streams that the merge has to look at.
+
+        Nothing of the others is pending here, nor left at the server. Where they are many,
+        they need not be looked at for each message.
+        """
+        unsettled = self._assignment.streams if self._unsettled is None else self._unsettled
+        self._unsettled = [s for s in unsettled if s.pending or not s.caught_up]
+        return self._unsettled
+
+    # Orders of the reader.
+
+    def take_outgoing(self, now: float) -> bytes:
+        """Take out the bytes to send, at the time when they are sent."""
+        self._last_sent = now
+        data = self.outgoing[0] if len(self.outgoing) == 1 else b"".join(self.outgoing)
+        self.outgoing.clear()
+        return data
+
+    def assign(self) -> None:
+        """Read the streams that the assignment has now."""
+        streams = self._assignment.streams
+        come = [stream for stream in streams if stream.session is not self]
+        for stream in come:
+            stream.session = self
+            self._names[stream.key] = stream.name
+        self._by_name = {stream.name: stream for stream in streams}
+        self._newcomers = [s for s in self._newcomers if s.session is self] + come
+        self._unsettled = None
+        # Replies that are on their way may be for streams that have left, or come back.
+        self._ahead.distrust()
+
+    def rest_until(self, time: float) -> None:
+        """Send no read before that time."""
+        self.poll_not_before = max(self.poll_not_before, time)
+
+    def prepare(self, now: float) -> bool:
+        """Begin what has to be done before the next read, if nothing is on its way.
+
+        Returns:
+            True if the next read has to wait.
+        """
+        if self.phase is not Phase.IDLE or now < self.poll_not_before:
+            return True
+        self.poll_not_before = 0.0
+        if self._newcomers:
+            newcomers, self._newcomers = self._newcomers, []
+            self._run(self._prepare(newcomers), now)
+        elif now >= self._check_at:
+            self._check_at = now + _SILENCE / 4
+            streams = self._assignment.streams
+            silent = [stream for stream in streams if now - stream.last_activity >= _SILENCE]
+            for stream in silent:
+                stream.last_activity = now
+            if silent:
+                self._run(self._check_gaps(silent), now)
+        return self.phase is not Phase.IDLE
+
+    def ask(self, now: float, block: int | None, wait: int) -> None:
+        """Send the next XREADs, one for each group of streams that one XREAD may name.
+
+        Streams with COUNT messages pending are left out. While messages wait for what other
+        streams hold, no read blocks: its very answer releases them.
+
+        Args:
+            now: Time, in seconds of the caller's clock.
+            block: How long the server may wait, in ms; None for not at all.
+            wait: Number of the caller's wait.
+        """
+        assignment = self._assignment
+        streams, count = assignment.streams, assignment.history.read_size.count
+        asked = streams
+        unsettled = streams if self._unsettled is None else self._unsettled
+        if any(map(_pending_of, unsettled)):
+            asked = [stream for stream in streams if len(stream.pending) < count]
+            if len(asked) < len(streams):
+                for stream in streams:
+                    stream.caught_up = stream.caught_up and len(stream.pending) < count
+            block = block if all(map(_is_caught_up, asked)) else None
+        if self._newcomers:
+            asked = [stream for stream in asked if stream.start is not None]
+        groups = assignment.upstream.topology.group(asked)
+        whole = None
+        if len(groups) > 1:
+            block = None
+            whole = Request(asked, [], count, now, block, wait)
+            whole.unanswered = len(groups)
+        for group in groups:
+            request = Request(group, list(map(last_id_of, group)), count, now, block, wait)
+            request.round = whole
+            self._send(request, block)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take in received bytes. What is `outgoing` now has to be sent before `process`.
+
+        While streams have more entries, the next read leaves before the reply is read, so
+        that the server works at the same time.
+        """
+        self._last_received = now
+        self._reply_size += len(data)
+        self._values.feed(data)
+        # Nothing is unsettled while messages come one by one.
+        if self._unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
+            self._speculate(now)
+
+    def process(self) -> None:
+        """Read what was received."""
+        forget = self._values.buffer.forget
+        try:
+            while self._read_value() if self._dialogue or not self._ahead else self._read_reply():
+                if forget():
+                    return
+            if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
+                self._note_part()
+        except WireError as error:
+            hides = self._dialogue is not None and self._dialogue.hides_secret
+            failure = failures.not_resp(self.address, error, is_secret_sent=hides)
+            self._fail(failure, self._last_received)
+
+    def lose(self, now: float, cause: Exception | None = None) -> None:
+        """Take note that the connection has ended: the peer has closed it, or by an error."""
+        assignment = self._assignment
+        if self._dialogue is not None and self._dialogue.is_hello:
+            # Some proxies close the connection on a command that they do not know.
+            assignment.history.says_hello = False
+            self._drop("the peer closed the connection on HELLO")
+            return
+        missing = self._replies.expecting()
+        is_understood = assignment.history.is_understood or self._values.consumed > 0
+        self._apply_partial()
+        failure = failures.connection_lost(
+            assignment.options, self.address, cause, missing=missing, is_understood=is_understood
+        )
+        self._fail(failure, now, cause)
+
+    def time_out(self, now: float) -> None:
+        """Take note that nothing came until `reply_deadline`."""
+        options, seconds = self._assignment.options, now - self._last_activity
+        self._apply_partial()
+        self._fail(failures.no_reply(options, self.address, seconds), now)
+
+    def close(self) -> None:
+        """End the session: nothing is applied, and nothing is awaited any more."""
+        self.phase = Phase.CLOSED
+        self.outgoing.clear()
+        if self._dialogue is not None:
+            self._dialogue.close()
+        self._dialogue = None
+
+    # Reads.
+
+    def _send(self, request: Request, block: int | None) -> None:
+        buffer = self._values.buffer
+        if len(buffer):
+            request.received_before = buffer.fed
+        self.outgoing.append(self._ahead.append(request, block))
+        self.phase = Phase.READING
+        self.poll_not_before = 0.0
+
+    def _speculate(self, now: float) -> None:
+        """Send the next read if the reply that is coming in seems to be full, and where it ends."""
+        assignment, request = self._assignment, self._ahead.next
+        streams = assignment.streams
+        unsettled = streams if self._unsettled is None else self._unsettled
+        full = [stream for stream in unsettled if not stream.caught_up]
+        if request.streams != streams:
+            asked = set(request.streams)
+            full = [stream for stream in full if stream in asked]
+        if not full or assignment.upstream.reading.hold:
+            return
+        predicted = self._replies.predict_last_ids([s.key for s in full], request.count)
+        if not predicted:
+            return
+        ends = dict(zip(full, predicted, strict=True))
+        chosen = choose_streams(request, streams, ends)
+        after = [ends.get(stream, stream.last_id) for stream in chosen]
+        count = assignment.history.read_size.count
+        guess = Request(chosen, after, count, now, None, request.wait)
+        guess.is_speculative = True
+        self._send(guess, None)
+
+    def _read_reply(self) -> bool:
+        """Read the reply to the oldest request; return False if it is not all there."""
+        request, values = self._ahead.next, self._values
+        if request.received_before and values.consumed < request.received_before:
+            return self._read_value()
+        self._replies.max_entries = request.count
+        reply = self._replies.next_reply()
+        if isinstance(reply, NeedData):
+            read_size = self._assignment.history.read_size
+            if read_size.is_exceeded(self._reply_size):
+                size, entries = self._reply_size, self._apply_partial()
+                read_size.exceeded(size, entries, len(request.streams))
+                self._drop(f"gave up a reply of more than {size} bytes, to ask for fewer entries")
+            return False
+        self._last_activity = self._last_received
+        self._ahead.take()
+        self._answer(reply, request)
+        return True
+
+    def _answer(self, reply: Reply, request: Request) -> None:
+        history, size = self._assignment.history, self._reply_size
+        self._reply_size = 0
+        if not self._ahead:
+            if (not reply or isinstance(reply, ServerError)) and self._replies.is_within_reply:
+                raise WireError("two replies to one request, expected one")
+            self.phase = Phase.IDLE
+        whole = request.round or request
+        if isinstance(reply, ServerError):
+            history.is_understood = True
+            whole.refused.append((reply, request.streams))
+        else:
+            is_fresh = self._apply(reply or [], request)
+            history.read_size.completed(size)
+            if request.blocks and not is_fresh and self._last_received < request.due:
+                self.rest_until(min(request.due, self._last_received + _EARLY_REST))
+            if not self._ahead.confirm():
+                self._drop("a read was sent ahead of entries that have not come")
+        whole.unanswered -= 1
+        if not whole.unanswered and self.phase is not Phase.CLOSED:
+            self._complete(whole)
+
+    def _apply(self, replies: list[StreamReply], request: Request) -> bool:
+        """Make the entries of a reply pending; return True if there are any.
+
+        The whole reply is checked before any of it is applied.
+
+        Raises:
+            WireError: An entry is not after the ID that was asked for.
+        """
+        self._note_answer()
+        streams, read, by_name = self._assignment.streams, request.streams, self._by_name
+        if not request.is_exact:
+            pairs = zip(read, request.after, strict=True)
+            read = [s for s, after in pairs if s.session is self and s.last_id == after]
+            by_name = {stream.name: stream for stream in read}
+            self._unsettled = None
+        elif read is streams or read == streams:
+            read = self.find_unsettled()
+        else:
+            by_name = {stream.name: stream for stream in read}
+            self._unsettled = None
+        fresh: list[tuple[StreamState, list[Message], bool]] = []
+        ends: dict[StreamState, bytes] = {}
+        for name, messages in replies:
+            stream = by_name.get(name)
+            if stream is not None and messages:
+                is_last = len(messages) < request.count
+                ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
+                fresh.append((stream, messages, is_last))
+        for stream in read:
+            stream.caught_up = True
+        for stream, messages, is_last in fresh:
+            stream.pending = stream.pending + messages if stream.pending else messages
+            stream.caught_up = is_last
+            stream.last_id = ends[stream]
+            stream.last_activity = self._last_received
+            stream.reported_gap = None
+        if self._replies.unmade:
+            self._replies.unmade.clear()
+            self.events.append(Unmakable())
+        if self._unsettled is not None:
+            self._unsettled = [*self._unsettled, *ends]
+        return bool(ends)
+
+    def _apply_partial(self) -> int:
+        """Apply the whole entries of a reply that breaks off.
+
+        Returns:
+            The number of these entries.
+        """
+        if not self._ahead or self._dialogue is not None:
+            return 0
+        replies, request = self._replies.take_partial(), self._ahead.next
+        sizes = [len(messages) for _, messages in replies]
+        if not sizes:
+            return 0
+        try:
+            self._apply(replies, request)
+        except WireError:
+            return 0
+        # The rest of the reply is unknown.
+        for stream in request.streams:
+            stream.caught_up = False
+        self._unsettled = None
+        self._assignment.history.read_size.broke(max(sizes))
+        return sum(sizes)
+
+    def _note_answer(self) -> None:
+        if not self._is_answered:
+            self._is_answered = self._assignment.history.is_understood = True
+            self.events.append(Answered())
+
+    def _note_part(self) -> None:
+        """Take note of bytes that complete nothing. Pushes are no answer, however many come."""
+        if self._replies.is_within_reply:
+            self._last_activity = self._last_received
+        elif (deadline := self.reply_deadline) is not None and self._last_received >= deadline:
+            self.time_out(self._last_received)
+
+    def _complete(self, request: Request) -> None:
+        """Take note that all parts of a read were answered."""
+        if not request.after:
+            self._rest_after_round(request)
+        if not request.refused:
+            self.events.append(Completed(request))
+            return
+        failed = {stream for _, streams in request.refused for stream in streams}
+        request.streams = [stream for stream in request.streams if stream not in failed]
+        for error, streams in request.refused:
+            if error.code in ON_THE_MOVE:
+                request.put_off += len(streams)
+        if request.streams or request.put_off:
+            self.events.append(Completed(request))
+        faults = [fault for fault in request.refused if not self._redirect(*fault)]
+        # The others are reported when they are read again.
+        for error, streams in faults[:1]:
+            positions = {stream.key: stream.last_id for stream in streams}
+            self._run(self._diagnose(error, positions), self._last_received)
+
+    def _rest_after_round(self, request: Request) -> None:
+        """Pause after a round of reads that has found all there is in several slots."""
+        upstream = self._assignment.upstream
+        if upstream.reading.block is not None and all(map(_is_caught_up, request.streams)):
+            slots = len(upstream.topology.group(request.streams))
+            self.rest_until(self._last_received + max(_REST, slots * _REST_FOR_SLOT))
+
+    def _redirect(self, error: ServerError, streams: list[StreamState]) -> bool:
+        """Report an error if it only says that streams are read elsewhere, or later."""
+        if not self._assignment.upstream.topology.is_redirection(error):
+            return False
+        # Streams that have left since are read elsewhere already.
+        here = [stream for stream in streams if stream.session is self]
+        self.events.append(Redirected(error, here, self._last_received))
+        return True
+
+    # Exchanges.
+
+    def _read_value(self) -> bool:
+        """Read one value that is no reply to a read; return False if it is not all there."""
+        start = self._values.consumed
+        value = self._values.next_value()
+        if isinstance(value, NeedData):
+            return False
+        if isinstance(value, Push):
+            return True
+        dialogue = self._dialogue
+        if dialogue is None or start < dialogue.received_before:
+            raise WireError(f"a reply that nobody asked for: {show(value)}")
+        dialogue.is_hello = False
+        self._reply_size = 0
+        self._assignment.history.is_understood = True
+        self._last_activity = self._last_received
+        if self.phase is Phase.STARTING and not isinstance(value, ServerError):
+            self._note_answer()
+        dialogue.replies.append(value)
+        if len(dialogue.replies) == dialogue.awaited:
+            if self._replies.is_within_reply:
+                raise WireError("more replies than commands, expected one for each")
+            self._advance(dialogue)
+        return True
+
+    def _run(self, exchange: Exchange[None], now: float) -> None:
+        """Begin an exchange; nothing is read before its end."""
+        if self.phase is not Phase.HANDSHAKE:
+            self.phase = Phase.STARTING
+        self._dialogue = Dialogue(exchange)
+        self._advance(self._dialogue)
+
+    def _advance(self, dialogue: Dialogue) -> None:
+        try:
+            commands = dialogue.advance()
+        except StopIteration:
+            self._dialogue = None
+            self.phase = Phase.IDLE
+        except WireError:
+            raise
+        except RedisError as failure:
+            self._fail(failure, self._last_received)
+        except Exception as error:  # noqa: BLE001 - a callable of the caller may raise anything
+            self._fail(failures.login_failed(self.address, error), self._last_received, error)
+        else:
+            buffer = self._values.buffer
+            dialogue.received_before = buffer.fed if len(buffer) else 0
+            self.outgoing += commands
+
+    def _establish(self) -> Exchange[None]:
+        """Log in, and prepare all streams."""
+        options, history = self._assignment.options, self._assignment.history
+        dialogue, hello = self._dialogue, history.says_hello
+        if dialogue is not None:
+            password = options.password()
+            dialogue.is_hello = hello
+            dialogue.hides_secret = password is not None
+            is_unknown = yield from handshake(options, self.address, password, hello=hello)
+            dialogue.hides_secret = False
+            # The next connection may be to a server that knows HELLO.
+            history.says_hello = wants_hello(options) and not is_unknown
+        self.phase = Phase.STARTING
+        yield from self._prepare(self._assignment.streams)
+
+    def _prepare(self, streams: list[StreamState]) -> Exchange[None]:
+        """Check what was lost since streams were read last, and pin "now" where it is due."""
+        known = [stream for stream in streams if stream.was_read]
+        for stream in streams:
+            stream.was_read = True
+            stream.last_activity = self._last_received
+        yield from self._check_gaps(known)
+        unpinned = [stream for stream in streams if stream.start is None]
+        for group in self._assignment.upstream.topology.group(unpinned):
+            try:
+                last_ids = yield from find_last_ids([stream.key for stream in group])
+            except Refused as refused:
+                if not self._redirect(refused.error, group):
+                    keys = dict.fromkeys((stream.key for stream in group), ZERO)
+                    raise (yield from self._find_cause(refused.error, keys)) from None
+                self._newcomers += group
+            else:
+                for stream in group:
+                    stream.start = stream.last_id = last_ids[stream.key]
+
+    def _check_gaps(self, streams: list[StreamState]) -> Exchange[None]:
+        """Check whether streams have lost entries, and log each gap once."""
+        upstream = self._assignment.upstream
+        for group in upstream.topology.group([s for s in streams if s.is_at_entry]):
+            try:
+                gaps = yield from look_back({stream.key: stream.last_id for stream in group})
+            except Refused as refused:
+                if upstream.topology.is_redirection(refused.error):
+                    return  # the next read is refused, too
+                raise failures.refusal(refused.error, self.address, "XREAD") from None
+            for stream in group:
+                gap = gaps.get(stream.key)
+                if gap is None:
+                    continue
+                if stream.reported_gap != gap.kind:
+                    stream.reported_gap = gap.kind
+                    self.events.append(Log(WARNING, describe(stream, gap, self.address)))
+                restarts = upstream.reading.on_rewind == "restart"
+                if gap.kind == "rewound" and restarts and stream.is_released:
+                    stream.start = ZERO
+                    stream.restart(ZERO)
+                    self._unsettled = None
+
+    def _diagnose(self, error: ServerError, positions: dict[bytes, bytes]) -> Exchange[None]:
+        """Report why an XREAD was refused; what a retry may repair costs the connection."""
+        failure = yield from self._find_cause(error, positions)
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            raise failure
+        self.events.append(Failed(failure, self._last_received))
+
+    def _find_cause(
+        self, error: ServerError, positions: dict[bytes, bytes]
+    ) -> Exchange[RedisError]:
+        """Make the error for a refused XREAD, with the failing stream if it is one stream."""
+        failure = failures.refusal(error, self.address, "XREAD")
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            return failure
+        if not failures.may_be_one_stream(error):
+            return failure
+        key = yield from find_failing_stream(positions, error)
+        name = None if key is None else self._names[key]
+        return failure if key is None else failures.refusal(error, self.address, "XREAD", name)
+
+    # Ends.
+
+    def _drop(self, reason: str) -> None:
+        self.close()
+        self.events.append(Dropped(reason))
+
+    def _fail(self, failure: RedisError, now: float, cause: Exception | None = None) -> None:
+        # Where it was made matters to nobody, and the frame of a login has the password.
+        failure.with_traceback(None).__cause__ = cause or failure.__cause__
+        self.close()
+        self.events.append(Failed(failure, now))
+
+
+def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> bytes:
+    """Check that messages are after an ID; return the ID of the last one.
+
+    Redis before 5.0.8 reads from the start of a ms after its largest sequence, which is what
+    a start time is asked for by. Entries before the start are removed.
+
+    Raises:
+        WireError: They are not.
+    """
+    first, last = _encoded(messages[0][1]), _encoded(messages[-1][1])
+    if is_later(first, last_id):
+        return last
+    if is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
+        bound = number_of(last_id)
+        messages[:] = [message for message in messages if number_of(message[1]) > bound]
+        return last if messages else id_of(bound - 1)
+    raise WireError(f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}")
+
+
+def _encoded(entry_id: bytes | str) -> bytes:
+    return entry_id.encode("ascii") if isinstance(entry_id, str) else bytes(entry_id)

@@ -1,0 +1,80 @@
+"""One followed stream: how far it was read, and the messages that wait to be delivered."""
+
+from __future__ import annotations
+
+from ..protocol.ids import ZERO, is_before
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..protocol.messages import Message
+    from ..starts import Followed
+    from .session import Session
+
+
+class StreamState:
+    """One followed stream.
+
+    Attributes:
+        name: The stream's name, the very object that the caller gave; with several upstreams a
+            tuple of the upstream's name and the stream's.
+        key: The stream's name on the wire.
+        start: The ID after which the stream is followed; None while "now" is not pinned yet.
+        last_id: The ID of the last entry received; before the first entry, the start.
+        pending: Received messages that were not released for delivery, in ID order.
+        caught_up: True if the server had no more entries at the last read.
+        session: The session that reads the stream. A reply that comes over any other session
+            is not applied.
+        last_activity: Time of the last entry, or of the last check for lost entries, in seconds.
+        reported_gap: Kind of the gap that was reported since the last entry, if any.
+        was_read: True once the stream was read over any connection.
+        slot: Hash slot of the key; None until it is needed.
+        place: Rank of the stream among equal IDs.
+    """
+
+    __slots__ = (
+        "caught_up",
+        "key",
+        "last_activity",
+        "last_id",
+        "name",
+        "pending",
+        "place",
+        "reported_gap",
+        "session",
+        "slot",
+        "start",
+        "was_read",
+    )
+
+    def __init__(self, name: Followed, key: bytes, start: bytes | None) -> None:
+        self.name = name
+        self.key = key
+        self.start = start
+        self.last_id = start or ZERO
+        self.pending: list[Message] = []
+        self.caught_up = False
+        self.session: Session | None = None
+        self.last_activity = 0.0
+        self.reported_gap: str | None = None
+        self.was_read = False
+        self.slot: int | None = None
+        self.place = 0
+
+    def __repr__(self) -> str:
+        return f"<StreamState {self.name!r} at {self.last_id!r}, {len(self.pending)} pending>"
+
+    @property
+    def is_at_entry(self) -> bool:
+        """True if an entry has, or had, the ID `last_id`, which is no mere point in time."""
+        return self.start is not None and self.last_id != ZERO and not is_before(self.last_id)
+
+    @property
+    def is_released(self) -> bool:
+        """True if entries were received, and all of them were released for delivery."""
+        return self.start is not None and self.last_id != self.start and not self.pending
+
+    def restart(self, last_id: bytes) -> None:
+        """Read the stream again after an ID, and forget what is pending."""
+        self.last_id = last_id
+        self.pending = []
+        self.caught_up = False

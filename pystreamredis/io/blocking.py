@@ -1,0 +1,308 @@
+"""The shell for programs that block: a poller for one thread, which another one can wake."""
+
+from __future__ import annotations
+
+import select
+import socket
+from threading import Event, current_thread, main_thread
+from time import monotonic
+
+from ..core.delivery import EMPTY
+from ..exceptions import RedisError
+from . import forks
+from .connection import READ, WRITE
+from .engine import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from ..core.delivery import Batch
+    from ..core.reader import Reader
+    from ..starts import Followed, Start, StreamsArgument
+    from .connection import Connection
+    from .engine import Steps
+
+# The longest wait that every system takes, in seconds.
+_LONGEST = 86_400.0
+# How late a signal may be handled, in seconds, that comes right before the system is asked to
+# wait: nothing ends that wait, and Python runs no handler before it is over.
+_SLICE = 0.05
+# The most sockets that `select` takes on Windows.
+_MOST_SELECTED = 510
+
+
+class Woken(Exception):
+    """Another thread has called `Poller.wake`."""
+
+
+class Called:
+    """The outcome of a call, which is made when somebody asks for it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+
+    def done(self) -> bool:
+        """Return True: it can be asked for."""
+        return True
+
+    def result(self) -> Any:
+        """Make the call."""
+        return self._function()
+
+
+class Poller:
+    """Watches sockets, among them one of its own that wakes it."""
+
+    def __init__(self) -> None:
+        self._is_woken = Event()
+        self._wake: socket.socket | None = None
+        self._woken: socket.socket | None = None
+        self._poll: Any = None
+        # By descriptor: the socket, what it is watched for, and its owner.
+        self._watched: dict[int, tuple[socket.socket, int, Connection]] = {}
+        self._called: list[Connection] = []
+
+    def wake(self) -> None:
+        """End every wait from now on; for any thread, and for signal handlers."""
+        self._is_woken.set()
+        if self._wake is not None:
+            try:
+                self._wake.send(b"\0")
+            except OSError:
+                pass  # it is full of wakes, or closed: there is no wait to end
+
+    def watch(self, sock: socket.socket, events: int, owner: Connection) -> None:
+        """Watch a socket for `READ`, `WRITE` or both from now on, for its owner.
+
+        Raises:
+            OSError: No descriptor is left, or too many sockets are watched.
+        """
+        if self._poll is None:
+            self._open()
+        fd = sock.fileno()
+        known = self._watched.get(fd)
+        if known is None or known[:2] != (sock, events):
+            self._poll.register(fd, events)
+            self._watched[fd] = sock, events, owner
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop watching a socket, which is about to be closed."""
+        fd = sock.fileno()
+        known = self._watched.get(fd)
+        if known is not None and known[0] is sock:
+            del self._watched[fd]
+            self._poll.unregister(fd)
+
+    def look_up(self, function: Callable[[], Any], owner: Connection) -> Called:
+        """Have what may block called by the owner, at once."""
+        self._called.append(owner)
+        return Called(function)
+
+    def wait(self, timeout: float | None) -> list[Connection]:
+        """Wait until sockets are ready, for some seconds or for ever; return their owners.
+
+        Raises:
+            Woken: Another thread has ended the wait.
+        """
+        if self._called:
+            called, self._called = self._called, []
+            return called
+        ready = self._wait(_LONGEST if timeout is None else min(timeout, _LONGEST))
+        if self._is_woken.is_set():
+            raise Woken
+        return [self._watched[fd][2] for fd, _ in ready if fd in self._watched]
+
+    def reset(self) -> None:
+        """Watch no socket any more, whatever was half done."""
+        self._watched = {}
+        self._called = []
+        if self._woken is not None:
+            self._poll = _new_poll()
+            self._poll.register(self._woken.fileno(), READ)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        for sock in (self._wake, self._woken):
+            if sock is not None:
+                sock.close()
+
+    def _open(self) -> None:
+        poll = _new_poll()
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        poll.register(self._woken.fileno(), READ)
+        self._poll = poll
+        if self._is_woken.is_set():
+            self.wake()
+
+    def _wait(self, timeout: float) -> list[tuple[int, int]]:
+        """Wait in slices, between which signals are handled, where they are: in the main thread.
+
+        `signal.set_wakeup_fd` would do without, but is the application's to set.
+        """
+        deadline = monotonic() + timeout
+        poll = self._poll
+        if poll is None:
+            return self._sleep(deadline)
+        ready: list[tuple[int, int]] = poll.poll(min(timeout, _SLICE) * 1000)
+        if ready or timeout <= 0:
+            return ready
+        slice_ = _SLICE if current_thread() is main_thread() else _LONGEST
+        while not ready and (left := deadline - monotonic()) > 0:
+            ready = poll.poll(min(left, slice_) * 1000)
+        # A process that was stopped meanwhile has not looked since.
+        return ready or poll.poll(0)
+
+    def _sleep(self, deadline: float) -> list[tuple[int, int]]:
+        """Wait without any descriptor, since there may be none."""
+        while (left := deadline - monotonic()) > 0 and not self._is_woken.wait(min(left, _SLICE)):
+            pass
+        return []
+
+
+class SelectPoll:
+    """What `select.poll` is, where the system has none: on Windows."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, int] = {}
+
+    def register(self, fd: int, events: int) -> None:
+        """Watch a descriptor."""
+        if len(self._events) >= _MOST_SELECTED and fd not in self._events:
+            raise OSError(f"{len(self._events)} sockets are the most that this system can watch")
+        self._events[fd] = events
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching a descriptor."""
+        self._events.pop(fd, None)
+
+    def poll(self, ms: float) -> list[tuple[int, int]]:
+        """Wait until descriptors are ready, for some ms."""
+        read = [fd for fd, events in self._events.items() if events & READ]
+        write = [fd for fd, events in self._events.items() if events & WRITE]
+        # A connection that fails is an exceptional one on Windows.
+        ready = select.select(read, write, write, ms / 1000)
+        return [(fd, 0) for fd in dict.fromkeys(fd for fds in ready for fd in fds)]
+
+
+def _new_poll() -> Any:
+    if not hasattr(select, "poll"):
+        return SelectPoll()
+    return _Poll(select.poll())
+
+
+class _Poll:
+    """A `select.poll`, by the events of this package."""
+
+    def __init__(self, poll: select.poll) -> None:
+        self._poll = poll
+        self.poll = poll.poll
+        self.unregister = poll.unregister
+
+    def register(self, fd: int, events: int) -> None:
+        """Watch a descriptor."""
+        mask = select.POLLIN if events & READ else 0
+        self._poll.register(fd, mask | (select.POLLOUT if events & WRITE else 0))
+
+
+class Driver(Engine):
+    """Runs the engine's operations for one thread at a time; any thread may call `close`."""
+
+    _poller: Poller
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader, Poller())
+        # Taken away by the thread that uses it. No signal can come between that and a `try`, as
+        # it can after each call, and in Python 3.14 on the way into `with lock`.
+        self._is_free = True
+        # True if an interruption was not tidied up after, since another one came amid that.
+        self._is_torn = False
+        self._generation = forks.generation
+
+    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+        """Run an operation of the engine to its end.
+
+        Raises:
+            RuntimeError: Another thread is at it, or the process has forked since.
+            RedisError, ValueError, TypeError: As the operation.
+        """
+        if self._generation != forks.generation:
+            raise RuntimeError(
+                "these connections belong to the parent of this process; "
+                "make a new Streams(streams=positions) in each process"
+            )
+        try:
+            del self._is_free
+        except AttributeError:
+            if self.is_closed:  # by a thread that has it for a moment
+                return EMPTY
+            raise RuntimeError("another thread is iterating, expected one at a time") from None
+        try:
+            return EMPTY if self.is_closed else self._run(operation(*arguments))
+        finally:
+            self._is_free = True
+            if self.is_closed:
+                self._dispose()
+
+    def discard(self, names: Iterable[Followed]) -> None:
+        """Drop streams."""
+        self.run(self._discard, names)
+
+    def close(self) -> None:
+        """End what is under way in whichever thread, and free the connections."""
+        if not self.is_closed:
+            self.is_closed = True
+            if self._generation == forks.generation:  # else the parent would be woken
+                self._poller.wake()
+            self._dispose()
+
+    def _run(self, steps: Steps) -> Batch:
+        try:
+            if self._is_torn:
+                self._tidy_up()
+            wait = self._poller.wait
+            timeout = next(steps)
+            while True:
+                timeout = steps.send(wait(timeout))
+        except StopIteration as done:
+            batch: Batch = done.value
+            return batch
+        except Woken:
+            return EMPTY
+        except (RedisError, ValueError, TypeError):
+            raise
+        except BaseException:
+            # An interruption can come anywhere: what was half done is done again.
+            self._is_torn = True
+            self._tidy_up()
+            raise
+        finally:
+            steps.close()
+            self.write_log()
+
+    def _discard(self, names: Iterable[Followed]) -> Steps:
+        self._reader.discard(names)
+        return self._reader.batch
+        yield  # a generator, as the others
+
+    def _tidy_up(self) -> None:
+        self._reader.rewind()
+        self.disconnect()
+        self._poller.reset()
+        self._is_torn = False
+
+    def _dispose(self) -> None:
+        """Free everything, unless a thread is at work: then it does so on its way out."""
+        if self._generation != forks.generation:
+            self._is_free = True  # a thread that was at work is not in the child
+        try:
+            del self._is_free
+        except AttributeError:
+            return
+        try:
+            self.disconnect()
+            self._poller.close()
+        finally:
+            self._is_free = True

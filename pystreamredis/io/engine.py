@@ -1,0 +1,210 @@
+"""What both shells do, step by step: connect, send, receive, until there is a batch.
+
+Each operation is a generator. It yields how long to wait for the sockets that are watched, in
+seconds (None for ever), and is sent the connections whose sockets are ready. The shells differ
+in how they wait, and in nothing else.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ..core.delivery import EMPTY
+from .connection import Connection
+from .log import write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+    from typing import TypeAlias
+
+    from ..core.assignment import Assignment
+    from ..core.delivery import Batch
+    from ..core.reader import Reader
+    from ..starts import Followed, Start, StreamsArgument
+    from .connection import Watcher
+
+    Steps: TypeAlias = Generator[float | None, list[Connection], Batch]
+
+
+class Engine:
+    """Moves bytes between a reader and its connections.
+
+    Attributes:
+        is_closed: True once no operation shall go on.
+    """
+
+    def __init__(self, reader: Reader, poller: Watcher) -> None:
+        self.is_closed = False
+        self._reader = reader
+        self._poller = poller
+        self._connections: dict[Assignment, Connection] = {}
+        # The assignments that the connections are of.
+        self._assignments: list[Assignment] = []
+        # Connections that may have more bytes than a poller sees.
+        self._pending: list[Connection] = []
+
+    def establish(self, names: Iterable[Followed] | None = None) -> Steps:
+        """Connect, log in, and pin "now".
+
+        Raises:
+            RedisError: That failed, and failures are to be raised.
+        """
+        reader = self._reader
+        while reader.is_establishing(monotonic(), names) and not self.is_closed:
+            yield from self._exchange()
+        self._flush()
+        return reader.batch
+
+    def add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> Steps:
+        """Follow more streams, and establish their connections; if that fails, none is added.
+
+        Raises:
+            ValueError, TypeError: As `Reader.add`; nothing has changed then.
+            RedisError: As `establish`.
+        """
+        # Not in the generator: this is no failure of what is under way.
+        return self._add(self._reader.add(streams, named_streams))
+
+    def next_batch(self) -> Steps:
+        """Wait for what is delivered next; a batch with nothing in it is the end.
+
+        Raises:
+            RedisError: A failure, if failures are to be raised; the next call goes on.
+            ValueError: No streams are left.
+        """
+        if not self._reader.has_streams:
+            raise ValueError("no streams left to follow; call add() first")
+        return self._next_batch()
+
+    def write_log(self) -> None:
+        """Log what the reader has to say."""
+        if self._reader.log:
+            lines, self._reader.log = self._reader.log, []
+            write([(line.level, line.text) for line in lines])
+
+    def disconnect(self) -> None:
+        """End all connections."""
+        connections = list(self._connections.values())
+        self._connections = {}
+        self._assignments = []
+        self._pending = []
+        for connection in connections:
+            connection.close()
+
+    def _add(self, added: list[Followed]) -> Steps:
+        reader = self._reader
+        # A failure that was not reported yet is another matter, and stays for later.
+        earlier = [(a, a.failure) for a in reader.assignments_of(added) if a.failure is not None]
+        for assignment, _ in earlier:
+            assignment.failure = None
+        try:
+            # Over new connections, since a server is not asked while it works on a read.
+            self._give_up(added)
+            yield from self.establish(added)
+        except BaseException:
+            self._give_up(added)
+            reader.discard(added)
+            raise
+        finally:
+            for assignment, failure in earlier:
+                assignment.failure = assignment.failure or failure
+        return reader.batch
+
+    def _next_batch(self) -> Steps:
+        reader = self._reader
+        reader.begin_wait(monotonic())
+        while not self.is_closed:
+            batch = reader.step(monotonic())
+            if batch is not None:
+                self._flush()
+                return batch
+            yield from self._exchange()
+        return EMPTY
+
+    def _exchange(self) -> Generator[float | None, list[Connection], None]:
+        """Connect, or send, wait and receive: one step nearer to an answer."""
+        now = monotonic()
+        timeout = self._prepare(now)
+        if timeout is not None and timeout < 0:
+            return
+        ready = yield timeout
+        if self.is_closed:
+            return
+        for connection in self._pending:
+            if connection not in ready:
+                ready.append(connection)
+        for connection in ready:
+            connection.respond()
+        self._pending = [connection for connection in ready if connection.has_pending]
+        if timeout is not None and (not ready or now + timeout <= monotonic()):
+            self._reader.woke(monotonic())
+            for connection in self._connections.values():
+                connection.close_if_over()
+        if self._reader.log:
+            self.write_log()
+
+    def _prepare(self, now: float) -> float | None:
+        """Do what is due: connect, and send.
+
+        Returns:
+            How long to wait after that, in seconds; None for ever. Less than 0 if something
+            has changed, so that the reader has to be asked again.
+        """
+        reader, connections = self._reader, self._connections
+        if self._assignments is not reader.assignments:
+            self._match()
+        until = reader.wake_at()
+        for assignment in reader.active:
+            connection = connections.get(assignment)
+            if connection is not None and connection.session is not None:
+                if connection.session is not assignment.session:
+                    self._end(assignment)
+                    return -1.0
+                if connection.session.outgoing:
+                    connection.flush()
+            elif connection is not None and not assignment.is_connecting:
+                self._end(assignment)
+                return -1.0
+            elif connection is not None:
+                deadline = connection.deadline
+                if deadline is not None and now >= deadline:
+                    connection.expire()
+                    return -1.0
+                if deadline is not None and (until is None or deadline < until):
+                    until = deadline
+            elif reader.may_connect(now, assignment):
+                connections[assignment] = connection = Connection(reader, assignment, self._poller)
+                connection.begin()
+                return -1.0
+        if self._pending:
+            return 0.0
+        return None if until is None else max(0.0, until - now)
+
+    def _match(self) -> None:
+        """End the connections of assignments that are gone."""
+        assignments = self._reader.assignments
+        for assignment in self._connections.keys() - set(assignments):
+            self._end(assignment)
+        self._assignments = assignments
+
+    def _end(self, assignment: Assignment) -> None:
+        connection = self._connections.pop(assignment)
+        connection.close()
+        if connection in self._pending:
+            self._pending.remove(connection)
+
+    def _flush(self) -> None:
+        for assignment in self._reader.active:
+            session = assignment.session
+            if session is not None and session.outgoing:
+                connection = self._connections.get(assignment)
+                if connection is not None:
+                    connection.flush()
+        if self._reader.log:
+            self.write_log()
+
+    def _give_up(self, names: Iterable[Followed]) -> None:
+        """Give up the connections of some streams."""
+        for assignment in self._reader.assignments_of(names):
+            self._reader.disconnect(assignment)

@@ -1,0 +1,277 @@
+"""The shell for asyncio: a poller whose waits are awaited.
+
+Whatever was received is given to the reader by the task that wants messages, between two
+awaits. So wherever that task is cancelled, nothing is half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from threading import Thread
+from time import monotonic
+
+from ..core.delivery import EMPTY
+from ..exceptions import RedisError
+from . import blocking, forks
+from .connection import READ, WRITE
+from .engine import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from ..core.delivery import Batch
+    from ..core.reader import Reader
+    from ..starts import Followed
+    from .connection import Connection
+    from .engine import Steps
+
+
+class LookUp:
+    """A call in a thread of its own: the threads of the event loop may all be busy."""
+
+    def __init__(self, function: Callable[[], Any], notify: Callable[[], None]) -> None:
+        self._outcome: Callable[[], Any] | None = None
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            try:
+                value = function()
+            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+                outcome = _raising(error)
+            else:
+                outcome = lambda: value  # noqa: E731
+            self._outcome = outcome
+            try:
+                loop.call_soon_threadsafe(notify)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile
+
+        try:
+            Thread(target=work, name="pystreamredis look-up", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(f"no thread for a look-up: {error}") from error
+
+    def done(self) -> bool:
+        """Return True if the call has ended."""
+        return self._outcome is not None
+
+    def result(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
+        assert self._outcome is not None  # noqa: S101 - asked for after done()
+        return self._outcome()
+
+
+def _raising(error: BaseException) -> Callable[[], Any]:
+    def outcome() -> Any:
+        raise error
+
+    return outcome
+
+
+class Poller:
+    """Watches sockets on an event loop.
+
+    While nobody waits, what comes is received up to a limit. Beyond it a socket is not watched
+    until somebody waits again, or the event loop would report it over and over.
+    """
+
+    def __init__(self) -> None:
+        # By socket: its descriptor, what it is watched for, and its owner.
+        self._watched: dict[socket.socket, tuple[int, int, Connection]] = {}
+        # Sockets that the event loop does not watch at present.
+        self._idle: dict[socket.socket, None] = {}
+        self._ready: dict[Connection, None] = {}
+        self._news: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
+
+    def watch(self, sock: socket.socket, events: int, owner: Connection) -> None:
+        """Watch a socket for `READ`, `WRITE` or both from now on, for its owner."""
+        known = self._watched.get(sock)
+        if known is None or known[1] != events:
+            self.forget(sock)
+            self._watched[sock] = sock.fileno(), events, owner
+            self._idle[sock] = None
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop watching a socket, which is about to be closed."""
+        known = self._watched.pop(sock, None)
+        if known is not None:
+            self._ready.pop(known[2], None)
+            if sock in self._idle:
+                del self._idle[sock]
+            else:
+                _disarm(known[0], known[1])
+
+    def look_up(self, function: Callable[[], Any], owner: Connection) -> LookUp:
+        """Call what may block in a thread; the owner has to respond when that is done."""
+
+        def notify() -> None:
+            self._ready[owner] = None
+            self.wake()
+
+        return LookUp(function, notify)
+
+    def wake(self) -> None:
+        """End the wait, if there is one."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def wait(self, timeout: float | None) -> list[Connection]:
+        """Wait until sockets are ready, for some seconds or for ever; return their owners."""
+        if self._idle:
+            self._arm()
+        if not self._ready:
+            self._news = asyncio.get_running_loop().create_future()
+            if timeout is not None and (time := monotonic() + timeout) < self._alarm_at:
+                self._set_alarm(time)
+            try:
+                await self._news
+            finally:
+                self._news = None
+            if not self._ready:
+                # The event loop was busy, or looks at clocks before sockets.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        ready = list(self._ready)
+        self._ready.clear()
+        return ready
+
+    def reset(self) -> None:
+        """Watch no socket any more."""
+        for sock in list(self._watched):
+            self.forget(sock)
+        self._ready.clear()
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self._cancel_alarm()
+        self.reset()
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in self._idle:
+            fd, events, _ = self._watched[sock]
+            if events & READ:
+                loop.add_reader(fd, self._is_ready, sock)
+            if events & WRITE:
+                loop.add_writer(fd, self._is_ready, sock)
+        self._idle.clear()
+
+    def _is_ready(self, sock: socket.socket) -> None:
+        fd, events, owner = self._watched[sock]
+        if events != READ or not owner.fetch():
+            _disarm(fd, events)
+            self._idle[sock] = None
+        self._ready[owner] = None
+        self.wake()
+
+    def _set_alarm(self, time: float) -> None:
+        """End the wait at that time, whichever wait it is.
+
+        An alarm outlives the wait that it was set for. To be woken by it in vain once in a
+        while takes less than to set one for each message.
+        """
+        self._cancel_alarm()
+        self._alarm_at = time
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(max(0.0, time - monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._cancel_alarm()
+        self.wake()
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, inf
+
+
+def _disarm(fd: int, events: int) -> None:
+    loop = asyncio.get_running_loop()
+    if events & READ:
+        loop.remove_reader(fd)
+    if events & WRITE:
+        loop.remove_writer(fd)
+
+
+class Driver(Engine):
+    """Runs the engine's operations for one task at a time; any task may call `close`."""
+
+    _poller: Poller
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader, Poller())
+        # The event loop, and the process, in which it was first used.
+        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._is_busy = False
+        # True if an exception was not tidied up after, since another one came amid that.
+        self._is_torn = False
+
+    async def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+        """Run an operation of the engine to its end.
+
+        Raises:
+            RuntimeError: Another task is at it, or another event loop or process.
+            RedisError, ValueError, TypeError: As the operation.
+        """
+        here = asyncio.get_running_loop(), forks.generation
+        self._home = self._home or here
+        if self._home != here:
+            raise RuntimeError(
+                "these connections belong to another event loop, or to the parent of this "
+                "process; make a new Streams(streams=positions) on each"
+            )
+        self._refuse_if_busy()
+        if self.is_closed:
+            return EMPTY
+        steps = operation(*arguments)
+        self._is_busy = True
+        try:
+            if self._is_torn:
+                self._tidy_up()
+            timeout = next(steps)
+            while True:
+                timeout = steps.send(await self._poller.wait(timeout))
+        except StopIteration as done:
+            batch: Batch = done.value
+            return batch
+        except (RedisError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException:
+            # It may have come amid the reader's work: what was half done is done again.
+            self._is_torn = True
+            self._tidy_up()
+            raise
+        finally:
+            steps.close()
+            self._is_busy = False
+            self.write_log()
+
+    def discard(self, names: Iterable[Followed]) -> None:
+        """Drop streams."""
+        self._refuse_if_busy()
+        self._reader.discard(names)
+
+    def close(self) -> None:
+        """End what is under way in whichever task, and free the connections."""
+        self.is_closed = True
+        if self._home is None or self._home[1] != forks.generation:
+            return  # what the loop forgets in a child of a fork, its parent's would forget
+        self._poller.wake()
+        self.disconnect()
+        self._poller.close()
+
+    def _refuse_if_busy(self) -> None:
+        if self._is_busy:
+            raise RuntimeError("another task is iterating, expected one at a time")
+
+    def _tidy_up(self) -> None:
+        self._reader.rewind()
+        self.disconnect()
+        self._poller.reset()
+        self._is_torn = False
