@@ -81,10 +81,27 @@ class Conversation:
         """Send a value: see `encode`."""
         self.send(encode(value))
 
-    def wait_for_bytes(self) -> None:
-        """Wait until something has come, commands or not; it is not read."""
-        self._sock.settimeout(LONG)
-        self._sock.recv(1, socket.MSG_PEEK)
+    def wait_for_bytes(self, seconds: float | None = None) -> bool:
+        """Wait until something has come, commands or not; it is not read.
+
+        Args:
+            seconds: How long at most, where nothing need come; None is until it does.
+
+        Returns:
+            Whether something is there to be read.
+        """
+        if self._commands:
+            return True
+        self._sock.settimeout(LONG if seconds is None else seconds)
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            if seconds is None:
+                raise
+            return False
+        finally:
+            self._sock.settimeout(LONG)
+        return True
 
     def pause(self, seconds: float) -> None:
         """Do nothing for a time, or until the peer ends."""
