@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ from tests.resp import Error, Simple, encode
 from tests.servers import LONG
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from typing_extensions import Self
 
 # The replies that nobody asked for, by name; None stands for the answer itself, a second time.
@@ -44,11 +47,12 @@ class Request(NamedTuple):
     Attributes:
         number: The place among all XREADs of the store, from 1 on.
         connection: The number of its connection, from 0 on.
+        limit: What COUNT says.
     """
 
     number: int
     connection: int
-    count: int | None
+    limit: int | None
     block: int | None
     keys: list[str]
     after: list[str]
@@ -106,7 +110,7 @@ class Store:
         while True:
             request = self.receive(conversation)
             if request is not None:
-                self._send(conversation, request, lambda r=request: self.answer(conversation, r))
+                self._send(conversation, request, partial(self.answer, conversation, request))
 
     def receive(self, conversation: Conversation) -> Request | None:
         """Wait for a command, and answer it unless it is an XREAD."""
@@ -152,7 +156,7 @@ class Store:
             if after == "+":
                 entries = held[-1:]
             else:
-                entries = [e for e in held if number(e[0]) > number(after)][: request.count]
+                entries = [e for e in held if number(e[0]) > number(after)][: request.limit]
             if entries:
                 found.append([key, [[e[0], e[1] or ["f", "v"]] for e in entries]])
         return found
@@ -191,6 +195,7 @@ class Nodes:
     ) -> None:
         self.home = home
         self._store = Store(streams, send)
+        self._send = send
         self._stack = ExitStack()
         self.peers: list[Peer] = []
 
@@ -208,8 +213,13 @@ class Nodes:
             self.peers.append(self._stack.enter_context(Peer(self._script_of(place))))
         return self
 
-    def __exit__(self, *details: object) -> None:
-        self._stack.__exit__(*details)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def _script_of(self, place: int) -> Callable[[Conversation], None]:
         def script(conversation: Conversation) -> None:
@@ -230,7 +240,7 @@ class Nodes:
             # The slot may have moved meanwhile.
             return self.refusal(place, request) or found
 
-        self._store._send(conversation, request, answer)
+        self._send(conversation, request, answer)
 
     def refusal(self, place: int, request: Request) -> bytes | None:
         """Return the error of a node that is asked for what it has not."""

@@ -253,8 +253,8 @@ def read_until(streams: Any, found: list[Any], changed: Event) -> None:
             found.append(message)
             if changed.is_set():
                 return
-    except ValueError as error:
-        assert "add" in str(error)
+    except ValueError:
+        return
 
 
 @OVER
