@@ -161,15 +161,27 @@ class Peer:
 
     A script that fails, by an unexpected command say, fails the `with` block.
 
+    Args:
+        host: The loopback address to listen on.
+        port: The port there; 0 for any that is free.
+        unix_socket: The path of a unix socket to listen on instead.
+
     Attributes:
         commands: All that clients have sent.
         connections: How many have been accepted.
         completed: How many scripts have come to their end.
     """
 
-    def __init__(self, *scripts: Script) -> None:
-        self.host = "127.0.0.1"
-        self.port = 0
+    def __init__(
+        self,
+        *scripts: Script,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        unix_socket: str | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.unix_socket = unix_socket
         self.commands: list[list[bytes]] = []
         self.connections = 0
         self.completed = 0
@@ -180,9 +192,8 @@ class Peer:
         self._threads: list[Thread] = []
 
     def __enter__(self) -> Self:
-        listener = socket.create_server((self.host, free_port()))
+        listener = self._listen()
         listener.settimeout(0.01)
-        self.port = listener.getsockname()[1]
         self._threads.append(Thread(target=self._accept, args=(listener,), daemon=True))
         self._threads[0].start()
         return self
@@ -200,6 +211,13 @@ class Peer:
             conversation.end()
         for thread in self._threads:
             thread.join(LONG)
+
+    def _listen(self) -> socket.socket:
+        if self.unix_socket is not None:
+            return socket.create_server(self.unix_socket, family=socket.AF_UNIX)
+        listener = socket.create_server((self.host, self.port or free_port()))
+        self.port = listener.getsockname()[1]
+        return listener
 
     def _accept(self, listener: socket.socket) -> None:
         with listener:
@@ -220,7 +238,8 @@ class Peer:
         script = self._scripts[min(conversation.number, len(self._scripts) - 1)]
         try:
             with sock:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.unix_socket is None:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._follow(script, conversation)
                 self.completed += 1
                 if not conversation.closed:
