@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pystreamredis import ConnectionError
 from tests.resp import Error, Simple
 from tests.scripted import block_of, read
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from pystreamredis import Streams
     from tests.peer import Conversation
 
 _TICK = 0.005  # seconds between two looks of a read that blocks
@@ -70,3 +72,48 @@ class LiveServer:
                 host, port = self.moved[key]
                 return f"MOVED {slots.pop()} {host}:{port}"
         return ""
+
+
+_PATIENCE = 20.0  # seconds until a message is missed that is there
+
+
+def next_live(
+    streams: Streams, *, tries: int | None = None
+) -> tuple[tuple[Any, ...], list[ConnectionError]]:
+    """Take the next message: what is raised or returned before it is passed over.
+
+    On a busy machine a wait may be over before the message has come.
+
+    Returns:
+        The message, and the failures before it.
+    """
+    failures: list[ConnectionError] = []
+    deadline = monotonic() + _PATIENCE
+    while (tries is None or len(failures) < tries) and monotonic() < deadline:
+        item = next_outcome(streams)
+        if isinstance(item, tuple):
+            return item, failures
+        failures.append(item)
+    raise AssertionError(f"no message after {len(failures)} failures: {failures[-3:]}")
+
+
+def next_failure(streams: Streams) -> ConnectionError:
+    """Take what comes next, expecting a failure of the connection."""
+    item = next_outcome(streams)
+    assert isinstance(item, ConnectionError), item
+    return item
+
+
+def next_outcome(streams: Streams) -> Any:
+    """Take the next message or failure, raised or returned, passing over timeouts."""
+    deadline = monotonic() + _PATIENCE
+    while monotonic() < deadline:
+        try:
+            item = next(streams)
+        except StopIteration:
+            continue
+        except ConnectionError as error:
+            return error
+        if item is not None:
+            return item
+    raise AssertionError(f"neither a message nor a failure within {_PATIENCE:g} s")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from pystreamredis import ConnectionError, Redis, ResponseError, Streams
-from tests.live import LiveServer
+from tests.live import LiveServer, next_failure, next_live, next_outcome
 from tests.peer import Peer
-from tests.scripted import at, ids_of, next_item, next_message
+from tests.scripted import at, ids_of
 from tests.servers import LONG
 
 WHICH = ["host", "password"]
@@ -127,17 +127,17 @@ def test_what_is_raised_is_returned_when_told_so(name: str, which: str) -> None:
         options |= {"raise_connection_exceptions": False, "block": 10}
         with Streams(**options, s=0) as streams:
             for _ in range(2):
-                check(next_item(streams), which, RAISED[name])
+                check(next_failure(streams), which, RAISED[name])
             service.wrong.clear()
-            assert next_message(streams)[0][1] == b"1-0"
+            assert next_live(streams)[0][1] == b"1-0"
             # The same again at a reconnect.
             service.wrong.append(RAISED[name])
             server.cut()
-            failures = [next_item(streams) for _ in range(2)]
+            failures = [next_failure(streams) for _ in range(2)]
             check(failures[1], which, RAISED[name])
             service.wrong.clear()
             server.streams["s"].append("2-0")
-            assert next_message(streams)[0][1] == b"2-0"
+            assert next_live(streams)[0][1] == b"2-0"
 
 
 @pytest.mark.parametrize("raising", [True, False])
@@ -156,9 +156,9 @@ def test_what_cannot_be_used_is_a_connection_error(which: str, name: str, raisin
             return
         with Streams(**options) as streams:
             for _ in range(2):
-                check(next_item(streams), which)
+                check(next_failure(streams), which)
             service.wrong.clear()
-            assert next_message(streams)[0][1] == b"1-0"
+            assert next_live(streams)[0][1] == b"1-0"
 
 
 @pytest.mark.parametrize("which", WHICH)
@@ -174,7 +174,7 @@ def test_a_failure_is_followed_by_a_pause(which: str, wrong: Any) -> None:
         with Streams.from_sources(sources, s=0, **reading) as streams:
             failures = []
             for number in range(2, 40):
-                item = next_item(streams)
+                item = next_outcome(streams)
                 if isinstance(item, ConnectionError):
                     failures.append(item)
                 b.streams["s"].append(f"{number}-0")
@@ -190,7 +190,7 @@ def follow_beside_a_failure(
     found, failures = [], []
     for number in range(10, 30):
         other.streams[name].append(f"{number}-0")
-        message, told = next_message(streams)
+        message, told = next_live(streams)
         found.append(message[1])
         failures += told
     return found, failures
@@ -210,7 +210,7 @@ def test_other_sources_go_on_undisturbed(which: str, wrong: Any, raising: bool) 
         sources = {"a": Redis(**options), "b": Redis(**at(other))}
         reading: dict[str, Any] = {"raise_connection_exceptions": raising, "block": 50}
         with Streams.from_sources(sources, s=0, **reading) as streams:
-            assert ids_of(next_message(streams)[0] for _ in range(2)) == [b"1-0", b"1-1"]
+            assert ids_of(next_live(streams)[0] for _ in range(2)) == [b"1-0", b"1-1"]
             service.wrong.append(wrong)
             a.cut()
             a.streams["s"].append("2-0")
@@ -218,7 +218,7 @@ def test_other_sources_go_on_undisturbed(which: str, wrong: Any, raising: bool) 
             assert found == EXPECTED
             assert any(f"{which}()" in str(failure) for failure in failures)
             service.wrong.clear()
-            assert next_message(streams)[0][:2] == (("a", "s"), b"2-0")
+            assert next_live(streams)[0][:2] == (("a", "s"), b"2-0")
         assert other.connections == 1
 
 
@@ -233,7 +233,7 @@ def test_other_nodes_of_a_cluster_go_on_undisturbed(wrong: Any, raising: bool) -
         one.moved["b"], two.moved["a"] = (other.host, other.port), (peer.host, peer.port)
         reading: dict[str, Any] = {"raise_connection_exceptions": raising, "block": 50}
         with Streams(**at(peer), password=service, **reading, a=0, b=0) as streams:
-            assert sorted(ids_of(next_message(streams)[0] for _ in range(2))) == [b"1-0", b"1-1"]
+            assert sorted(ids_of(next_live(streams)[0] for _ in range(2))) == [b"1-0", b"1-1"]
             service.wrong.append(wrong)
             two.cut()
             two.streams["b"].append("2-0")
@@ -243,7 +243,7 @@ def test_other_nodes_of_a_cluster_go_on_undisturbed(wrong: Any, raising: bool) -
             assert any("password()" in str(failure) for failure in failures)
             assert logins(peer) == before
             service.wrong.clear()
-            assert next_message(streams)[0][:2] == ("b", b"2-0")
+            assert next_live(streams)[0][:2] == ("b", b"2-0")
 
 
 def logins(peer: Peer) -> int:
