@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import re
 
-# Sets of characters, for use within the brackets of a regular expression.
 # C0, DEL and C1 controls, and the separators that end a line in some places.
-CONTROLS = "\x00-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROLS = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 # Characters that are drawn as nothing (Unicode's Default_Ignorable_Code_Point, without variation
 # selectors) or turn the direction of the text around them, and annotation marks.
-INVISIBLE = (
+_INVISIBLE = (
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
+
+# Sets of characters, for use within the brackets of a regular expression.
+HIDDEN = f"{_CONTROLS}{_INVISIBLE}"
 SURROGATES = "\ud800-\udfff"
 
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-_unsafe = re.compile(f"[{CONTROLS}{INVISIBLE}{SURROGATES}]")
+_unsafe = re.compile(f"[{HIDDEN}{SURROGATES}]")
+# Far cheaper than a search for unsafe characters, since almost all text is mostly ASCII.
+_is_safe = re.compile(f"(?:[ -~]++|[^ -~{HIDDEN}{SURROGATES}]++)*+").fullmatch
+
+
+def is_safe(text: str) -> bool:
+    """Return whether `escape` would leave a text as it is."""
+    return _is_safe(text) is not None
 
 
 def escape(text: str, limit: int | None = None) -> str:
@@ -39,8 +48,7 @@ def escape(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         rest = len(text) - limit
         text = text[:limit]
-    # The first test is true of almost every text, and much cheaper than the search.
-    if not (text.isascii() and text.isprintable()):
+    if not _is_safe(text):
         text = _unsafe.sub(_escape_of, text)
     return f"{text}... ({rest} more characters)" if rest else text
 

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from pystreamredis.command import clock
 from pystreamredis.command.formats import Csv, Text, fields_text, json_lines
+from pystreamredis.escaping import escape, is_safe
 
 if TYPE_CHECKING:
     from pystreamredis.command.formats import Message
@@ -117,8 +119,41 @@ def test_text_in_colours_is_the_same_text() -> None:
 def test_text_is_one_line_and_obeyed_by_no_terminal(each: Message) -> None:
     (line,) = Text([each[0]], colour=False)([each])
     line.encode("utf-8")
-    assert line.splitlines() == [line[:-1]]
-    assert not any(c < " " or "\x7f" <= c <= "\x9f" for c in line[:-1])
+    assert is_safe(line[:-1])
+
+
+# Right-to-left marks, an Arabic letter mark, zero-width characters, a word joiner, a byte order
+# mark, tags.
+UNSEEN = ["\u200e", "\u200f", "\u061c", "\u200b", "\u200d", "\u2060", "\ufeff", "\U000e0041"]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_text_shows_characters_that_would_not_be_seen(unseen: str) -> None:
+    shown = f'"a{escape(unseen)}b"'
+    text = f"a{unseen}b"
+    assert text_of((text, text), stream=text) == f"{LOCAL} {shown} {ID} {shown}={shown}\n"
+
+
+def test_text_keeps_no_names_of_fields_that_are_long(tracing: None) -> None:
+    """Peers choose the names: how many there are, and how long they are."""
+    table = Text(["s"], colour=False)
+    for number in range(1024):
+        table([message((f"{number} {'n' * 10_000}", "v"), stream="s")])
+    assert tracemalloc.get_traced_memory()[0] < 1_000_000
+
+
+def test_text_keeps_names_of_fields_by_bytes_not_by_number(tracing: None) -> None:
+    table = Text(["s"], colour=False)
+    for number in range(20_000):
+        table([message((f"{number}{'🙂' * 50}", "v"), stream="s")])
+    assert tracemalloc.get_traced_memory()[0] < 2_000_000
+
+
+@pytest.fixture
+def tracing() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
 
 
 # JSON.
@@ -155,6 +190,14 @@ def test_json_keeps_text_readable() -> None:
     assert "Zürich" in line
 
 
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_json_escapes_characters_that_would_not_be_seen(unseen: str) -> None:
+    text = f"a{unseen}b"
+    (line,) = json_lines([message((text, text), stream=text)])
+    assert line.isascii()
+    assert json.loads(line) == {"stream": text, "id": ID, "data": {text: text}}
+
+
 def test_json_of_no_fields_is_an_empty_object() -> None:
     assert json_of()["data"] == {}
 
@@ -163,8 +206,7 @@ def test_json_of_no_fields_is_an_empty_object() -> None:
 def test_json_gives_everything_back(each: Message) -> None:
     (line,) = json_lines([each])
     line.encode("utf-8")
-    assert line.splitlines() == [line[:-1]]
-    assert not any(c < " " or "\x7f" <= c <= "\x9f" for c in line[:-1])
+    assert is_safe(line[:-1])
     found = json.loads(line)
     expected: dict[str, list[str]] = {}
     for field, value in each[2]:
@@ -220,3 +262,33 @@ def test_csv_is_read_back_as_it_was(each: Message) -> None:
 def test_csv_on_a_terminal_is_not_obeyed() -> None:
     (line,) = Csv(["a"], for_terminal=True)([message(("a", "\x1b[2J\n" + decoded(b"\xff")))])
     assert line == f'Stream0,{ID},"\\x1b[2J\\n\\xff"\n'
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_csv_on_a_terminal_shows_characters_that_would_not_be_seen(unseen: str) -> None:
+    text, shown = f"a{unseen}b", f"a{escape(unseen)}b"
+    table = Csv([text], for_terminal=True)
+    assert table.header == f"stream,id,{shown}\n"
+    assert table([message((text, text), stream=text)]) == [f"{shown},{ID},{shown}\n"]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["=1+1", "+1+1", "-1+1", "-a", "@SUM(A1)", "-", "\t=1", "\r=1", "\n=1", "＝1", "-1-1", "--1"],
+)
+def test_csv_for_spreadsheets_has_no_formulas(formula: str) -> None:
+    table = Csv([formula], for_terminal=False, for_spreadsheet=True)
+    text = "".join([table.header, *table([message((formula, formula), stream=formula)])])
+    header, row = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert header == ["stream", "id", f"'{formula}"]
+    assert row == [f"'{formula}", ID, f"'{formula}"]
+
+
+@pytest.mark.parametrize("cell", ["-2.5", "+3", "-0", "-1e-5", "-1,5", "a=1", "'", "1-1", "", " =1"])
+def test_csv_for_spreadsheets_leaves_numbers_and_text(cell: str) -> None:
+    plain = Csv(["a"], for_terminal=False)([message(("a", cell))])
+    assert Csv(["a"], for_terminal=False, for_spreadsheet=True)([message(("a", cell))]) == plain
+
+
+def test_csv_leaves_formulas_unless_asked() -> None:
+    assert Csv(["a"], for_terminal=False)([message(("a", "=1"))]) == [f"Stream0,{ID},=1\n"]

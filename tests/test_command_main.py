@@ -50,7 +50,7 @@ from pystreamredis.command.main import main
 
 class Finder:
     def find_spec(name, path, target=None):
-        if name == "pystreamredis.command.interrupts" and not os.fork():
+        if name == "pystreamredis.command.signals" and not os.fork():
             time.sleep(float(sys.argv[1]))
             os.kill(os.getppid(), signal.SIGINT)
             os._exit(0)

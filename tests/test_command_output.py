@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pystreamredis.command.interrupts import can_write
+from pystreamredis.command.signals import can_write
 from pystreamredis.command.output import Output
 
 LONG = 60.0

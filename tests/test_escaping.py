@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pystreamredis.escaping import escape
+from pystreamredis.escaping import escape, is_safe
 
 
 def decoded(data: bytes) -> str:
@@ -27,27 +27,29 @@ def decoded(data: bytes) -> str:
 )
 def test_printable_text_stays(text: str) -> None:
     assert escape(text) == text
+    assert is_safe(text)
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\nb\r\tc", r"a\nb\r\tc"),
-        ("\x1b[31mred\x07\0", r"\x1b[31mred\x07\x00"),
-        ("\x7f\x9b2J\x85", r"\x7f\x9b2J\x85"),
+        ("\n\r\t", r"\n\r\t"),
+        ("\x1b\x07\0", r"\x1b\x07\x00"),
+        ("\x7f\x9b\x85", r"\x7f\x9b\x85"),
         ("\u2028\u2029", r"\u2028\u2029"),
         ("\u202a\u202e\u2066\u2069", r"\u202a\u202e\u2066\u2069"),
         ("\u200e\u200f\u061c", r"\u200e\u200f\u061c"),
         ("\u200b\u200c\u200d\u2060\ufeff", r"\u200b\u200c\u200d\u2060\ufeff"),
         ("\xad\u034f\u115f\u180e\u2064\u206f\u3164", r"\xad\u034f\u115f\u180e\u2064\u206f\u3164"),
         ("\U000e0001\U000e0041\U000e007f", r"\U000e0001\U000e0041\U000e007f"),
-        (decoded(b"\xff\x80a"), r"\xff\x80a"),
+        (decoded(b"\xff\x80"), r"\xff\x80"),
         ("\ud800\udc00\udfff", r"\ud800\udc00\udfff"),
     ],
 )
 def test_unsafe_characters_become_escapes(text: str, shown: str) -> None:
     assert escape(text) == shown
     assert escape(f"ä{text}b") == f"ä{shown}b"
+    assert not any(is_safe(f"ä{character}") for character in text)
 
 
 def test_the_limit_cuts_the_text_and_says_so() -> None:
@@ -57,7 +59,7 @@ def test_the_limit_cuts_the_text_and_says_so() -> None:
     assert escape("abc", 0) == "... (3 more characters)"
 
 
-def is_safe(character: str) -> bool:
+def is_drawn(character: str) -> bool:
     """Whether Unicode's tables call it neither a control nor a separator of lines.
 
     Of the format characters some are drawn (Arabic number signs); those with a direction of
@@ -72,8 +74,13 @@ def is_safe(character: str) -> bool:
 
 
 def test_no_control_and_no_invisible_format_character_is_left() -> None:
-    left = [code for code in range(0x110000) if not all(map(is_safe, escape(chr(code))))]
+    left = [code for code in range(0x110000) if not all(map(is_drawn, escape(chr(code))))]
     assert left == []
+
+
+def test_every_character_is_either_safe_or_escaped() -> None:
+    for code in range(0x110000):
+        assert is_safe(chr(code)) is (escape(chr(code)) == chr(code)), hex(code)
 
 
 @given(st.binary() | st.text(st.characters()).map(lambda text: text.encode("utf-8", "replace")))

@@ -11,7 +11,7 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 
-from .moments import is_ago, read_start, read_time
+from .times import is_ago, parse_start, parse_time
 from .template import Template
 
 TYPE_CHECKING = False
@@ -161,7 +161,7 @@ def _add_ends(parser: ArgumentParser, now: float) -> None:
     add(
         "--until",
         metavar="TIME",
-        type=_typed(lambda text: read_time(text, now)),
+        type=_typed(lambda text: parse_time(text, now)),
         help="before the first message of that time, or when all is read and it is over: "
         "<ms>, an ISO date or time, -15m",
     )
@@ -274,7 +274,7 @@ def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]
     if not start:
         raise ValueError(f"{text!r} has no START behind '=', expected {name} or {name}=START")
     try:
-        return name, read_start(start, now)
+        return name, parse_start(start, now)
     except ValueError as error:
         hint = f" (if '=' is a part of the name: '{text}=$')" if equals else ""
         raise ValueError(f"stream {name!r}: start {error}{hint}") from None

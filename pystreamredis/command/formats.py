@@ -7,13 +7,14 @@ the same way, bytes that are not UTF-8 come out as they were.
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from functools import lru_cache
 from json.encoder import encode_basestring as quote
 
+from ..escaping import HIDDEN, SURROGATES, escape, is_safe
 from .clock import local_time, ms_of
-from .escapes import BYTES, CONTROLS, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,17 +31,20 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 # Readable text.
 
-# The blanks beside " " that are no controls.
+# Blanks beside " " and the controls.
 _BLANKS = "\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_needs_quotes = re.compile(rf'[ "\\{_BLANKS}{CONTROLS}{BYTES}]').search
-_needs_care = re.compile(rf'["\\{_BLANKS}{CONTROLS}{BYTES}]').search
+_needs_quotes = re.compile(rf'[ "\\{_BLANKS}]').search
+_needs_care = re.compile(rf'["\\{_BLANKS}]').search
+# A name of more characters is not kept: peers choose names, and how many and how long they are.
+_CACHED_LENGTH = 64
+_CACHED_NAMES = 1024
 
 
 class Text:
     """``2018-06-19 14:08:15.111 Stream0 1529416095111-4 index=21``: time, stream, ID, fields.
 
-    Streams have a column as wide as the longest of them. What holds blanks, or characters that
-    would not be seen, is quoted.
+    Streams have a column as wide as the longest of their names. Text with blanks, or with
+    characters that would not be seen, is quoted.
     """
 
     def __init__(self, names: Sequence[str], *, colour: bool) -> None:
@@ -63,47 +67,50 @@ class Text:
 
 
 def fields_text(pairs: Pairs, before: str = "", after: str = "") -> str:
-    """Write fields: ``index=21 name="a b"``, with marks around each name."""
+    """Format fields as ``index=21 name="a b"``, with marks around each name."""
     values = " ".join([value for _, value in pairs])
-    if _needs_care(values) or values.count(" ") != len(pairs) - 1:
+    if _needs_care(values) or values.count(" ") != len(pairs) - 1 or not is_safe(values):
         pairs = [(field, _word(value)) for field, value in pairs]
     return " ".join([f"{before}{_name(field)}={after}{value}" for field, value in pairs])
 
 
-@lru_cache(maxsize=1024)
 def _name(field: str) -> str:
+    return _cached_name(field) if len(field) <= _CACHED_LENGTH else _word(field, also="=")
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
+def _cached_name(field: str) -> str:
     return _word(field, also="=")
 
 
 def _word(text: str, also: str = '"') -> str:
-    """Quote what is not one word to look at."""
-    if not _needs_quotes(text) and also not in text:
+    """Quote text that does not look like one word."""
+    if also not in text and not _needs_quotes(text) and is_safe(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{visible(escaped)}"'
+    return f'"{escape(escaped)}"'
 
 
 # JSON.
 
-_is_unsafe = re.compile(f"[\x7f-\x9f\u2028-\u202e\u2066-\u2069{BYTES}]").search
-_hidden = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_is_binary = re.compile(f"[{BYTES}]").search
+_hidden = re.compile(f"[{HIDDEN}]")
+_is_binary = re.compile(f"[{SURROGATES}]").search
 
 
 def json_lines(messages: Iterable[Message]) -> list[str]:
     """``{"stream": "Stream0", "id": "1529416095111-4", "data": {"index": "21"}}``.
 
-    What is not UTF-8 is ``{"base64": "..."}``, or ``"base64:..."`` where it is the name
-    of a field. A field that comes more than once has a list of its values.
+    Bytes that are not UTF-8 become ``{"base64": "..."}``, or ``"base64:..."`` as the name of a
+    field. A field that comes more than once has a list of its values.
     """
     lines = []
     for message in messages:
         name, entry_id, pairs = message
         data = ", ".join([f"{quote(field)}: {quote(value)}" for field, value in pairs])
-        line = f'{{"stream": {quote(name)}, "id": "{entry_id}", "data": {{{data}}}}}\n'
-        if _is_unsafe(line) or len(dict(pairs)) != len(pairs):
+        line = f'{{"stream": {quote(name)}, "id": "{entry_id}", "data": {{{data}}}}}'
+        if not is_safe(line) or len(dict(pairs)) != len(pairs):
             line = _careful_line(message)
-        lines.append(line)
+        lines.append(f"{line}\n")
     return lines
 
 
@@ -113,9 +120,9 @@ def _careful_line(message: Message) -> str:
     for field, value in pairs:
         found.setdefault(_json_key(field), []).append(_json_value(value))
     data = ", ".join([f"{key}: {_one_or_list(values)}" for key, values in found.items()])
-    line = f'{{"stream": {_json_value(name)}, "id": "{entry_id}", "data": {{{data}}}}}\n'
-    # Within strings, where alone these can be, JSON has an escape for each.
-    return _hidden.sub(lambda character: f"\\u{ord(character[0]):04x}", line)
+    line = f'{{"stream": {_json_value(name)}, "id": "{entry_id}", "data": {{{data}}}}}'
+    # These are within strings, where JSON has an escape for each.
+    return _hidden.sub(lambda found: json.dumps(found[0])[1:-1], line)
 
 
 def _json_value(text: str) -> str:
@@ -137,17 +144,26 @@ def _base64(text: str) -> str:
 # CSV.
 
 _needs_cell_quotes = re.compile('[,"\r\n]').search
+# Beginnings of cells that spreadsheets run as formulas, the full-width forms included.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_is_number = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?(?:[eE][-+]?[0-9]+)?").fullmatch
 
 
 class Csv:
     """The stream, the ID, and the chosen fields, a column each; empty where a message lacks one.
 
-    For a terminal, what it would obey is escaped.
+    Args:
+        fields: Names of the fields.
+        for_terminal: Whether to escape characters that a terminal would obey.
+        for_spreadsheet: Whether to keep spreadsheets from running cells as formulas.
     """
 
-    def __init__(self, fields: Sequence[str], *, for_terminal: bool) -> None:
+    def __init__(
+        self, fields: Sequence[str], *, for_terminal: bool, for_spreadsheet: bool = False
+    ) -> None:
         self._columns = fields
-        self._clean = visible if for_terminal else str
+        self._clean = escape if for_terminal else str
+        self._cell = _spreadsheet_cell if for_spreadsheet else _cell
 
     @property
     def header(self) -> str:
@@ -163,7 +179,7 @@ class Csv:
         ]
 
     def _row(self, cells: Sequence[str]) -> str:
-        return self._clean(",".join(map(_cell, cells))) + "\n"
+        return self._clean(",".join(map(self._cell, cells))) + "\n"
 
 
 def _cell(text: str) -> str:
@@ -172,6 +188,13 @@ def _cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+def _spreadsheet_cell(text: str) -> str:
+    # A number is no formula, and measured values are negative at times.
+    if text.startswith(_FORMULAS) and not _is_number(text):
+        text = f"'{text}"
+    return _cell(text)
+
+
 def values_of(pairs: Pairs, field: str) -> str:
-    """Take a field's value: all of them, with commas between; nothing if it is not there."""
+    """Return a field's value: all of them, with commas between; nothing if it is not there."""
     return ",".join([value for name, value in pairs if name == field])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .arguments import Settings
-    from .console import Console
+    from .diagnostics import Diagnostics
 
 BAD_USAGE = 2
 INTERRUPTED = 130
@@ -72,22 +72,22 @@ def _follow(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
     import logging
     from time import time
 
-    from . import interrupts, printing  # noqa: F401 - for _run, where Ctrl-C is an exception
+    from . import signals, printing  # noqa: F401 - for _run, where Ctrl-C is an exception
     from .arguments import parse
-    from .console import Console
+    from .diagnostics import Diagnostics
 
     # What waits for a server has to be ended by it.
     ctrl_c.is_exception = True
     ctrl_c.check()
-    console = Console()
+    diagnostics = Diagnostics()
     logger = logging.getLogger("pystreamredis")
     logger.setLevel(logging.INFO)
-    logger.addHandler(console)
+    logger.addHandler(diagnostics)
     try:
         settings = parse(sys.argv[1:] if arguments is None else arguments, time(), __version__)
-        return _run(settings, console, ctrl_c)
+        return _run(settings, diagnostics, ctrl_c)
     finally:
-        logger.removeHandler(console)
+        logger.removeHandler(diagnostics)
         _flush()
 
 
@@ -101,29 +101,29 @@ def _flush() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _run(settings: Settings, console: Console, ctrl_c: CtrlC) -> int:
+def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
     from ..exceptions import RedisError
     from .arguments import doubts_about
     from .connecting import connect, describe
-    from .interrupts import Interrupts
-    from .printing import FAILED, Printing
+    from .signals import Signals
+    from .run import FAILED, Run
     from .state import State, StateError
 
     if sys.stdout is None:
         # Its number would be given to the connection, and messages be sent to the server.
-        console.tell("cannot write: stdout is closed")
+        diagnostics.report("cannot write: stdout is closed")
         return FAILED
     for doubt in doubts_about(settings):
-        console.tell(doubt)
+        diagnostics.report(doubt)
     try:
         state = State(settings.state) if settings.state is not None else None
         streams = connect(settings, state.positions if state is not None else {})
     except (ValueError, TypeError, StateError) as error:
-        console.tell(str(error))
+        diagnostics.report(str(error))
         return BAD_USAGE
     except RedisError as error:
-        console.tell(describe(error))
+        diagnostics.report(describe(error))
         return FAILED
-    with streams, Interrupts(streams.close) as interrupts:
+    with streams, Signals(streams.close) as signals:
         ctrl_c.check()
-        return Printing(settings, streams, state, console, interrupts).run()
+        return Run(settings, streams, state, diagnostics, signals).run()

@@ -14,7 +14,7 @@ import stat
 from itertools import accumulate
 from time import monotonic
 
-from .interrupts import can_write
+from .signals import can_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,76 +1,90 @@
-"""Positions in a file, so that a later run goes on where this one has ended.
+"""Positions in a file, so that a later run resumes where this one ended.
 
 The file is ``{"Stream0": "1529416095111-4"}`` in JSON: what `Streams(streams=...)` takes.
-It is replaced as a whole or not at all, whenever the program, or the machine, goes down.
+It is replaced as a whole or not at all, whenever the program, or the machine, goes down, and
+several commands may share it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 
-from ..ids import parse_start
+from .. import ids
+from .files import remove_leftovers, replace
+from .locking import hold
+
+_EMPTY = b"{}\n"
 
 
 class StateError(Exception):
-    """The file cannot be read or written, or does not hold what it should."""
+    """The file cannot be read or written, or does not hold positions."""
 
 
 class State:
-    """The file, which need not be there yet, and what it held when it was read.
+    """The file, which need not exist yet, and the positions it held when it was read.
 
     Raises:
-        StateError: It cannot be read, or its folder not be written to.
+        StateError: The file cannot be read, or its folder cannot be written to.
     """
 
     def __init__(self, path: str) -> None:
+        # A link stays: the file that it points to is replaced.
         self._path = os.path.realpath(path)
         self.positions = self._stored = self._load()
         folder = os.path.dirname(self._path)
+        if not os.path.isdir(folder):
+            raise StateError(f"state {path}: the folder {folder} does not exist")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise StateError(f"state {path}: its folder is not there, or not to be written to")
+            raise StateError(
+                f"state {path}: the folder {folder} is not writable; it must be, "
+                "because the file is replaced as a whole"
+            )
+        remove_leftovers(self._path)
 
     def store(self, positions: Mapping[str, str]) -> None:
-        """Store positions; those of streams that are not among them are kept.
+        """Store positions; those of other streams are kept.
 
         Raises:
-            StateError: That cannot be, and the file is as it was.
+            StateError: They cannot be stored, and the file is as it was.
         """
+        try:
+            with hold(self._path, _EMPTY):
+                self._store(positions)
+        except OSError as error:
+            raise StateError(f"state {self._path}: {error.strerror or error}") from error
+
+    def _store(self, positions: Mapping[str, str]) -> None:
         held = self._load()
         for name in positions:
-            # What was stored last, or was to be when an interruption came.
+            # The position stored last, or about to be stored when an interruption came.
             if held.get(name) not in (None, self._stored.get(name), self.positions.get(name)):
                 raise StateError(
-                    f"state {self._path}: another command follows stream {name!r}, too, "
-                    "and stores how far that is: expected a file for each"
+                    f"state {self._path}: another command follows stream {name!r}, too, and "
+                    "stores its position; use a file for each"
                 )
         self.positions = held | dict(positions)
-        fresh = f"{self._path}.new"
-        try:
-            with open(fresh, "w", encoding="ascii") as file:
-                json.dump(self.positions, file, indent=1)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self._path)
-            self._stored = self.positions
-            _sync_folder(os.path.dirname(self._path))
-        except OSError as error:
-            raise StateError(f"state {self._path}: {error.strerror}") from error
+        text = json.dumps(self.positions, indent=1)
+        replace(self._path, f"{text}\n".encode("ascii"))
+        self._stored = self.positions
 
     def _load(self) -> dict[str, str]:
         try:
+            mode = os.stat(self._path).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise StateError(f"state {self._path} is not a regular file")
             with open(self._path, encoding="utf-8") as file:
                 return _check(json.load(file))
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise StateError(f"state {self._path}: {error.strerror}") from error
-        except ValueError as error:
+            raise StateError(f"state {self._path}: {error.strerror or error}") from error
+        except (ValueError, RecursionError) as error:
             raise StateError(
                 f"state {self._path} holds no positions ({error}), expected "
-                '{"<stream>": "<ms>-<sequence>"}: mend it, or remove it to begin anew'
+                '{"<stream>": "<ms>-<sequence>"}; fix the file, or remove it to start over'
             ) from error
 
 
@@ -80,16 +94,5 @@ def _check(positions: object) -> dict[str, str]:
     for name, position in positions.items():
         if not isinstance(position, str) or "-" not in position:
             raise ValueError(f"stream {name!r}: {position!r}")
-        parse_start(position)
+        ids.parse_start(position)
     return positions
-
-
-def _sync_folder(folder: str) -> None:
-    """Have the file's new name outlive the machine's end."""
-    if os.name != "posix":
-        return  # elsewhere folders cannot be opened
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from string import Formatter
 
+from ..escaping import escape
 from .clock import format_time, iso_time, ms_of
-from .escapes import visible
 from .formats import fields_text, values_of
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class Template:
     """
 
     def __init__(self, text: str, *, for_terminal: bool) -> None:
-        clean = visible if for_terminal else str
+        clean = escape if for_terminal else str
         self._parts = [part for piece in _parse(text) for part in _parts_of(*piece, clean)]
         self([_SAMPLE])  # raises where a width or an alignment cannot be
 

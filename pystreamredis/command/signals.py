@@ -25,7 +25,7 @@ _SIGNALS = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGT
 _TWICE = 0.5
 
 
-class Interrupts:
+class Signals:
     """Catches the first signal, within a `with` block, in the main thread.
 
     `stop`, which ends what may be waiting, is called within the handler; then `number` is that

@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..streams import Streams
     from .arguments import Settings
-    from .console import Console
+    from .diagnostics import Diagnostics
     from .formats import Format, Message
-    from .interrupts import Interrupts
+    from .signals import Signals
     from .state import State
 
 OK, FAILED, INTERRUPTED = 0, 1, 128 + SIGINT
@@ -38,7 +38,7 @@ _DRAW_EVERY = 0.1
 _DRAW_AFTER = 0.5
 
 
-class Printing:
+class Run:
     """One run, which stores how far it came if there is a state."""
 
     def __init__(
@@ -46,15 +46,15 @@ class Printing:
         settings: Settings,
         streams: Streams,
         state: State | None,
-        console: Console,
-        interrupts: Interrupts,
+        diagnostics: Diagnostics,
+        signals: Signals,
     ) -> None:
         self._settings = settings
         self._streams = streams
         self._state = state
-        self._console = console
-        self._interrupts = interrupts
-        self._output = Output(1, interrupts.wait)
+        self._console = diagnostics
+        self._interrupts = signals
+        self._output = Output(1, signals.wait)
         self._format = format_for(settings, for_terminal=self._output.is_terminal)
         self._positions = {str(name): str(at) for name, at in streams.positions.items()}
         self._count = 0
@@ -65,7 +65,7 @@ class Printing:
         self._draw_at = now + _DRAW_AFTER
         self._progress: Progress | None = None
         # Never where another program may write to the same terminal what it is piped.
-        if console.is_terminal and not self._output.is_pipe:
+        if diagnostics.is_terminal and not self._output.is_pipe:
             until = min(now * 1000, settings.until or now * 1000)
             self._progress = Progress(now, int(until), settings.limit)
 

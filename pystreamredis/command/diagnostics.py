@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-from .escapes import visible
+from ..escaping import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _ERASE = "\r\x1b[K"
 _WIDTH = 80  # where the terminal does not tell
 
 
-class Console(logging.Handler):
+class Diagnostics(logging.Handler):
     """Writes to stderr; what the library logs is told, too.
 
     Attributes:
@@ -35,13 +35,13 @@ class Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell what was logged: a loss, a connection made again, a gap."""
         if self.has_connected:
-            self.tell(record.getMessage())
+            self.report(record.getMessage())
         self.has_connected = self.has_connected or record.levelno == logging.INFO
 
-    def tell(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """Write a remark, without what a terminal would obey."""
         self.erase()
-        _write(f"pystreamredis: {visible(text)}\n")
+        _write(f"pystreamredis: {escape(text)}\n")
 
     def show(self, line: Callable[[int], str]) -> None:
         """Write the line of progress, made for so many columns, over the one before."""

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from pystreamredis.command.console import Console
+from pystreamredis.command.diagnostics import Diagnostics
 
 
 def record(level: int, text: str) -> logging.LogRecord:
@@ -14,15 +14,15 @@ def record(level: int, text: str) -> logging.LogRecord:
 
 
 def test_a_remark_is_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().tell("refused: \x1b[2J\nha")
+    Diagnostics().report("refused: \x1b[2J\nha")
     assert capsys.readouterr().err == "pystreamredis: refused: \\x1b[2J\\nha\n"
 
 
 def test_a_remark_erases_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console()
-    console.show(lambda width: "x" * min(width, 5))
-    console.tell("lost")
-    console.erase()
+    diagnostics = Diagnostics()
+    diagnostics.show(lambda width: "x" * min(width, 5))
+    diagnostics.report("lost")
+    diagnostics.erase()
     assert capsys.readouterr().err == "\r\x1b[Kxxxxx\r\x1b[Kpystreamredis: lost\n"
 
 
@@ -33,19 +33,19 @@ def test_the_line_leaves_the_last_column_free(capsys: pytest.CaptureFixture[str]
         widths.append(width)
         return ""
 
-    Console().show(line)
+    Diagnostics().show(line)
     assert widths == [79]  # stderr is no terminal here
 
 
 def test_failures_are_told_once_it_was_connected(capsys: pytest.CaptureFixture[str]) -> None:
     """Until then they end it, and are told as that."""
-    console = Console()
-    console.emit(record(logging.WARNING, "cannot connect"))
-    console.emit(record(logging.INFO, "connected"))
+    diagnostics = Diagnostics()
+    diagnostics.emit(record(logging.WARNING, "cannot connect"))
+    diagnostics.emit(record(logging.INFO, "connected"))
     assert capsys.readouterr().err == ""
-    assert console.has_connected
-    console.emit(record(logging.WARNING, "lost"))
-    console.emit(record(logging.INFO, "connected after an outage"))
+    assert diagnostics.has_connected
+    diagnostics.emit(record(logging.WARNING, "lost"))
+    diagnostics.emit(record(logging.INFO, "connected after an outage"))
     assert capsys.readouterr().err == (
         "pystreamredis: lost\npystreamredis: connected after an outage\n"
     )
@@ -53,4 +53,4 @@ def test_failures_are_told_once_it_was_connected(capsys: pytest.CaptureFixture[s
 
 def test_nobody_who_listens_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
-    Console().tell("lost")
+    Diagnostics().report("lost")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pystreamredis.command.moments import is_ago, read_start, read_time
+from pystreamredis.command.times import is_ago, parse_start, parse_time
 
 NOW = 1_530_403_200.0  # 2018-07-01 00:00 UTC
 MS = 1_530_403_200_000
@@ -26,12 +26,12 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("text", ["0", "1530403200000", "1529416095111-4", "0-0", "2024-01"])
 def test_starts_of_the_contract_stay_as_they_are(text: str) -> None:
     """Contract 2.2: digits are ms, and two numbers an ID."""
-    assert read_start(text, NOW) == text
+    assert parse_start(text, NOW) == text
 
 
 def test_a_dollar_is_now() -> None:
     """Contract 2.2."""
-    assert read_start("$", NOW) is None
+    assert parse_start("$", NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_dollar_is_now() -> None:
     ],
 )
 def test_times_are_read(text: str, ms: int) -> None:
-    assert read_time(text, NOW) == ms
-    assert read_start(text, NOW) in (ms, text)
+    assert parse_time(text, NOW) == ms
+    assert parse_start(text, NOW) in (ms, text)
 
 
 @pytest.mark.parametrize(
@@ -79,32 +79,32 @@ def test_times_are_read(text: str, ms: int) -> None:
 )
 def test_what_is_no_time_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="expected <ms>, an ISO date"):
-        read_time(text, NOW)
+        parse_time(text, NOW)
     with pytest.raises(ValueError, match="expected <ms>, an ISO date"):
-        read_start(text, NOW)
+        parse_start(text, NOW)
 
 
 def test_what_a_start_may_be_is_told() -> None:
     with pytest.raises(ValueError, match=r"ago \(.*\), or \$ or <ms>-<sequence>$"):
-        read_start("5-1-1", NOW)
+        parse_start("5-1-1", NOW)
 
 
 def test_an_id_is_no_end() -> None:
     with pytest.raises(ValueError, match=r"'5-1', expected <ms>.*-7d\)$"):
-        read_time("5-1", NOW)
+        parse_time("5-1", NOW)
 
 
 @pytest.mark.parametrize("text", [str(2**64), f"{2**64}-0", f"0-{2**64}", "1" * 5000])
 def test_numbers_of_more_than_64_bits_are_told(text: str) -> None:
     """Contract 7."""
     with pytest.raises(ValueError, match=r"2\*\*64 - 1|neither '<ms>' nor"):
-        read_start(text, NOW)
+        parse_start(text, NOW)
 
 
 @pytest.mark.parametrize("year", ["0001-01-01", "9999-12-31T23:59:59-14:00"])
 def test_the_ends_of_the_calendar_raise_nothing_else(year: str) -> None:
     try:
-        assert read_time(year, NOW) > MS
+        assert parse_time(year, NOW) > MS
     except ValueError as error:
         assert year in str(error)  # noqa: PT017
 

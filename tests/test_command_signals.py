@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pystreamredis.command.interrupts import _TWICE, Interrupts, can_write
+from pystreamredis.command.signals import _TWICE, Signals, can_write
 
 LONG = 60.0
 
@@ -24,30 +24,30 @@ def send_soon(number: int) -> threading.Timer:
 def test_a_signal_is_taken_note_of(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     stopped: list[bool] = []
-    with Interrupts(lambda: stopped.append(True)) as interrupts:
-        assert interrupts.number is None
+    with Signals(lambda: stopped.append(True)) as signals:
+        assert signals.number is None
         os.kill(os.getpid(), number)
-        assert interrupts.number == number
+        assert signals.number == number
         assert stopped == [True]
     assert signal.getsignal(number) is before
 
 
 def test_a_signal_ends_a_pause() -> None:
-    with Interrupts(lambda: None) as interrupts:
+    with Signals(lambda: None) as signals:
         timer = send_soon(signal.SIGTERM)
         began = time.monotonic()
-        interrupts.pause(LONG)
-        assert interrupts.number == signal.SIGTERM
+        signals.pause(LONG)
+        assert signals.number == signal.SIGTERM
         assert time.monotonic() - began < LONG / 2
-        interrupts.pause(LONG)
+        signals.pause(LONG)
         assert time.monotonic() - began < LONG / 2
         timer.join()
 
 
 def test_a_pause_is_over_without_a_signal() -> None:
-    with Interrupts(lambda: None) as interrupts:
-        interrupts.pause(0.01)
-        assert interrupts.number is None
+    with Signals(lambda: None) as signals:
+        signals.pause(0.01)
+        assert signals.number is None
 
 
 def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
@@ -55,14 +55,14 @@ def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
     os.set_blocking(writing, False)
     while can_write(writing, 0.01):
         os.write(writing, bytes(4096))
-    with Interrupts(lambda: None) as interrupts:
+    with Signals(lambda: None) as signals:
         timer = send_soon(signal.SIGTERM)
-        assert not interrupts.wait(writing)
-        assert interrupts.number == signal.SIGTERM
+        assert not signals.wait(writing)
+        assert signals.number == signal.SIGTERM
         os.read(reading, 65536)
         assert can_write(writing, LONG)
         # All is to end, whether there is room or not.
-        assert not interrupts.wait(writing)
+        assert not signals.wait(writing)
         timer.join()
     os.close(reading)
     os.close(writing)
@@ -70,8 +70,8 @@ def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
 
 def test_an_empty_pipe_needs_no_wait() -> None:
     reading, writing = os.pipe()
-    with Interrupts(lambda: None) as interrupts:
-        assert interrupts.wait(writing)
+    with Signals(lambda: None) as signals:
+        assert signals.wait(writing)
     os.close(reading)
     os.close(writing)
 
@@ -79,34 +79,34 @@ def test_an_empty_pipe_needs_no_wait() -> None:
 def test_a_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As timeout(1) does: to the program, and to the group that it is in."""
     clock = iter([100.0, 100.0 + _TWICE / 2])
-    monkeypatch.setattr("pystreamredis.command.interrupts.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pystreamredis.command.signals.monotonic", lambda: next(clock))
     stopped: list[bool] = []
-    with Interrupts(lambda: stopped.append(True)) as interrupts:
+    with Signals(lambda: stopped.append(True)) as signals:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-    assert interrupts.number == signal.SIGTERM
+    assert signals.number == signal.SIGTERM
     assert stopped == [True]
 
 
 def test_a_second_signal_later_is_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 100.0 + _TWICE])
-    monkeypatch.setattr("pystreamredis.command.interrupts.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pystreamredis.command.signals.monotonic", lambda: next(clock))
 
     def interrupt_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with Interrupts(lambda: None) as interrupts, pytest.raises(KeyboardInterrupt):
+    with Signals(lambda: None) as signals, pytest.raises(KeyboardInterrupt):
         interrupt_twice()
-    assert interrupts.number == signal.SIGINT
+    assert signals.number == signal.SIGINT
 
 
 def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
     """As nohup has it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Interrupts(lambda: None) as interrupts:
+        with Signals(lambda: None) as signals:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert interrupts.number is None
+            assert signals.number is None
     finally:
         signal.signal(signal.SIGHUP, before)

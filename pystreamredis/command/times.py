@@ -19,8 +19,8 @@ def is_ago(text: str) -> bool:
     return _is_ago(text) is not None
 
 
-def read_start(text: str, now: float) -> int | str | None:
-    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or what `read_time` takes.
+def parse_start(text: str, now: float) -> int | str | None:
+    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or what `parse_time` takes.
 
     Raises:
         ValueError: It is none of these.
@@ -28,7 +28,7 @@ def read_start(text: str, now: float) -> int | str | None:
     if text == "$":
         return None
     if not _is_id(text):
-        return read_time(text, now, _STARTS)
+        return parse_time(text, now, _STARTS)
     try:
         parse_start(text)
     except ValueError as error:
@@ -36,7 +36,7 @@ def read_start(text: str, now: float) -> int | str | None:
     return text
 
 
-def read_time(text: str, now: float, expected: str = _TIMES) -> int:
+def parse_time(text: str, now: float, expected: str = _TIMES) -> int:
     """Read ``1530403200000``, ``2018-07-01``, ``2018-07-01T02:00+02:00`` or ``-15m``.
 
     What has no zone is in the local one.

@@ -1,0 +1,151 @@
+"""A lock on a file that is replaced as a whole, between the commands that replace it.
+
+Where there is `fcntl`, the lock is on the file itself: a killed command leaves nothing behind, and
+nobody who may not read the file can hold the lock. Elsewhere, and on file systems without such
+locks, the lock is a file beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import contextmanager
+
+from . import files
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Time to wait for other commands, each of which holds the lock for some ms, in seconds.
+_PATIENCE = 60.0
+_PAUSE = 0.005
+# Time for which a lock file must stay the same to be one of a killed command, in seconds. Windows
+# removes such a file by itself, and does not let anybody remove one that is in use.
+_STALE = 10.0
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_TEMPORARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+@contextmanager
+def hold(path: str, empty: bytes) -> Iterator[None]:
+    """Keep other commands from replacing a file, within a `with` block.
+
+    Args:
+        path: The file, which is no link, and which may be replaced within the block.
+        empty: Content to create the file with if it is not there.
+
+    Raises:
+        OSError: The file cannot be opened or created, or the lock was not free in time.
+    """
+    release = _lock_itself(path, empty) or _lock_beside(f"{path}.lock")
+    try:
+        yield
+    finally:
+        release()
+
+
+def _lock_itself(path: str, empty: bytes) -> Callable[[], object] | None:
+    """Lock the file; return what releases it, or None where there are no such locks."""
+    if fcntl is None:
+        return None
+    for _ in _attempts(path):
+        handle = _open(path, empty)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another command may have replaced the file between the two calls.
+            if os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False)):
+                return lambda: os.close(handle)  # noqa: B023 - returned at once
+        except FileNotFoundError:
+            pass  # somebody has removed it: create it again
+        except OSError as error:
+            if error.errno not in _BUSY:
+                os.close(handle)
+                return None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    raise AssertionError("unreachable")
+
+
+def _open(path: str, empty: bytes) -> int:
+    while True:
+        try:
+            try:
+                return os.open(path, os.O_RDWR | _NO_LINK)
+            except PermissionError:
+                return os.open(path, os.O_RDONLY | _NO_LINK)
+        except FileNotFoundError:
+            try:
+                files.create(path, empty)
+            except FileExistsError:
+                pass  # another command was faster
+
+
+def _lock_beside(path: str) -> Callable[[], object]:
+    """Create a lock file, and return what removes it."""
+    seen, since = None, 0.0
+    for now in _attempts(path):
+        try:
+            handle = os.open(path, _CREATE, 0o600)
+            return lambda: _remove(path, handle)  # noqa: B023 - returned at once
+        except FileExistsError:
+            found = _identity(path)
+            if found != seen:
+                seen, since = found, now
+            elif now - since >= _STALE:
+                _remove_stale(path)
+        except PermissionError:
+            # Windows says so of a file that is about to be gone.
+            if os.name == "posix":
+                raise
+    raise AssertionError("unreachable")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # another command was faster, or the owner is alive after all
+
+
+def _remove(path: str, handle: int) -> None:
+    """Remove a lock file, unless another command took this one for stale."""
+    try:
+        if os.name == "posix" and os.path.samestat(os.fstat(handle), os.lstat(path)):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _attempts(path: str) -> Iterator[float]:
+    """Yield the time of each attempt, in seconds, with pauses between them.
+
+    Raises:
+        TimeoutError: There were enough of them.
+    """
+    now = time.monotonic()
+    deadline = now + _PATIENCE
+    while now < deadline:
+        yield now
+        time.sleep(_PAUSE)
+        now = time.monotonic()
+    raise TimeoutError(errno.ETIMEDOUT, "another program does not release its lock", path)
