@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.servers import Endpoint
 
 LONG = 60.0
+# What a shell shows as 130, and what ends its loop.
+ENDED_BY_CTRL_C = -signal.SIGINT
 COMMAND = [sys.executable, "-W", "error", "-m", "pystreamredis"]
 # Makes the terminal at stdin the one whose Ctrl-C reaches the process.
 _TAKE_TERMINAL = """
@@ -39,7 +41,7 @@ def url_of(server: Endpoint) -> str:
 
 def environment(**more: str) -> dict[str, str]:
     """What the command finds: nothing of ours that would change what it prints."""
-    ours = ("NO_COLOR", "REDISCLI_AUTH", "PYTHONUNBUFFERED")
+    ours = ("NO_COLOR", "REDISCLI_AUTH", "REDIS_URL", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {"TZ": "UTC0", "TERM": "xterm", "COLUMNS": "80"} | more
 

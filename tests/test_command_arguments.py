@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pystreamredis.command.arguments import Settings, doubts_about, parse
+from pystreamredis.command.arguments import Settings, list_doubts, parse
 
 NOW = 1_530_403_200.0
 MS = 1_530_403_200_000
 
 
 def read(*arguments: str) -> Settings:
-    return parse(arguments, NOW, "1.2.3")
+    return parse(arguments, NOW, "1.2.3", lambda path: path == "./socket")
 
 
 def test_names_start_now_unless_they_say_otherwise() -> None:
@@ -46,6 +46,37 @@ def test_an_end_that_is_to_come_is_followed_up_to() -> None:
 
 def test_names_may_hold_an_equals_sign_where_a_start_is_behind_it() -> None:
     assert read("a=b=0", "=x=$", "--", "-n=1").streams == {"a=b": "0", "=x": None, "-n": "1"}
+
+
+def test_names_may_begin_with_a_dash_after_two_dashes() -> None:
+    settings = read("a", "--json", "--", "-b", "--limit", "-c=0", "--", "-15m")
+    assert settings.streams == {
+        "a": None,
+        "-b": None,
+        "--limit": None,
+        "-c": "0",
+        "--": None,
+        "-15m": None,
+    }
+    assert (settings.json, settings.limit) == (True, None)
+    assert list(read("--", "-b", "redis://h").streams) == ["-b"]
+
+
+@pytest.mark.parametrize("name", ["redis:/a", "unix:/a", "help", "./socket", "redis:/a@b"])
+def test_what_is_hardly_a_name_is_one_with_a_start(name: str) -> None:
+    assert read(f"{name}=$").streams == {name: None}
+
+
+@pytest.mark.parametrize("name", ["redis:a", "unix", "redis", "helpers", "/a", "x:/y"])
+def test_other_names_need_no_start(name: str) -> None:
+    assert read(name).streams == {name: None}
+
+
+def test_dates_are_no_ids_of_1970() -> None:
+    settings = read("a=2018-07", "b=20180701", "--until=2018-08")
+    starts = settings.streams
+    assert starts["a"] == starts["b"] == read("c=2018-07-01").streams["c"]
+    assert settings.until == read("c", "--until", "20180801").until
 
 
 def test_options_may_stand_anywhere() -> None:
@@ -113,6 +144,9 @@ def test_options_about_tls_imply_it() -> None:
 
 def test_columns_of_a_table() -> None:
     assert read("a", "--csv", "temp,a b").csv == ["temp", "a b"]
+    assert read("a", "--csv", "index, celsius ,\tx").csv == ["index", "celsius", "x"]
+    assert not read("a", "--csv", "b").csv_safe
+    assert read("a", "--csv", "b", "--csv-safe").csv_safe
 
 
 @pytest.mark.parametrize(
@@ -128,7 +162,7 @@ def test_columns_of_a_table() -> None:
         (["a", "a=0"], "stream 'a' is given twice"),
         (["=0"], "'=0' has no name"),
         ([""], "'' has no name"),
-        (["a="], "'a=' has no START behind '=', expected a or a=START"),
+        (["a="], "'a=' has no START after '=', expected a or a=START"),
         (["a=b"], "if '=' is a part of the name: 'a=b=$'"),
         (["a=-5"], "stream 'a': start '-5', expected <ms>"),
         ([f"a={2**64}"], "stream 'a': start '18446744073709551616': "),
@@ -140,9 +174,30 @@ def test_columns_of_a_table() -> None:
         (["a", "--block", "1.5"], "argument --block: '1.5', expected a whole number, 0 or more"),
         (["a", "--until", "soon"], "argument --until: 'soon', expected <ms>"),
         (["a", "--csv", ""], "argument --csv: no fields are given"),
-        (["a", "--format", "{nothing}"], "argument -f/--format: {nothing} is not known, expected"),
+        (["a", "--format", "{nothing}"], "argument -f/--format: unknown name {nothing}, expected"),
         (["a", "--json", "--csv", "b"], "not allowed with argument"),
-        (["a", "--jso"], "unrecognized arguments: --jso"),
+        (["a", "--jso"], "unknown option --jso; did you mean --json?"),
+        (["a", "--untill=-1h"], "unknown option --untill; did you mean --until?"),
+        (["a", "--nothing-like-it"], "unknown option --nothing-like-it; the name of a stream goes"),
+        (["a", "-x"], "unknown option -x; the name of a stream goes after --"),
+        (["-h", "host", "a"], "-h prints the help; give the server as redis://host:port"),
+        (["-p", "6379", "a"], "unknown option -p; give the server as redis://host:port"),
+        (["--host=db", "a"], "unknown option --host; give the server as redis://host:port"),
+        (["-ahush", "a"], "unknown option -a; set REDISCLI_AUTH, or use --ask-password"),
+        (["--pass=hush", "a"], "unknown option --pass; set REDISCLI_AUTH, or use --ask-password"),
+        (["a", "--cacert", "ca.pem"], "unknown option --cacert; use --tls-ca"),
+        (["redis:/localhost", "a"], "'redis:/localhost' seems to be a URL, expected redis://local"),
+        (["a", "rediss:/h:1"], "expected rediss://h:1 (if it is the name of a stream: rediss:/h:1"),
+        (["unix:/run/redis"], "'unix:/run/redis' seems to be a URL, expected unix:///run/redis "),
+        (["redis:/u:hush@h", "a"], "a URL begins with redis://, found one slash only"),
+        (["redis:/u:hush@h?ssl=true", "a"], "a URL begins with redis://, found one slash only"),
+        (["redis:/h?db=1", "a"], "'redis:/h?db=1' seems to be a URL, expected redis://h?db=1 (if"),
+        (["help"], "for help use pystreamredis --help (if it is the name of a stream: help=$)"),
+        (["a", "./socket"], "'./socket' is a unix socket, expected unix://./socket (if it is"),
+        (["a", "--csv-safe"], "--csv-safe needs --csv FIELDS"),
+        (["a", "--csv", " , "], "argument --csv: no fields are given"),
+        (["a\x1b[2J", "--limit", "0\n"], "'0\\n', expected a whole number"),
+        (["a\x1b[2J="], "'a\\x1b[2J=' has no START after '='"),
         (["a", "--tls-ca"], "expected one argument"),
     ],
 )
@@ -155,19 +210,23 @@ def test_bad_usage_is_told(
     output, errors = capsys.readouterr()
     assert output == ""
     assert told in errors
-    assert errors.startswith("usage: pystreamredis [URL] NAME[=START] ...")
+    assert errors.startswith("pystreamredis: ")
+    assert errors.endswith(" (see pystreamredis --help)\n")
+    assert errors.count("\n") == 1
+    assert "hush" not in errors
 
 
 def test_what_seems_to_be_in_seconds_is_told() -> None:
     """Contract 2.2 has it in ms, so it stays what it is."""
-    settings = read("a=1530403200", "b=$", "--until", "1530403260")
-    assert settings.streams == {"a": "1530403200", "b": None}
+    settings = read("a=1530403200", "b=$", "c=2018", "--until", "1530403260")
+    assert settings.streams == {"a": "1530403200", "b": None, "c": "2018"}
     assert settings.until == 1_530_403_260
-    assert doubts_about(settings) == [
+    assert list_doubts(settings) == [
         "stream 'a': start 1530403200 is taken as ms, in January 1970; "
-        "if it is in seconds, take 1530403200000",
+        "if it is in seconds, use 1530403200000",
+        "stream 'c': start 2018 is taken as ms, in January 1970; if it is a year, use 2018-01-01",
         "--until 1530403260 is taken as ms, in January 1970; "
-        "if it is in seconds, take 1530403260000",
+        "if it is in seconds, use 1530403260000",
     ]
 
 
@@ -183,7 +242,7 @@ def test_other_starts_are_in_no_doubt() -> None:
         "2018-07-01",
     )
     settings = read(*(f"s{at}={start}" for at, start in enumerate(starts)), "--until", "2018-07-02")
-    assert doubts_about(settings) == []
+    assert list_doubts(settings) == []
 
 
 def test_passwords_in_urls_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +258,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "1.2.3\n"
 
 
-def test_the_help_names_every_option_and_fits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_every_option_and_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         read("--help")
     assert not caught.value.code
@@ -208,3 +270,4 @@ def test_the_help_names_every_option_and_fits(capsys: pytest.CaptureFixture[str]
         assert f"{option} " in text or f"{option}\n" in text
     assert "examples:" in text
     assert "==SUPPRESS==" not in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -21,10 +21,10 @@ def zone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
         time.tzset()
-        clock._local_minute.cache_clear()
+        clock.forget_zone()
         yield
     time.tzset()
-    clock._local_minute.cache_clear()
+    clock.forget_zone()
 
 
 def test_the_time_is_the_first_part_of_an_id() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pystreamredis import AuthenticationError, ResponseError
 from pystreamredis.command.connecting import describe
 from tests.certificates import Authority
-from tests.commands import Terminal, run, url_of
+from tests.commands import ENDED_BY_CTRL_C, Terminal, run, url_of
 from tests.peer import closed_port
 from tests.proxy import Proxy
 from tests.servers import StartServer
@@ -58,6 +58,57 @@ def test_the_password_comes_from_the_environment(start_server: StartServer) -> N
     assert (done.returncode, done.stdout) == (0, LINE)
 
 
+@pytest.mark.parametrize("url", ["redis://{}", "redis://:@{}", "redis://{}?password="])
+def test_an_empty_password_is_none(start_server: StartServer, url: str) -> None:
+    """Contract 6.7."""
+    server = start_server()
+    server.command("XADD", "s", "1-0", "f", "v")
+    plain = f"redis://{server.host}:{server.port}"
+    done = run(plain, "s", "-e", "--json", env={"REDISCLI_AUTH": ""})
+    assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+    server.command("CONFIG", "SET", "requirepass", "hush")
+    # One in the URL is not given at all, so the environment's is taken.
+    address = url.format(f"{server.host}:{server.port}")
+    done = run(address, "s", "-e", "--json", env={"REDISCLI_AUTH": "hush"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+
+
+def test_an_empty_password_at_the_prompt_is_none(start_server: StartServer) -> None:
+    server = start_server()
+    server.command("XADD", "s", "1-0", "f", "v")
+    with Terminal(url_of(server), "s", "-e", "--json", "--ask-password") as terminal:
+        terminal.wait_for("password: ")
+        terminal.type("\n")
+        assert terminal.finish() == 0
+        assert LINE.strip() in terminal.screen
+
+
+def test_the_url_comes_from_the_environment(start_server: StartServer) -> None:
+    server = start_server("--requirepass", "hush")
+    server.command("XADD", "s", "1-0", "f", "v")
+    url = f"redis://:hush@{server.host}:{server.port}"
+    done = run("s", "-e", "--json", env={"REDIS_URL": url})
+    assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+    # One that is given overrides it.
+    port = closed_port()
+    done = run(f"redis://127.0.0.1:{port}", "s", "-e", env={"REDIS_URL": url})
+    assert f"cannot connect to 127.0.0.1:{port}" in done.stderr
+    done = run(url, "s", "-e", "--json", env={"REDIS_URL": "nonsense"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
+
+
+def test_an_empty_url_in_the_environment_is_none() -> None:
+    done = run("pystreamredis-no-such-stream", "--exit", env={"REDIS_URL": ""})
+    assert done.returncode == 0 or "localhost:6379" in done.stderr
+
+
+def test_a_bad_url_in_the_environment_is_bad_usage() -> None:
+    done = run("s", env={"REDIS_URL": "redis://:hush@h?nothing=1"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("pystreamredis: the environment's REDIS_URL: url: unknown")
+    assert "hush" not in done.stderr
+
+
 def test_without_a_password_it_is_told_where_it_would_come_from(
     start_server: StartServer,
 ) -> None:
@@ -83,14 +134,14 @@ def test_ctrl_c_at_the_prompt_ends_it() -> None:
     with Terminal("s", "--ask-password") as terminal:
         terminal.wait_for("password: ")
         terminal.interrupt()
-        assert terminal.finish() == 130
+        assert terminal.finish() == ENDED_BY_CTRL_C
         assert "Traceback" not in terminal.text
 
 
 def test_nobody_to_prompt_is_bad_usage() -> None:
     done = run("s", "--ask-password", start_new_session=True)
     assert done.returncode == 2
-    assert "there is no terminal to ask for the password" in done.stderr
+    assert "--ask-password needs a terminal" in done.stderr
 
 
 def test_tls(start_server: StartServer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,10 +15,12 @@ import pytest
 
 import pystreamredis
 from pystreamredis.command.main import main
-from tests.commands import LONG, Terminal, environment, run, url_of
+from tests.commands import COMMAND, ENDED_BY_CTRL_C, LONG, Terminal, environment, run, url_of
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.servers import Endpoint
 
 # Has Ctrl-C come once a module is looked for; or within a finalizer, which loses exceptions.
@@ -100,6 +103,50 @@ def test_ctrl_c_ends_it_whenever_it_comes(server: Endpoint, delay: float) -> Non
     assert (done.returncode, done.stdout) == (130, "")
 
 
+# A loop, as people write it at a prompt; it says so if it goes on.
+_LOOP = """
+for number in 1 2; do "$@"; echo "round $number is over"; done
+"""
+
+
+def test_ctrl_c_ends_a_shell_loop_around_it(server: Endpoint, tmp_path: Path) -> None:
+    """A shell ends its loop only if the command itself died of SIGINT."""
+    server.command("XADD", "s", "1-0", "f", "v")
+    state = tmp_path / "state"
+    arguments = [url_of(server), "s=0", "--json", "--state", str(state)]
+    with subprocess.Popen(
+        ["bash", "-c", _LOOP, "loop", *COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    ) as shell:
+        assert shell.stdout is not None
+        assert '"1-0"' in shell.stdout.readline()
+        os.killpg(shell.pid, signal.SIGINT)
+        output, errors = shell.communicate(timeout=LONG)
+    assert (shell.returncode, output, errors) == (-signal.SIGINT, "", "")
+    assert json.loads(state.read_text()) == {"s": "1-0"}
+
+
+def test_a_misspelt_option_gets_one_helpful_line() -> None:
+    done = run("--jsn", "s")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "pystreamredis: unknown option --jsn; did you mean --json? (see pystreamredis --help)\n"
+    )
+
+
+def test_the_path_of_a_socket_is_no_stream(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        done = run(path)
+    assert done.returncode == 2
+    assert f"'{path}' is a unix socket, expected unix://{path}" in done.stderr
+
+
 def test_who_ignores_ctrl_c_goes_on_ignoring_it() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -152,7 +199,7 @@ def test_connecting_can_be_interrupted(*, is_ctrl_c: bool) -> None:
                     terminal.interrupt()
                 else:
                     terminal.terminate()
-                assert terminal.finish() in ((130,) if is_ctrl_c else (0, -15))
+                assert terminal.finish() in ((ENDED_BY_CTRL_C,) if is_ctrl_c else (0, -15))
         assert "Traceback" not in terminal.text
 
 
@@ -164,5 +211,5 @@ def test_a_start_in_seconds_is_taken_as_it_is_and_told(server: Endpoint) -> None
     assert (done.returncode, done.stdout) == (0, "new\n")
     assert done.stderr == (
         "pystreamredis: stream 's': start 1530403200 is taken as ms, in January 1970; "
-        "if it is in seconds, take 1530403200000\n"
+        "if it is in seconds, use 1530403200000\n"
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pystreamredis.command.signals import can_write
 from pystreamredis.command.output import Output
+from pystreamredis.command.signals import can_write
 
 LONG = 60.0
 
@@ -80,7 +80,7 @@ def test_a_full_pipe_ends_between_two_lines(pipe: Pipe, size: int) -> None:
 def test_a_line_that_fits_nowhere_is_not_counted(
     pipe: Pipe, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pystreamredis.command.output._GRACE", 0.05)
+    monkeypatch.setattr("pystreamredis.command.output.LINE_GRACE", 0.05)
     output = Output(pipe.writing, until_full)
     lines = lines_of(size, 1 + 200_000 // size)
     sent = output.write(lines)
@@ -93,7 +93,7 @@ def test_a_line_that_is_begun_is_ended_where_somebody_reads(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told to end amid a line, with a reader that goes on."""
-    monkeypatch.setattr("pystreamredis.command.output._GRACE", LONG)
+    monkeypatch.setattr("pystreamredis.command.output.LINE_GRACE", LONG)
     waits: list[int] = []
 
     def twice(fd: int) -> bool:

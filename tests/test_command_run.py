@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import COMMAND, Terminal, finish, rows_of, run, running, url_of
+from tests.commands import COMMAND, ENDED_BY_CTRL_C, Terminal, finish, rows_of, run, running, url_of
 from tests.proxy import Proxy
 from tests.servers import Endpoint, StartServer, wait_until
 
@@ -193,7 +193,7 @@ def test_ctrl_c_twice_does_not_wait_for_anything(one_server: Endpoint, tmp_path:
         wait_until(lambda: is_stuck(command))
         command.send_signal(signal.SIGINT)
         command.send_signal(signal.SIGINT)
-        assert command.wait(60) == 130
+        assert command.wait(60) == ENDED_BY_CTRL_C
     done = run(*arguments)
     assert ids_in(done.stdout.splitlines()) == ids
 
@@ -391,7 +391,7 @@ def test_signals_lose_nothing_and_repeat_nothing(
             time.sleep(delay)
             command.send_signal(number)
             code, _, errors = finish(command)
-            assert (code, errors) == (130 if number == signal.SIGINT else 0, "")
+            assert (code, errors) == (ENDED_BY_CTRL_C if number == signal.SIGINT else 0, "")
     with open(output, "ab") as file:
         assert run(*arguments, "--exit", stdout=file).returncode == 0
     assert ids_in(rows_of(output)) == ids
@@ -432,7 +432,7 @@ def test_a_signal_ends_it_amid_an_outage(one_server: Endpoint, tmp_path: Path) -
             assert command.stderr is not None
             assert command.stderr.readline()
             command.send_signal(signal.SIGINT)
-            assert command.wait(60) == 130
+            assert command.wait(60) == ENDED_BY_CTRL_C
     assert json.loads(state.read_text()) == {"s": "1-0"}
 
 
@@ -481,7 +481,7 @@ def test_ctrl_c_ends_a_wait(one_server: Endpoint) -> None:
         one_server.command("XADD", "s", "1-0", "f", "v")
         terminal.wait_for("f=")
         terminal.interrupt()
-        assert terminal.finish() == 130
+        assert terminal.finish() == ENDED_BY_CTRL_C
         assert "Traceback" not in terminal.text
 
 
@@ -508,7 +508,7 @@ def test_progress_is_shown_on_the_terminal_and_gone_in_the_end(
         one_server.command("XADD", "s0", "*", "f", "late")
         wait_until(lambda: path.read_bytes().endswith(b"late\n"))
         terminal.interrupt()
-        assert terminal.finish() == 130
+        assert terminal.finish() == ENDED_BY_CTRL_C
         assert terminal.screen in ([""], ["^C"])
     assert len(rows_of(path)) == HISTORY + 1
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pystreamredis.command.signals import _TWICE, Signals, can_write
+from pystreamredis.command.signals import REPEAT_WINDOW, Signals, can_write
 
 LONG = 60.0
 
@@ -78,7 +78,7 @@ def test_an_empty_pipe_needs_no_wait() -> None:
 
 def test_a_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As timeout(1) does: to the program, and to the group that it is in."""
-    clock = iter([100.0, 100.0 + _TWICE / 2])
+    clock = iter([100.0, 100.0 + REPEAT_WINDOW / 2])
     monkeypatch.setattr("pystreamredis.command.signals.monotonic", lambda: next(clock))
     stopped: list[bool] = []
     with Signals(lambda: stopped.append(True)) as signals:
@@ -89,7 +89,7 @@ def test_a_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_second_signal_later_is_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 100.0 + _TWICE])
+    clock = iter([100.0, 100.0 + REPEAT_WINDOW])
     monkeypatch.setattr("pystreamredis.command.signals.monotonic", lambda: next(clock))
 
     def interrupt_twice() -> None:

@@ -23,7 +23,21 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.mark.parametrize("text", ["0", "1530403200000", "1529416095111-4", "0-0", "2024-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "1530403200000",
+        "1529416095111-4",
+        "0-0",
+        "2018-7",
+        "2018-13",
+        "1899-12",
+        "20181301",
+        "20180701-0",
+        "2018",
+    ],
+)
 def test_starts_of_the_contract_stay_as_they_are(text: str) -> None:
     """Contract 2.2: digits are ms, and two numbers an ID."""
     assert parse_start(text, NOW) == text
@@ -48,6 +62,9 @@ def test_a_dollar_is_now() -> None:
         ("2018-07-01T00:00:00z", MS),
         ("2018-07-01T02:00+02:00", MS),
         ("2018-07-01 02:00:00.250+02:00", MS + 250),
+        ("2018-07", MS - 12 * 3_600_000),
+        ("20180701", MS - 12 * 3_600_000),
+        ("20180701T1200", MS),
         # In the local zone, in winter and in summer.
         ("2018-07-01T12:00", MS),
         ("2018-07-01", MS - 12 * 3_600_000),
@@ -71,6 +88,7 @@ def test_times_are_read(text: str, ms: int) -> None:
         "-1.5h",
         "- 1h",
         "2018-13-01",
+        "20180231",
         "18:00",
         "²",
         "1969-12-31",

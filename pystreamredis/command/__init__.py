@@ -1,5 +1,5 @@
 """The command ``pystreamredis``: streams at a shell's prompt, and in its pipes.
 
 The way of the data: arguments -> `Streams` -> a format's lines -> output -> state.
-Nothing of this is imported with `pystreamredis` itself.
+Importing `pystreamredis` imports nothing of this.
 """

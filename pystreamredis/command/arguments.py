@@ -1,4 +1,4 @@
-"""What the command is asked for: arguments in, settings out, or an error that says why not."""
+"""The command's arguments: parsed into settings, or refused with an error that says why."""
 
 from __future__ import annotations
 
@@ -11,57 +11,78 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 
-from .times import is_ago, parse_start, parse_time
+from ..escaping import escape
 from .template import Template
+from .times import doubt_about, is_ago, parse_start, parse_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     T = TypeVar("T")
 
 _COUNT = 250
-# How often it looks up from waiting, in ms: to store the state, for instance.
+# Longest wait, in ms, before the command does other work: it stores the state, for instance.
 _TICK = 1000
 
 _is_url = re.compile("(?:redis|rediss|unix)://").match
-# What has been the time in seconds since 2001, and in ms in January 1970.
-_is_in_seconds = re.compile("1[0-9]{9}").fullmatch
-# Names of streams have colons, too: only what is hardly one.
+_is_mistyped_url = re.compile("((?:redis|rediss|unix):)/([^/].*)", re.DOTALL).fullmatch
+# Names of streams have colons, too. These are hardly names.
 _is_address = re.compile(r"(localhost|\d+(\.\d+){3})(:\d+)?|.+:6379").fullmatch
 
 _USAGE = "pystreamredis [URL] NAME[=START] ... [options]"
 _DESCRIPTION = """\
 Print the messages of Redis streams, merged in ID order, and follow them.
 
-  URL    redis://user@host:port/db, rediss:// (TLS) or unix://user@/path; connection
-         options may be query parameters; redis://localhost:6379 by default
-  NAME   a stream; a name that contains "=" needs a START behind it
-  START  $ (from now on), <ms>-<sequence> (after that message), <ms>, an ISO date or time
-         (in the local zone, unless it has one), or how long ago: -15m, -2h, -7d, -1d12h;
-         $ by default, or 0 (all there is) if it is to end when all is read"""
+  URL    redis://user@host:port/db, rediss:// (TLS) or unix://user@/path, with
+         connection options as query parameters; by default REDIS_URL from the
+         environment, or redis://localhost:6379
+  NAME   a stream; a name that contains "=" needs a START
+  START  $ (from now on), <ms>-<sequence> (after that message), <ms>, an ISO
+         date or time (in the local zone, unless it has one), or how long ago:
+         -15m, -2h, -7d, -1d12h; by default $, or 0 (the whole history) if the
+         command ends when all messages are read"""
 _EPILOG = """\
 examples:
-  pystreamredis Stream0 Stream1                       what comes from now on
-  pystreamredis redis://db.example:6379 Stream0=-15m  the last 15 minutes, and on
+  pystreamredis Stream0 Stream1                 messages from now on
+  pystreamredis redis://db.example Stream0=-15m the last 15 minutes, and on
   pystreamredis Stream0=2026-01-01 --until 2026-01-02 --json > day.jsonl
-  pystreamredis Stream0 --exit --csv temp,humidity    all there is, as a table
+  pystreamredis Stream0 --exit --csv temp,hum   the whole history, as a table
   pystreamredis Stream0 --format '{time:%H:%M:%S} {field[temp]}'
-  pystreamredis Stream0=0 Stream1=0 --json --state positions.json >> copy.jsonl
+  pystreamredis Stream0=0 --json --state positions.json >> copy.jsonl
 
-The password comes from the environment, REDISCLI_AUTH, or from a prompt. It ends with 0, with
-1 if the connection fails, the server refuses, or the output cannot be written, with 2 after bad
-usage and with 130 after Ctrl-C."""
+The password comes from REDISCLI_AUTH in the environment, or from a prompt.
+The exit code is 0; 1 if the connection fails, the server refuses, or the
+output cannot be written; 2 after bad usage; 130 after Ctrl-C."""
+
+# Options of redis-cli that people try, and what to use here.
+_SERVER_HINT = "give the server as redis://host:port, without an option"
+_LOGIN_HINT = "set REDISCLI_AUTH, or use --ask-password"
+_FOREIGN = {
+    "-p": _SERVER_HINT,
+    "--port": _SERVER_HINT,
+    "--host": _SERVER_HINT,
+    "-u": _SERVER_HINT,
+    "--uri": _SERVER_HINT,
+    "--url": _SERVER_HINT,
+    "-a": _LOGIN_HINT,
+    "--pass": _LOGIN_HINT,
+    "--password": _LOGIN_HINT,
+    "--cacert": "use --tls-ca",
+    "--cert": "use --tls-cert",
+    "--key": "use --tls-key",
+    "--insecure": "use --tls-ca, or --tls-any-host",
+}
 
 
 class Settings(Namespace):
-    """What was asked for.
+    """The parsed arguments.
 
     Attributes:
-        url: The server; None for the one at home.
-        block: How long to wait for a message before it ends, in ms; None for not at all.
-        until: Where to end, in ms since the epoch.
+        url: The server; None for the default one.
+        block: Longest wait for a message, in ms; None for no wait.
+        until: End of the messages to print, in ms since the epoch.
         connection: Options of `Streams` about the connection.
     """
 
@@ -69,6 +90,7 @@ class Settings(Namespace):
     streams: dict[str, int | str | None]
     json: bool
     csv: list[str] | None
+    csv_safe: bool
     template: str | None
     ends_when_drained: bool
     limit: int | None
@@ -87,24 +109,47 @@ class Settings(Namespace):
     connection: dict[str, Any]
 
 
-def parse(arguments: Sequence[str], now: float, version: str) -> Settings:
-    """Read what was typed, without the command's own name, at a time in seconds since the epoch.
+class _Parser(ArgumentParser):
+    """Reports errors in one line, with a hint at the help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"pystreamredis: {escape(message)} (see pystreamredis --help)\n")
+
+
+def parse(
+    arguments: Sequence[str],
+    now: float,
+    version: str,
+    is_socket: Callable[[str], bool] = lambda _: False,
+) -> Settings:
+    """Parse the command's arguments.
+
+    Args:
+        arguments: The arguments, without the command's own name.
+        now: The current time, in seconds since the epoch.
+        version: The version to print.
+        is_socket: Returns whether a unix socket is at a path.
 
     Raises:
-        SystemExit: It asks for help or for the version, or for what cannot be: that was told,
-            and the code is 2.
+        SystemExit: The help or the version was printed, or an error was: then its code is 2.
     """
     parser = _parser(now, version)
-    settings = parser.parse_intermixed_args(_join_ago(arguments), Settings())
+    # argparse takes names behind "--" for options if they begin with "-".
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, names = arguments[:end], arguments[end + 1 :]
     try:
-        _complete(settings, now)
+        _refuse_help_with_a_value(options)
+        settings, unknown = parser.parse_known_intermixed_args(_join_ago(options), Settings())
+        _refuse_unknown(unknown, parser)
+        settings.names += names
+        _complete(settings, now, is_socket)
     except ValueError as error:
         parser.error(str(error))
     return settings
 
 
 def _parser(now: float, version: str) -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _Parser(
         "pystreamredis",
         usage=_USAGE,
         description=_DESCRIPTION,
@@ -119,23 +164,32 @@ def _parser(now: float, version: str) -> ArgumentParser:
     _add_reading(parser)
     _add_connection(parser)
     others = parser.add_argument_group("others")
-    others.add_argument("-h", "--help", action="help", help="print this")
-    others.add_argument("--version", action="version", version=version, help="print the version")
+    others.add_argument("-h", "--help", action="help", help="print this help and exit")
+    others.add_argument(
+        "--version", action="version", version=version, help="print the version and exit"
+    )
     return parser
 
 
 def _add_formats(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "formats", "one message a line; readable text by default, in colours unless NO_COLOR is set"
+        "formats",
+        "one line a message; by default readable text, in colours on a terminal\n"
+        "unless NO_COLOR is set",
     )
     add = group.add_mutually_exclusive_group().add_argument
-    add("-J", "--json", action="store_true", help="JSON, an object a line")
+    add("-J", "--json", action="store_true", help="print each message as a JSON object")
     add(
         "--csv",
         metavar="FIELDS",
         type=_typed(_fields),
-        help="a table of the stream, the ID and these fields: temp,humidity; the names of the "
-        "columns come first, unless they would go into a file that is not empty",
+        help="print a table of the stream, the ID and these fields (temp,humidity), with a "
+        "header unless stdout is a file that is not empty",
+    )
+    group.add_argument(
+        "--csv-safe",
+        action="store_true",
+        help="put an apostrophe before cells of --csv that a spreadsheet would run as formulas",
     )
     add(
         "-f",
@@ -143,27 +197,28 @@ def _add_formats(parser: ArgumentParser) -> None:
         metavar="TEMPLATE",
         dest="template",
         type=_typed(_template),
-        help="of {stream}, {id}, {ms}, {time}, {fields}, {field[name]}; {time:%%H:%%M} as strftime "
-        "has it, {stream:10} for a width, \\n \\t \\xHH, {{ and }} for braces",
+        help="print a line made of {stream}, {id}, {ms}, {time}, {fields} and {field[name]}; "
+        "{time:%%H:%%M} as in strftime, {stream:10} for a width, \\n \\t \\xHH, {{ and }} for "
+        "braces",
     )
 
 
 def _add_ends(parser: ArgumentParser, now: float) -> None:
-    add = parser.add_argument_group("where it ends (it follows for ever by default)").add_argument
+    add = parser.add_argument_group("end (by default the command follows for ever)").add_argument
     add(
         "-e",
         "--exit",
         action="store_true",
         dest="ends_when_drained",
-        help="when all that is there was read",
+        help="exit when all messages that are there are read",
     )
-    add("-n", "--limit", metavar="N", type=_typed(_positive), help="after N messages")
+    add("-n", "--limit", metavar="N", type=_typed(_positive), help="exit after N messages")
     add(
         "--until",
         metavar="TIME",
         type=_typed(lambda text: parse_time(text, now)),
-        help="before the first message of that time, or when all is read and it is over: "
-        "<ms>, an ISO date or time, -15m",
+        help="exit before the first message of that time, or when the time has come and all is "
+        "read: <ms>, an ISO date or time, -15m",
     )
 
 
@@ -172,44 +227,44 @@ def _add_reading(parser: ArgumentParser) -> None:
     add(
         "--state",
         metavar="FILE",
-        help="where it stands, kept in FILE: a later run goes on there, whatever START says",
+        help="save positions in FILE and resume from them, overriding START",
     )
     add(
         "--count",
         metavar="N",
         type=_typed(_positive),
         default=_COUNT,
-        help=f"how many messages of each stream one read asks for ({_COUNT})",
+        help=f"ask for up to N messages of each stream in one read ({_COUNT})",
     )
     add(
         "--block",
         metavar="MS",
         type=_typed(_natural),
         default=None,
-        help="how long to wait for a message: with --exit it ends after that (at once by "
-        f"default); else a read waits so long at the server, {_TICK} at most",
+        help="wait up to MS for a message: with --exit before exiting (default 0), otherwise in "
+        f"each read ({_TICK} by default and at most)",
     )
     add(
         "--hold",
         metavar="MS",
         type=_typed(_natural),
         default=0,
-        help="keep messages back for that long, so that late ones are sorted in",
+        help="keep each message back for MS, so that late ones are sorted in",
     )
 
 
 def _add_connection(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("connection").add_argument
-    add("--ask-password", action="store_true", dest="asks_password", help="prompt for it")
-    add("--tls", action="store_true", help="as rediss:// does; the options below imply it")
-    add("--tls-ca", metavar="FILE", help="certificates to trust, in lieu of the system's")
-    add("--tls-cert", metavar="FILE", help="the client's certificate")
-    add("--tls-key", metavar="FILE", help="its key")
-    add("--tls-any-host", action="store_true", help="the certificate may be for another host")
+    add("--ask-password", action="store_true", dest="asks_password", help="prompt for the password")
+    add("--tls", action="store_true", help="use TLS, as rediss:// does; implied by the next four")
+    add("--tls-ca", metavar="FILE", help="trust these certificates instead of the system's")
+    add("--tls-cert", metavar="FILE", help="use this client certificate")
+    add("--tls-key", metavar="FILE", help="use this key of the client certificate")
+    add("--tls-any-host", action="store_true", help="accept a certificate for another host")
 
 
 def _join_ago(arguments: Sequence[str]) -> list[str]:
-    """``--until -15m`` is a value, which argparse takes for an option."""
+    """Join ``--until -15m``, the value of which argparse takes for an option."""
     joined: list[str] = []
     for argument in arguments:
         if is_ago(argument) and joined[-1:] == ["--until"]:
@@ -219,8 +274,33 @@ def _join_ago(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _complete(settings: Settings, now: float) -> None:
-    """Work out what depends on more than one argument."""
+def _refuse_help_with_a_value(arguments: Sequence[str]) -> None:
+    """Refuse ``-h host``, as redis-cli has it."""
+    for at, argument in enumerate(arguments[:-1]):
+        if argument == "-h" and not arguments[at + 1].startswith("-"):
+            raise ValueError(f"-h prints the help; {_SERVER_HINT}")
+
+
+def _refuse_unknown(unknown: Sequence[str], parser: ArgumentParser) -> None:
+    if not unknown:
+        return
+    text = unknown[0]
+    # What is attached to it may be a password.
+    option = text.partition("=")[0] if text.startswith("--") else text[:2]
+    if option in _FOREIGN:
+        raise ValueError(f"unknown option {option}; {_FOREIGN[option]}")
+    from difflib import get_close_matches
+
+    known = re.findall("--[a-z-]+", parser.format_help())
+    similar = get_close_matches(option, dict.fromkeys(known), 1) if len(option) > 2 else []
+    hint = f"did you mean {similar[0]}?" if similar else "the name of a stream goes after --"
+    raise ValueError(f"unknown option {option}; {hint}")
+
+
+def _complete(settings: Settings, now: float, is_socket: Callable[[str], bool]) -> None:
+    """Set what depends on more than one argument."""
+    if settings.csv_safe and settings.csv is None:
+        raise ValueError("--csv-safe needs --csv FIELDS")
     if settings.until is not None and settings.until <= now * 1000:
         settings.ends_when_drained = True
     settings.count = min(settings.count, settings.limit or settings.count)
@@ -228,12 +308,8 @@ def _complete(settings: Settings, now: float) -> None:
     settings.block = block if settings.ends_when_drained else min(block or _TICK, _TICK)
     settings.url, names = _split_url(settings.names)
     settings.streams = {}
-    if names and not settings.url and _is_address(names[0]):
-        raise ValueError(
-            f"{names[0]!r} seems to be a server, expected redis://{names[0]} "
-            f"(if it is the name of a stream: {names[0]}=$)"
-        )
-    for text in names:
+    for at, text in enumerate(names):
+        _refuse_what_is_no_name(text, is_socket, may_be_address=not (at or settings.url))
         name, start = _stream(text, "0" if settings.ends_when_drained else "$", now)
         if name in settings.streams:
             raise ValueError(f"stream {name!r} is given twice")
@@ -243,26 +319,44 @@ def _complete(settings: Settings, now: float) -> None:
     settings.connection = _connection(settings)
 
 
-def doubts_about(settings: Settings) -> list[str]:
-    """Say what is as it is to be, and yet may not be what was meant."""
-    times: dict[str, object] = {
-        f"stream {name!r}: start": s for name, s in settings.streams.items()
-    }
-    times["--until"] = settings.until
+def list_doubts(settings: Settings) -> list[str]:
+    """List values that are valid, and yet may not be what was meant."""
+    times = {f"stream {name!r}: start": str(s) for name, s in settings.streams.items()}
+    times["--until"] = str(settings.until)
     return [
-        f"{what} {time} is taken as ms, in January 1970; if it is in seconds, take {time}000"
+        f"{what} {time} is taken as ms, in January 1970; {doubt}"
         for what, time in times.items()
-        if _is_in_seconds(str(time))
+        if (doubt := doubt_about(time))
     ]
 
 
 def _split_url(texts: Sequence[str]) -> tuple[str | None, list[str]]:
-    # The first argument may also be a URL with a scheme that is none of the known ones.
+    # The first argument may also be a URL with an unknown scheme.
     urls = [text for at, text in enumerate(texts) if _is_url(text) or (not at and "://" in text)]
     if len(urls) > 1:
-        # Not shown: there may be passwords in them.
+        # They are not shown: there may be passwords in them.
         raise ValueError("more than one URL is given")
     return next(iter(urls), None), [text for text in texts if text not in urls]
+
+
+def _refuse_what_is_no_name(
+    text: str, is_socket: Callable[[str], bool], *, may_be_address: bool
+) -> None:
+    """Refuse what is hardly the name of a stream, unless it has a start."""
+    unless = f"(if it is the name of a stream: {text}=$)"
+    if may_be_address and _is_address(text):
+        raise ValueError(f"{text!r} seems to be a server, expected redis://{text} {unless}")
+    mistyped = _is_mistyped_url(text)
+    if mistyped and "@" in text and not text.endswith("=$"):
+        # It is not shown: there may be a password in it.
+        raise ValueError(f"a URL begins with {mistyped[1]}//, found one slash only")
+    if mistyped and ("=" not in text or "?" in text):
+        url = f"{mistyped[1]}//{'/' if mistyped[1] == 'unix:' else ''}{mistyped[2]}"
+        raise ValueError(f"{text!r} seems to be a URL, expected {url} {unless}")
+    if text == "help":
+        raise ValueError(f"for help use pystreamredis --help {unless}")
+    if is_socket(text):
+        raise ValueError(f"{text!r} is a unix socket, expected unix://{text} {unless}")
 
 
 def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]:
@@ -272,7 +366,7 @@ def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]
     if not name:
         raise ValueError(f"{text!r} has no name, expected NAME or NAME=START")
     if not start:
-        raise ValueError(f"{text!r} has no START behind '=', expected {name} or {name}=START")
+        raise ValueError(f"{text!r} has no START after '=', expected {name} or {name}=START")
     try:
         return name, parse_start(start, now)
     except ValueError as error:
@@ -295,7 +389,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
 
 
 def _typed(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Have argparse tell what a value's error says."""
+    """Make argparse report the text of an error."""
 
     def typed(text: str) -> T:
         try:
@@ -307,14 +401,15 @@ def _typed(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def _template(text: str) -> str:
-    Template(text, for_terminal=False)  # raises where it cannot be
+    Template(text, for_terminal=False)  # raises if the template is not valid
     return text
 
 
 def _fields(text: str) -> list[str]:
-    if not text:
+    fields = [field.strip() for field in text.split(",")]
+    if not any(fields):
         raise ValueError("no fields are given, expected their names, with commas between")
-    return text.split(",")
+    return fields
 
 
 def _natural(text: str, least: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""The time that an ID stands for, in the local zone."""
+"""The time of an ID, in the local zone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import lru_cache
 
 
 def ms_of(entry_id: str) -> int:
-    """The time of an ID, in ms since the epoch."""
+    """Return the time of an ID, in ms since the epoch."""
     return int(entry_id.partition("-")[0])
 
 
 def local_time(ms: int) -> str:
-    """Write a time for people: ``2018-06-19 14:08:15.111``."""
+    """Format a time for people: ``2018-06-19 14:08:15.111``."""
     minute, rest = divmod(ms, 60_000)
     found = _local_minute(minute)
     if found is None:
@@ -22,7 +22,7 @@ def local_time(ms: int) -> str:
 
 
 def iso_time(ms: int) -> str:
-    """Write a time for programs: ``2018-06-19T14:08:15.111+02:00``."""
+    """Format a time for programs: ``2018-06-19T14:08:15.111+02:00``."""
     minute, rest = divmod(ms, 60_000)
     found = _local_minute(minute)
     if found is None:
@@ -31,7 +31,7 @@ def iso_time(ms: int) -> str:
 
 
 def format_time(ms: int, spec: str) -> str:
-    """Write a time as `datetime.strftime` does."""
+    """Format a time as `datetime.strftime` does."""
     try:
         moment = datetime.fromtimestamp(ms // 1000).astimezone()
     except (ValueError, OverflowError, OSError):
@@ -39,11 +39,16 @@ def format_time(ms: int, spec: str) -> str:
     return moment.replace(microsecond=ms % 1000 * 1000).strftime(spec)
 
 
-# Messages of the same minute mostly stand together; and since 1972 no zone has been off by
+def forget_zone() -> None:
+    """Use the zone that the process has now, after it was changed."""
+    _local_minute.cache_clear()
+
+
+# Consecutive messages mostly have the same minute; and since 1972 no zone has had an offset with
 # seconds.
 @lru_cache(maxsize=16)
 def _local_minute(minute: int) -> tuple[str, str, str] | None:
-    """The date, the time up to the minute, and the zone; None for an ID that is no time."""
+    """Return the date, hour and minute, and the zone; None if the calendar ends before."""
     try:
         local = time.localtime(minute * 60)
         if local.tm_year > 9999:

@@ -1,8 +1,9 @@
-"""Settings in, `Streams` out: where the server is, how to log in, and where each stream starts."""
+"""Settings in, `Streams` out: the server, the login, and the start of each stream."""
 
 from __future__ import annotations
 
 import os
+import stat
 
 from ..exceptions import AuthenticationError
 from ..streams import Streams
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
     from ..exceptions import RedisError
     from .arguments import Settings
 
-_AT_HOME = "redis://localhost:6379"
+_DEFAULT_URL = "redis://localhost:6379"
 
 
 def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
-    """Connect, and fix "now"; a position that was stored counts more than a start.
+    """Connect, and pin "now"; a stored position overrides a start.
 
     Raises:
-        ValueError, TypeError: What was asked for cannot be.
+        ValueError, TypeError: An argument is not valid.
         RedisError: The server cannot be reached, or refuses.
     """
     starts = {name: stored.get(name, start) for name, start in settings.streams.items()}
-    url = settings.url or _AT_HOME
+    url = settings.url or _url_in_environment() or _DEFAULT_URL
     return Streams.from_url(
         url,
         streams=starts,
@@ -43,19 +44,39 @@ def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
 
 
 def describe(error: RedisError) -> str:
-    """Say what went wrong, and where a password would be taken from."""
+    """Return the text of an error, with a hint at the password where that is at fault."""
     if not isinstance(error, AuthenticationError):
         return str(error)
     return f"{error} (the password comes from REDISCLI_AUTH, or from a prompt: --ask-password)"
 
 
+def is_socket(path: str) -> bool:
+    """Return whether a unix socket is at a path."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _url_in_environment() -> str | None:
+    url = os.environ.get("REDIS_URL")
+    if url:
+        try:
+            parse_url(url)
+        except ValueError as error:
+            raise ValueError(f"the environment's REDIS_URL: {error}") from None
+    return url
+
+
 def _password(settings: Settings, url: str) -> dict[str, str]:
+    """Return the option `password`; an empty one is none (contract 6.7)."""
     if settings.asks_password:
-        return {"password": _prompt()}
-    password = os.environ.get("REDISCLI_AUTH")
-    if not password or "password" in parse_url(url):
+        password = _prompt()
+    elif parse_url(url).get("password"):
         return {}
-    return {"password": password}
+    else:
+        password = os.environ.get("REDISCLI_AUTH", "")
+    return {"password": password} if password else {}
 
 
 def _prompt() -> str:
@@ -68,5 +89,5 @@ def _prompt() -> str:
             return getpass("password: ")
         except (GetPassWarning, EOFError):
             raise ValueError(
-                "there is no terminal to ask for the password, expected one, or REDISCLI_AUTH"
+                "--ask-password needs a terminal; without one, set REDISCLI_AUTH"
             ) from None

@@ -1,4 +1,4 @@
-"""What the command says on stderr: remarks, and on a terminal a line of progress."""
+"""Remarks of the command on stderr, and on a terminal a line of progress."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# To the left edge, and nothing from there on.
+# Go to the left edge, and erase everything from there on.
 _ERASE = "\r\x1b[K"
-_WIDTH = 80  # where the terminal does not tell
+_DEFAULT_WIDTH = 80
 
 
 class Diagnostics(logging.Handler):
-    """Writes to stderr; what the library logs is told, too.
+    """Writes to stderr, also the records that the library logs.
 
     Attributes:
-        has_connected: Whether the library has logged so. Until then a failure is the
-            end, and is told as such.
+        is_terminal: Whether stderr is a terminal.
+        has_connected: Whether the library has logged a connection. A failure before that ends the
+            command, and is reported as its end.
     """
 
     def __init__(self) -> None:
@@ -33,19 +34,19 @@ class Diagnostics(logging.Handler):
         self._has_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell what was logged: a loss, a connection made again, a gap."""
+        """Report a record of the library: a lost connection, a new one, a gap."""
         if self.has_connected:
             self.report(record.getMessage())
         self.has_connected = self.has_connected or record.levelno == logging.INFO
 
     def report(self, text: str) -> None:
-        """Write a remark, without what a terminal would obey."""
+        """Write a remark on a line of its own, with unsafe characters escaped."""
         self.erase()
         _write(f"pystreamredis: {escape(text)}\n")
 
     def show(self, line: Callable[[int], str]) -> None:
         """Write the line of progress, made for so many columns, over the one before."""
-        # In the last column of some terminals the cursor goes to the next line.
+        # A character in the last column moves the cursor to the next line of some terminals.
         _write(_ERASE + line(_columns() - 1))
         self._has_line = True
 
@@ -58,12 +59,12 @@ class Diagnostics(logging.Handler):
 
 def _columns() -> int:
     with suppress(OSError):
-        return os.get_terminal_size(2).columns or _WIDTH
-    return _WIDTH
+        return os.get_terminal_size(2).columns or _DEFAULT_WIDTH
+    return _DEFAULT_WIDTH
 
 
 def _write(text: str) -> None:
-    # Where nobody listens, there is nothing to be said.
+    # A stderr that is closed or broken does not end the command.
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text)
         sys.stderr.flush()

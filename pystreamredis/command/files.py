@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 # O_EXCL follows no link in the last part of the name.
 _CREATE = (
-    os.O_CREAT
-    | os.O_EXCL
-    | os.O_WRONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_BINARY", 0)
+    os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
 _PRIVATE = 0o600
 # Age at which a temporary file is one of a killed command, in seconds.

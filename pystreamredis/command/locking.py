@@ -62,7 +62,7 @@ def _lock_itself(path: str, empty: bytes) -> Callable[[], object] | None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Another command may have replaced the file between the two calls.
             if os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False)):
-                return lambda: os.close(handle)  # noqa: B023 - returned at once
+                return lambda: os.close(handle)
         except FileNotFoundError:
             pass  # somebody has removed it: create it again
         except OSError as error:
@@ -96,7 +96,7 @@ def _lock_beside(path: str) -> Callable[[], object]:
     for now in _attempts(path):
         try:
             handle = os.open(path, _CREATE, 0o600)
-            return lambda: _remove(path, handle)  # noqa: B023 - returned at once
+            return lambda: _remove(path, handle)
         except FileExistsError:
             found = _identity(path)
             if found != seen:

@@ -1,6 +1,6 @@
-"""The command itself: what is asked of the other modules, one after the other.
+"""The command itself: calls the other modules, one after the other.
 
-They are imported only once Ctrl-C is taken note of, for that takes a while.
+They are imported only once Ctrl-C is handled, because that takes a while.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class CtrlC:
     """Handles SIGINT until messages are printed.
 
     Attributes:
-        has_come: Whether it has. An exception may be lost in a finalizer; this is not.
-        is_exception: Whether it is to be a `KeyboardInterrupt`, too.
+        has_come: Whether the signal has come. A finalizer may lose an exception, not this.
+        is_exception: Whether to raise a `KeyboardInterrupt`, too.
     """
 
     def __init__(self) -> None:
@@ -34,23 +34,30 @@ class CtrlC:
         self.is_exception = False
 
     def handle(self, *_: object) -> None:
-        """Take note of the signal."""
+        """Record the signal."""
         self.has_come = True
         if self.is_exception:
             self.check()
 
     def check(self) -> None:
-        """End what was interrupted, by a `KeyboardInterrupt`."""
+        """Raise a `KeyboardInterrupt` if the signal has come."""
         if self.has_come:
             raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command, with this process' arguments by default; return its exit code."""
+    """Run the command, with this process' arguments by default; return its exit code.
+
+    Called without arguments after Ctrl-C, it ends the process by SIGINT, as shells expect: the
+    exit code 130 alone would not end a loop around the command.
+    """
     try:
-        return _main(arguments)
+        code = _main(arguments)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
+    if code == INTERRUPTED and arguments is None:
+        _die_of_ctrl_c()
+    return code
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -59,7 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     ctrl_c = CtrlC()
     before = getsignal(SIGINT)
     try:
-        # Who has it ignored wants it so.
+        # A signal that the caller ignores stays ignored.
         if before is default_int_handler:
             signal(SIGINT, ctrl_c.handle)
         return _follow(arguments, ctrl_c)
@@ -68,15 +75,26 @@ def _main(arguments: Sequence[str] | None) -> int:
             signal(SIGINT, before)
 
 
+def _die_of_ctrl_c() -> None:
+    from signal import SIG_DFL, SIGINT, signal
+
+    if os.name != "posix":
+        return
+    _flush()
+    signal(SIGINT, SIG_DFL)
+    os.kill(os.getpid(), SIGINT)
+
+
 def _follow(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
     import logging
     from time import time
 
-    from . import signals, printing  # noqa: F401 - for _run, where Ctrl-C is an exception
+    from . import run, signals  # noqa: F401 - for _run, where Ctrl-C is an exception
     from .arguments import parse
+    from .connecting import is_socket
     from .diagnostics import Diagnostics
 
-    # What waits for a server has to be ended by it.
+    # Ctrl-C must end what waits for a server.
     ctrl_c.is_exception = True
     ctrl_c.check()
     diagnostics = Diagnostics()
@@ -84,36 +102,36 @@ def _follow(arguments: Sequence[str] | None, ctrl_c: CtrlC) -> int:
     logger.setLevel(logging.INFO)
     logger.addHandler(diagnostics)
     try:
-        settings = parse(sys.argv[1:] if arguments is None else arguments, time(), __version__)
-        return _run(settings, diagnostics, ctrl_c)
+        typed = sys.argv[1:] if arguments is None else arguments
+        return _run(parse(typed, time(), __version__, is_socket), diagnostics, ctrl_c)
     finally:
         logger.removeHandler(diagnostics)
         _flush()
 
 
 def _flush() -> None:
-    """Write what argparse has printed, to a reader that may be gone by now."""
+    """Flush the help that argparse has printed, to a reader that may have gone."""
     if sys.stdout is not None:
         try:
             sys.stdout.flush()
         except OSError:
-            # Where Python, which tries it again at its end, has nothing to say about it.
+            # Python tries it again at its end, and would print a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
     from ..exceptions import RedisError
-    from .arguments import doubts_about
+    from .arguments import list_doubts
     from .connecting import connect, describe
-    from .signals import Signals
     from .run import FAILED, Run
+    from .signals import Signals
     from .state import State, StateError
 
     if sys.stdout is None:
-        # Its number would be given to the connection, and messages be sent to the server.
+        # The connection would get its number, and the server the messages.
         diagnostics.report("cannot write: stdout is closed")
         return FAILED
-    for doubt in doubts_about(settings):
+    for doubt in list_doubts(settings):
         diagnostics.report(doubt)
     try:
         state = State(settings.state) if settings.state is not None else None
@@ -124,6 +142,6 @@ def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
     except RedisError as error:
         diagnostics.report(describe(error))
         return FAILED
-    with streams, Signals(streams.close) as signals:
+    with streams, Signals(streams.close) as caught:
         ctrl_c.check()
-        return Run(settings, streams, state, diagnostics, signals).run()
+        return Run(settings, streams, state, diagnostics, caught).run()

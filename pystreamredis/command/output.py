@@ -1,8 +1,8 @@
-"""Whole messages written to a file, and which of them are out.
+"""Whole messages written to a file, and the number of them that were written.
 
-Where a write could block, in pipes and terminals, no more is written at once than fits:
-so a signal can end it at any time, and it is known how far it came. Up to that size a
-line gets into a pipe as a whole or not at all.
+Where a write could block, in pipes and terminals, no more is written at once than fits. So a
+signal can end the command at any time, and the number of written messages is known. Up to that
+size a line gets into a pipe as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# What a pipe takes without blocking when it says that it can be written to.
+# Size that a pipe takes without blocking when it is writable.
 _FITS = getattr(select, "PIPE_BUF", 512)
-# For how long to go on with a line that is begun when all is to end, in seconds.
-_GRACE = 1.0
+# Time to finish a line that is begun when a signal ends the command, in seconds.
+LINE_GRACE = 1.0
 _NEWLINE = ord("\n")
-# What is said of a reader that is gone.
+# Errors of a write after the reader has gone.
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
 
 class Output:
-    """Writes lines, once `wait` says that the file can be written to, and not that all is to end.
+    """Writes lines, as long as `wait` returns that the file is writable.
 
     Attributes:
-        is_gone: Whether nobody reads any more.
-        failure: What else has ended it.
+        is_gone: Whether the reader has gone.
+        failure: The error that ended writing otherwise.
+        is_file: Whether it is a regular file.
+        is_pipe: Whether it is a pipe or a socket.
+        is_terminal: Whether it is a terminal.
     """
 
     def __init__(self, fd: int, wait: Callable[[int], bool]) -> None:
@@ -51,15 +54,15 @@ class Output:
     @property
     def has_ended(self) -> bool:
         """Whether no more can be written."""
-        return self.is_gone or self.failure is not None or self._is_left()
+        return self.is_gone or self.failure is not None or self._has_no_reader()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing stands in the file so far; of what is no file, it is true."""
+        """Whether the file has no content; True for everything but regular files."""
         return not self.is_file or os.fstat(self._fd).st_size == 0
 
     def write(self, lines: Sequence[str]) -> int:
-        """Write lines; return how many of them are out as a whole."""
+        """Write lines; return the number of lines that were written as a whole."""
         data = memoryview("".join(lines).encode("utf-8", "surrogateescape"))
         sent = self._send(data)
         if sent == len(data):
@@ -68,16 +71,16 @@ class Output:
         return sum(end <= sent for end in accumulate(sizes))
 
     def sync(self) -> None:
-        """Have what was written outlive the machine's end, as far as it is a file.
+        """Make the content of a regular file survive a crash of the machine.
 
         Raises:
-            OSError: That cannot be.
+            OSError: The file cannot be synced.
         """
         if self.is_file:
             os.fsync(self._fd)
 
-    def _is_left(self) -> bool:
-        """Whether a pipe has no reader, as one finds out who has nothing to write."""
+    def _has_no_reader(self) -> bool:
+        """Return whether a pipe has no reader, without writing."""
         if not self.is_pipe or os.name != "posix":
             return False
         poll = select.poll()
@@ -99,17 +102,17 @@ class Output:
         return sent
 
     def _finish_line(self, data: memoryview, sent: int) -> int:
-        """Write the rest of a line that is begun, if it is taken within a moment."""
+        """Write the rest of a line that is begun, unless the reader is too slow."""
         if not sent or data[sent - 1] == _NEWLINE:
             return sent
         end = sent + bytes(data[sent:]).index(_NEWLINE) + 1
-        deadline = monotonic() + _GRACE
+        deadline = monotonic() + LINE_GRACE
         while sent < end and can_write(self._fd, deadline - monotonic()):
             sent += os.write(self._fd, data[sent : min(end, sent + _FITS)])
         return sent
 
     def _next_piece(self, data: memoryview, start: int) -> memoryview:
-        """Take what to write at once: whole lines, as far as they fit."""
+        """Return the part to write next: whole lines, as far as they fit."""
         if not self._blocks or len(data) - start <= _FITS:
             return data[start:]
         piece = data[start : start + _FITS]

@@ -1,32 +1,34 @@
-"""How far the history is read: the text of the line that a terminal shows meanwhile."""
+"""Progress through the history: the text of the line that a terminal shows meanwhile."""
 
 from __future__ import annotations
 
 from collections import deque
 
-# Over how long speed is measured, in seconds.
+# Time over which speed is measured, in seconds.
 _WINDOW = 5.0
-# IDs before this time, in ms, were given by hand: no server had streams in 2001.
+# Time, in ms, before which IDs were given by hand: no server had streams in 2001.
 _FIRST_CLOCK = 1_000_000_000_000
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 class Progress:
-    """Counts messages, and tells how many are to come, by the times of their IDs.
+    """Counts messages, and estimates the time left from the times of their IDs.
 
-    What time it is, `now`, is in seconds since the epoch; up to which time there are messages to
-    read, `until`, in ms.
+    Args:
+        now: The current time, in seconds since the epoch.
+        until: The end of the messages to read, in ms.
+        limit: The number of messages to read, if that is limited.
     """
 
     def __init__(self, now: float, until: int, limit: int | None = None) -> None:
         self._until = until
         self._limit = limit
-        # When, how many messages, and up to which time of theirs.
+        # Time of reading, number of messages so far, time of the last message.
         self._samples: deque[tuple[float, int, int]] = deque()
         self._began = now
 
-    def read(self, count: int, ms: int, now: float) -> None:
-        """Take note that `count` messages are out, the last one of time `ms`."""
+    def add_sample(self, count: int, ms: int, now: float) -> None:
+        """Add a sample: `count` messages are printed so far, the last one of time `ms`."""
         samples = self._samples
         samples.append((now, count, ms))
         while len(samples) > 2 and samples[1][0] <= now - _WINDOW:
@@ -34,11 +36,11 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        """Whether there are no more messages of the time to read."""
+        """Whether the last message is at the end of the time to read."""
         return bool(self._samples) and self._samples[-1][2] >= self._until
 
     def line(self, now: float, width: int) -> str:
-        """Write the line, in no more than `width` columns.
+        """Format the line, in at most `width` columns.
 
         ``1,234,567 messages, 84,000/s, 3 d 4 h behind, 12 s left``
         """
@@ -55,7 +57,7 @@ class Progress:
         return ", ".join(parts)[: max(0, width)]
 
     def _speeds(self) -> tuple[float, float]:
-        """Messages, and ms of their time, that are read in a second."""
+        """Return the messages, and the ms of their time, that are read in a second."""
         since, count, ms = self._samples[-1]
         if len(self._samples) == 1:
             return count / max(since - self._began, 0.001), 0.0
@@ -73,7 +75,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Write how long something takes, in its two largest units: ``3 d 4 h``, ``12 s``."""
+    """Format a time in its two largest units: ``3 d 4 h``, ``12 s``."""
     rest = max(0, int(seconds))
     parts: list[tuple[int, str]] = []
     for size, unit in _UNITS:

@@ -1,7 +1,7 @@
-"""``--format``: a line made of what a template names.
+"""``--format``: a line made from a template.
 
-It looks like Python's `str.format`, and is no such thing: nothing but the names below
-is known, and no attribute of anything can be reached.
+It looks like Python's `str.format`, but only the names below are known, and a template cannot
+reach any attribute.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ _is_field = re.compile(r"field\[(.+)\]", re.DOTALL).fullmatch
 
 
 class Template:
-    r"""A format, as those in `formats` are, by the text of a line without its end.
+    r"""A format, like those in `formats`, made from the text of a line without its end.
 
-    ``\n``, ``\t``, ``\xHH`` mean what they do in C; a brace is written twice. For a terminal, what
-    it would obey is escaped in values.
+    ``\n``, ``\t``, ``\xHH`` mean the same as in C; a brace is written twice. For a terminal,
+    characters in values that it would obey are escaped.
 
     Raises:
-        ValueError: It names what is not there, or says how to show it in a way that
-            cannot be.
+        ValueError: The template has an unknown name, or a format that does not fit.
     """
 
     def __init__(self, text: str, *, for_terminal: bool) -> None:
         clean = escape if for_terminal else str
         self._parts = [part for piece in _parse(text) for part in _parts_of(*piece, clean)]
-        self([_SAMPLE])  # raises where a width or an alignment cannot be
+        self([_SAMPLE])  # raises if a width or an alignment is not valid
 
     def __call__(self, messages: Iterable[Message]) -> list[str]:
         """Make a line of each message."""
@@ -55,7 +54,7 @@ def _parse(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
     try:
         return list(Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"{text!r}: {error} ({{{{ and }}}} are braces by themselves)") from None
+        raise ValueError(f"{text!r}: {error} (write {{{{ and }}}} for braces)") from None
 
 
 def _parts_of(
@@ -72,7 +71,9 @@ def _parts_of(
         return
     spec = spec or ""
     if conversion or "{" in spec:
-        raise ValueError(f"{{{name}}}: nothing but a name and a format are known, {_EXPECTED}")
+        raise ValueError(
+            f"{{{name}}}: conversions and nested braces are not supported, {_EXPECTED}"
+        )
     if name == "time":
         yield _time_reader(spec)
         return
@@ -98,7 +99,7 @@ def _check_spec(name: str, spec: str) -> None:
 
 
 def _reader(name: str) -> Part:
-    """What takes the thing of that name out of a message."""
+    """Return a function that takes the named value out of a message."""
     found = _is_field(name)
     if found is not None:
         field = found[1]
@@ -110,7 +111,7 @@ def _reader(name: str) -> Part:
     if name in ("stream", "id"):
         at = ("stream", "id").index(name)
         return lambda message: str(message[at])
-    raise ValueError(f"{{{name}}} is not known, {_EXPECTED}")
+    raise ValueError(f"unknown name {{{name}}}, {_EXPECTED}")
 
 
 def _unescape(text: str) -> str:
