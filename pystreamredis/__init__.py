@@ -13,6 +13,7 @@ The way of the data: bytes -> `protocol` -> `session` -> `merge` -> `next()`.
 from .exceptions import (
     AuthenticationError,
     ConnectionError,
+    MessageError,
     ProtocolError,
     RedisError,
     ResponseError,
@@ -40,6 +41,7 @@ else:  # unseen by type checkers, to whom any name would be there
 __all__ = [
     "AuthenticationError",
     "ConnectionError",
+    "MessageError",
     "ProtocolError",
     "Redis",
     "RedisError",

@@ -51,6 +51,7 @@ CONNECTION_OPTIONS = {
 ERRORS = [
     "AuthenticationError",
     "ConnectionError",
+    "MessageError",
     "ProtocolError",
     "RedisError",
     "ResponseError",

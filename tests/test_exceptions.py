@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from pystreamredis import exceptions
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
+    MessageError,
     ProtocolError,
     RedisError,
     ResponseError,
@@ -27,6 +30,7 @@ PARENTS = [
     (ProtocolError, ConnectionError),
     (ResponseError, RedisError),
     (AuthenticationError, ResponseError),
+    (MessageError, RedisError),
 ]
 
 
@@ -50,6 +54,7 @@ def test_the_module_has_these_errors_and_no_others() -> None:
     assert found == {
         "AuthenticationError",
         "ConnectionError",
+        "MessageError",
         "ProtocolError",
         "RedisError",
         "ResponseError",
@@ -83,11 +88,50 @@ def test_a_refusal_without_a_code_is_a_plain_one_about_no_stream() -> None:
     assert (error.code, error.stream) == ("ERR", None)
 
 
+def test_a_message_error_has_stream_id_and_raw_pairs() -> None:
+    """Contract 3.5."""
+    pairs = [(b"f", b"\xff"), (b"f", b"2")]
+    error = MessageError("stream 's', entry 1-1", stream="s", id="1-1", pairs=pairs)
+    assert (error.stream, error.id, error.pairs) == ("s", "1-1", pairs)
+    assert str(error) == "stream 's', entry 1-1"
+    assert not issubclass(MessageError, builtins.OSError)
+
+
+class Demanding(ResponseError):
+    """A subclass that cannot be made of its text alone."""
+
+    def __init__(self, text: str, *, extra: int) -> None:
+        super().__init__(text, code="EXTRA")
+        self.extra = extra
+
+
 @pytest.mark.parametrize(
     "error",
-    [ConnectionError("a"), TimeoutError("b"), ResponseError("c", code="NOPERM", stream="s")],
+    [
+        RedisError("0"),
+        ConnectionError("a"),
+        TimeoutError("b"),
+        ProtocolError("c"),
+        ResponseError("d", code="NOPERM", stream="s"),
+        AuthenticationError("e", code="NOAUTH"),
+        MessageError("f", stream=("fra", b"s"), id=b"1-1", pairs=[(b"f", b"v")]),
+        Demanding("g", extra=5),
+    ],
 )
-def test_an_error_survives_the_way_to_another_process(error: RedisError) -> None:
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is type(error)
-    assert (str(copy), vars(copy)) == (str(error), vars(error))
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        copy.copy,
+        copy.deepcopy,
+        *[
+            lambda error, p=protocol: pickle.loads(pickle.dumps(error, p))
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+        ],
+    ],
+)
+def test_an_error_survives_pickle_and_copy(error: RedisError, duplicate: Any) -> None:
+    """Contract 1: an error that a worker process raises comes back whole."""
+    found = duplicate(error)
+    assert type(found) is type(error)
+    assert found is not error
+    assert (str(found), found.args, vars(found)) == (str(error), error.args, vars(error))

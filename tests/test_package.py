@@ -128,6 +128,7 @@ SHELL = {"selectors", "socket", "threading"}
 NAMES = {
     "AuthenticationError",
     "ConnectionError",
+    "MessageError",
     "ProtocolError",
     "Redis",
     "RedisError",
