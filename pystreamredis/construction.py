@@ -1,40 +1,44 @@
-"""How `Streams` and `Redis` are made of their options: what all shells have in common."""
+"""The making of `Streams` and `Redis` from their options: the bases that both shells share.
+
+The bases have the names of the classes below them, which errors of Python's own then show.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from .follower import Follower
-from .options import ConnectionOptions, ReadOptions
-from .url import parse_url
+from .log import tell
+from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, pick
+from .secret import conceal, conceal_keywords, conceal_url
+from .starts import check_keywords, find_doubtful_starts
+from .url import merge_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from typing import Any, Protocol, TypeAlias, TypeVar
-
-    from typing_extensions import Self
+    from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar
 
     from .options import Host, Password
     from .starts import Start, StreamsArgument
+    from .tls import File
 
-    # How to get to them, and what callers call them; None where there is only one.
+    # The servers by the names that the caller gives them; None for the only one.
     Servers: TypeAlias = Mapping[str | None, ConnectionOptions]
-    Kind = TypeVar("Kind", bound="StreamsBase", covariant=True)
+    Kind = TypeVar("Kind", bound="Streams", covariant=True)
 
     class Holder(Protocol[Kind]):
-        """What makes `Streams` of some kind."""
+        """A `Redis` that makes `Streams` of one kind."""
 
-        @property
-        def _servers(self) -> Servers: ...
+        _connection: ConnectionOptions
 
         @property
         def _kind(self) -> type[Kind]: ...
 
 
-class StreamsBase:
-    """Streams to follow, and what was handed over of them."""
+class Streams:
+    """Streams to follow, and the positions of what was delivered."""
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class StreamsBase:
         hold: int = 0,
         on_rewind: str = "keep",
         connections: int | None = None,
+        max_bytes: int = 67108864,
         username: str | bytes | None = None,
         password: Password | None = None,
         db: int = 0,
@@ -59,9 +64,9 @@ class StreamsBase:
         client_name: str | bytes | None = None,
         unix_socket_path: str | bytes | None = None,
         ssl: bool | SSLContext = False,
-        ssl_ca_certs: str | None = None,
-        ssl_certfile: str | None = None,
-        ssl_keyfile: str | None = None,
+        ssl_ca_certs: File | None = None,
+        ssl_certfile: File | None = None,
+        ssl_keyfile: File | None = None,
         ssl_check_hostname: bool = True,
         socket_timeout: float | None = 5.0,
         socket_connect_timeout: float | None = None,
@@ -71,38 +76,14 @@ class StreamsBase:
         encoding_errors: str = "surrogateescape",
         **named_streams: Start,
     ) -> None:
-        reading = ReadOptions(
-            count=count,
-            block=block,
-            stop_on_timeout=stop_on_timeout,
-            timeout_response=timeout_response,
-            raise_connection_exceptions=raise_connection_exceptions,
-            fields=fields,
-            hold=hold,
-            on_rewind=on_rewind,
-            connections=connections,
-        )
-        connection = ConnectionOptions(
-            host,
-            port,
-            username=username,
-            password=password,
-            db=db,
-            protocol=protocol,
-            client_name=client_name,
-            unix_socket_path=unix_socket_path,
-            ssl=ssl,
-            ssl_ca_certs=ssl_ca_certs,
-            ssl_certfile=ssl_certfile,
-            ssl_keyfile=ssl_keyfile,
-            ssl_check_hostname=ssl_check_hostname,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=socket_connect_timeout,
-            socket_keepalive=socket_keepalive,
-            decode_responses=decode_responses,
-            encoding=encoding,
-            encoding_errors=encoding_errors,
-        )
+        # Reports with local variables show what a frame has: from here on no secrets.
+        password = conceal(password)
+        host = conceal_url(host)
+        conceal_keywords(named_streams)
+        arguments = locals()
+        check_keywords("Streams()", named_streams)
+        reading = ReadOptions(**pick(READ, arguments))
+        connection = ConnectionOptions(**pick(CONNECTION, arguments))
         self._follow({None: connection}, reading, streams, named_streams)
 
     def _follow(
@@ -114,25 +95,21 @@ class StreamsBase:
     ) -> None:
         self._follower = Follower(servers, reading, _KEYWORDS)
         if not self._follower.add(streams, named_streams):
-            raise ValueError("no streams are given, expected one at least")
+            raise ValueError(f"no streams are given{_hint_at_host(servers)}")
+        tell(find_doubtful_starts(streams, named_streams))
         self._begin()
 
-    def _begin(self) -> None:
-        """Do what is to be done as soon as it is known what to follow."""
-        raise NotImplementedError
+    def _check_added(
+        self, streams: StreamsArgument | None, named_streams: dict[str, Start]
+    ) -> None:
+        """Check the arguments of `add`, as far as this needs no server; log doubtful starts."""
+        conceal_keywords(named_streams)
+        check_keywords("add()", named_streams)
+        tell(find_doubtful_starts(streams, named_streams))
 
-    @classmethod
-    def _of(
-        cls,
-        servers: Servers,
-        reading: ReadOptions,
-        streams: StreamsArgument | None,
-        named_streams: Mapping[str, Start],
-    ) -> Self:
-        """Make one of options that were checked already, which `Redis` does."""
-        self = cls.__new__(cls)
-        self._follow(servers, reading, streams, named_streams)
-        return self
+    def _begin(self) -> None:
+        """Do what the shell does as soon as the streams are known."""
+        raise NotImplementedError
 
     @classmethod
     def from_url(cls, url: str, /, streams: StreamsArgument | None = None, **options: Any) -> Self:
@@ -145,12 +122,14 @@ class StreamsBase:
             streams: As in the constructor.
             options: Options and streams as in the constructor; they take precedence.
         """
-        return cls(streams=streams, **(parse_url(url) | options))
+        url = conceal(url)
+        conceal_keywords(options)
+        return cls(streams=streams, **merge_url(url, options))
 
     @classmethod
     def from_sources(
         cls,
-        sources: Mapping[str, RedisBase],
+        sources: Mapping[str, Redis],
         /,
         streams: StreamsArgument | None = None,
         **options: Any,
@@ -161,22 +140,38 @@ class StreamsBase:
         ``(('fra', 'Stream0'), b'1529416095111-4', {b'index': b'21'})``.
 
         Args:
-            sources: Names for servers or clusters, and where these are:
+            sources: Names for servers or clusters, and their addresses:
                 ``{"fra": Redis("fra.example"), "lon": Redis("lon.example")}``.
-            streams: As in the constructor; each is followed on all of them. What is of one alone
-                stands under its name: ``{"fra": {"Stream0": 0}}``, as in `positions`.
-            options: Options that are not about connecting, and streams, as in the constructor.
+            streams: As in the constructor; each is followed on all of them. Streams of one
+                source alone stand under its name: ``{"fra": {"Stream0": 0}}``, as in `positions`.
+            options: Options of reading, and streams, as in the constructor.
 
         Raises:
-            ValueError, TypeError: As the constructor, or sources that cannot be.
+            ValueError, TypeError: As the constructor, or bad sources.
             ConnectionError, ResponseError: As the constructor.
         """
-        following: Self = RedisBase.streams(_Sources(cls, sources), streams, **options)
-        return following
+        conceal_keywords(options)
+        given = pick(READ, options)
+        named = {name: value for name, value in options.items() if name not in given}
+        check_keywords("from_sources()", named)
+        return cls._of(_read_sources(sources), ReadOptions(**given), streams, named)
+
+    @classmethod
+    def _of(
+        cls,
+        servers: Servers,
+        reading: ReadOptions,
+        streams: StreamsArgument | None,
+        named_streams: Mapping[str, Start],
+    ) -> Self:
+        """Make one from options that were checked already."""
+        self = cls.__new__(cls)
+        self._follow(servers, reading, streams, named_streams)
+        return self
 
     @property
     def positions(self) -> dict[Any, Any]:
-        """For each stream the ID of the last message that was handed over: bytes or str.
+        """For each stream the ID of the last message that was delivered: bytes or str.
 
         Before the first one it is the ID that the stream starts after (None if "now"
         could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there. Of several
@@ -185,14 +180,24 @@ class StreamsBase:
         return self._follower.positions
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._follower!r}>"
+        follower = getattr(self, "_follower", None)
+        return (
+            f"<{type(self).__name__} {'that is not complete' if follower is None else follower!r}>"
+        )
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied, since it has connections; "
+            "pickle its positions, and make another one: Streams(streams=positions)"
+        )
 
 
-class RedisBase:
-    """A server's address, and how to log in."""
+class Redis:
+    """A server's address and credentials."""
 
     def __init__(
         self,
+        /,
         host: Host = "localhost",
         port: int = 6379,
         *,
@@ -203,9 +208,9 @@ class RedisBase:
         client_name: str | bytes | None = None,
         unix_socket_path: str | bytes | None = None,
         ssl: bool | SSLContext = False,
-        ssl_ca_certs: str | None = None,
-        ssl_certfile: str | None = None,
-        ssl_keyfile: str | None = None,
+        ssl_ca_certs: File | None = None,
+        ssl_certfile: File | None = None,
+        ssl_keyfile: File | None = None,
         ssl_check_hostname: bool = True,
         socket_timeout: float | None = 5.0,
         socket_connect_timeout: float | None = None,
@@ -213,45 +218,33 @@ class RedisBase:
         decode_responses: bool = False,
         encoding: str = "utf-8",
         encoding_errors: str = "surrogateescape",
+        **unknown: Never,
     ) -> None:
-        self._connection = ConnectionOptions(
-            host,
-            port,
-            username=username,
-            password=password,
-            db=db,
-            protocol=protocol,
-            client_name=client_name,
-            unix_socket_path=unix_socket_path,
-            ssl=ssl,
-            ssl_ca_certs=ssl_ca_certs,
-            ssl_certfile=ssl_certfile,
-            ssl_keyfile=ssl_keyfile,
-            ssl_check_hostname=ssl_check_hostname,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=socket_connect_timeout,
-            socket_keepalive=socket_keepalive,
-            decode_responses=decode_responses,
-            encoding=encoding,
-            encoding_errors=encoding_errors,
-        )
+        # Reports with local variables show what a frame has: from here on no secrets.
+        password = conceal(password)
+        host = conceal_url(host)
+        conceal_keywords(unknown)
+        arguments = locals()
+        _refuse_unknown(unknown)
+        self._connection = ConnectionOptions(**pick(CONNECTION, arguments))
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
+    def from_url(cls, url: str, /, **options: Any) -> Self:
         """Hold the server that a URL names; see `Streams.from_url`.
 
         Args:
             url: The URL.
             options: Connection options; they take precedence.
         """
-        return cls(**(parse_url(url) | options))
-
-    @property
-    def _servers(self) -> Servers:
-        return {None: self._connection}
+        url = conceal(url)
+        conceal_keywords(options)
+        return cls(**merge_url(url, options))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {self._connection.address}, db {self._connection.db}>"
+        connection = getattr(self, "_connection", None)
+        if connection is None:
+            return f"<{type(self).__name__} that is not complete>"
+        return f"<{type(self).__name__} at {connection.address}, db {connection.db}>"
 
     def streams(
         self: Holder[Kind],
@@ -267,56 +260,57 @@ class RedisBase:
         hold: int = 0,
         on_rewind: str = "keep",
         connections: int | None = None,
+        max_bytes: int = 67108864,
         **named_streams: Start,
     ) -> Kind:
-        """Follow streams on this server; see `Streams` for what is given and raised.
+        """Follow streams on this server; see `Streams` for the arguments and errors.
 
-        Every other keyword names a stream here, also those of connection options.
+        Every other keyword names a stream here, but for the names of connection options, which
+        are refused.
         """
-        reading = ReadOptions(
-            count=count,
-            block=block,
-            stop_on_timeout=stop_on_timeout,
-            timeout_response=timeout_response,
-            raise_connection_exceptions=raise_connection_exceptions,
-            fields=fields,
-            hold=hold,
-            on_rewind=on_rewind,
-            connections=connections,
-        )
-        return self._kind._of(self._servers, reading, streams, named_streams)
+        conceal_keywords(named_streams)
+        arguments = locals()
+        check_keywords("Redis.streams()", named_streams)
+        reading = ReadOptions(**pick(READ, arguments))
+        kind: type[Kind] = self._kind
+        return kind._of({None: self._connection}, reading, streams, named_streams)
 
 
-class _Sources:
-    """Several servers, and what kind of `Streams` is to follow streams there."""
-
-    def __init__(self, kind: type[StreamsBase], sources: Mapping[str, RedisBase]) -> None:
-        self._kind: Any = kind
-        self._servers = _read_sources(sources)
-
-
-def _read_sources(sources: Mapping[str, RedisBase]) -> Servers:
+def _read_sources(sources: Mapping[str, Redis]) -> Servers:
     if not isinstance(sources, Mapping):
-        raise TypeError(f"sources is {type(sources).__name__}, expected a dict of names to Redis()")
+        raise TypeError(
+            f"sources is a {type(sources).__name__}, but must be a dict of names to Redis()"
+        )
     if not sources:
-        raise ValueError("no sources are given, expected one at least")
+        raise ValueError("no sources are given; give at least one")
     servers: dict[str | None, ConnectionOptions] = {}
     for name, redis in sources.items():
         if not isinstance(name, str):
-            raise TypeError(f"source {name!r} is {type(name).__name__}, expected str for a name")
-        if not isinstance(redis, RedisBase):
-            raise TypeError(f"source {name!r} is {type(redis).__name__}, expected Redis()")
+            raise TypeError(f"source {name!r} is a {type(name).__name__}, but a name must be a str")
+        if not isinstance(redis, Redis):
+            raise TypeError(f"source {name!r} is a {type(redis).__name__}, but must be a Redis()")
         servers[name] = redis._connection
     # Else their IDs could not be compared.
     if len({options.decode_responses for options in servers.values()}) > 1:
-        raise ValueError("decode_responses is not the same for all sources, expected that")
+        raise ValueError("all sources must use the same decode_responses")
     return servers
 
 
-# What errors of Python's own are to say: the names of those that callers know.
-StreamsBase.__init__.__qualname__ = "Streams.__init__"
-RedisBase.__init__.__qualname__ = "Redis.__init__"
-RedisBase.streams.__qualname__ = "Redis.streams"
+def _refuse_unknown(unknown: Mapping[str, object]) -> None:
+    check_keywords("Redis()", unknown)
+    for name in unknown:
+        raise TypeError(
+            f"Redis() got an unknown option {name!r}; streams go into Redis(...).streams(...)"
+        )
 
-# What names no stream in `Streams(...)`.
-_KEYWORDS = ("host", "port", "streams", *(StreamsBase.__init__.__kwdefaults__ or ()))
+
+def _hint_at_host(servers: Servers) -> str:
+    """Say what else was given, which may have been meant for a stream."""
+    only = servers.get(None)
+    if only is None or only.host in ("", OPTIONS["host"].default) or not only.host.isidentifier():
+        return "; give at least one"
+    return f"; {only.host!r} was taken as the host: for a stream, give streams={only.host!r}"
+
+
+# The keywords that do not name a stream in `Streams(...)`.
+_KEYWORDS = ("streams", *OPTIONS)

@@ -1,10 +1,12 @@
-"""Which streams to follow, and from where: what callers may say (contract 2.1, 2.2, 7)."""
+"""The names of streams and their start values, as callers give them (contract 2.1, 2.2, 7)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from .ids import before, parse_start
+from .options import CONNECTION, OPTIONS
+from .secret import Secret, is_secret_name, reveal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +22,15 @@ if TYPE_CHECKING:
     )
     StreamsArgument: TypeAlias = OfOneSource | Mapping[str, Start | OfOneSource]
 
-_EXPECTED = (
-    "expected None or '$' (now), an int (epoch time in ms), an aware datetime, "
+    Notice: TypeAlias = tuple[int, str]
+
+_FORMS = (
+    "a start must be None or '$' (now), an int (epoch time in ms), an aware datetime, "
     "'<ms>' or '<ms>-<sequence>'"
 )
+_WARNING = 30  # as logging has it, which is slow to import
+# The largest start that is more likely to be in seconds, or another slip.
+_MAX_SECONDS = 10**10
 
 
 def read_streams(
@@ -45,22 +52,24 @@ def read_streams(
         pairs = [(name, None) for name in streams]
     else:
         raise TypeError(
-            f"streams is {streams!r}, expected a dict, list, tuple or set of names, or a name"
+            f"streams is {streams!r}, but must be a dict, list, tuple or set of names, or one name"
         )
     pairs.extend(named.items())
     for name, _ in pairs:
         if not isinstance(name, (str, bytes)):
-            raise TypeError(f"stream name {name!r} is {type(name).__name__}, expected str or bytes")
+            raise TypeError(
+                f"stream name {name!r} is a {type(name).__name__}, but must be a str or bytes"
+            )
     return pairs
 
 
 def read_streams_at(
     sources: Iterable[str | None], streams: StreamsArgument | None, named: Mapping[str, Start]
 ) -> dict[str | None, list[tuple[Name, Start]]]:
-    """List for each source the streams that are to be followed there.
+    """List for each source the streams to follow there.
 
-    Where sources have names, streams are followed at each of them, unless they stand in
-    lieu of a start value, as what is given as `streams=`: then it is a source that is named.
+    Where sources have names, each stream is followed at all of them. A name with a dict, list,
+    tuple or set instead of a start value is that of a source, and these are its streams.
 
     Raises:
         TypeError: As `read_streams`.
@@ -77,7 +86,9 @@ def read_streams_at(
         elif name in found:
             found[name] += read_streams(start, {})
         else:
-            raise ValueError(f"streams are given for {name!r}, expected a source: {list(found)}")
+            raise ValueError(
+                f"streams are given for {name!r}, which is not a source; these are {list(found)}"
+            )
     return found
 
 
@@ -91,11 +102,75 @@ def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes |
         TypeError: A start of any other type.
     """
     try:
-        return _read(start)
+        return _read(reveal(start))
     except (ValueError, TypeError) as error:
-        shown = "(not shown)" if _is_secret(name) else f"{start!r}: {error}"
-        text = f"stream {name!r}: start {shown}; {_EXPECTED}{_meant(name, options)}"
-        raise type(error)(text) from None
+        # Not raised here, where reports with local variables would show a secret.
+        failure = type(error)(_describe(name, start, error, options))
+    start = None
+    raise failure from None
+
+
+def find_doubtful_starts(
+    streams: StreamsArgument | None, named: Mapping[str, Start]
+) -> list[Notice]:
+    """Return a warning, with its level, for each start that may be in seconds instead of ms."""
+    found: list[Notice] = []
+    for starts in (streams, named):
+        if not isinstance(starts, Mapping):
+            continue
+        for name, start in starts.items():
+            if isinstance(start, Mapping):
+                found += find_doubtful_starts(start, {})
+            elif (ms := _early(reveal(start))) is not None:
+                found.append((_WARNING, _doubt(name, ms)))
+    return found
+
+
+def check_keywords(caller: str, named: Iterable[str]) -> None:
+    """Refuse keywords that name an option which belongs elsewhere, instead of a stream.
+
+    Args:
+        caller: The function that was given them, for the text.
+        named: The keywords that are not options of this function.
+
+    Raises:
+        TypeError: There is such a one.
+    """
+    from .redis_py import ADVICE
+
+    for name in named:
+        if name in OPTIONS:
+            kind = OPTIONS[name].kind
+            text = (
+                "an option of the connection; give it to Redis() or Streams()"
+                if kind == CONNECTION
+                else "an option of reading; give it to Streams() or Redis.streams()"
+            )
+        elif name in ADVICE:
+            text = f"an option of redis-py that is not one here; {ADVICE[name]}"
+        else:
+            continue
+        raise TypeError(
+            f"{caller} got {name!r}, which is {text}. "
+            f"A stream of that name goes into streams={{{name!r}: ...}}"
+        )
+
+
+def check_names(names: Iterable[object]) -> None:
+    """Check the names of streams to drop.
+
+    Raises:
+        TypeError: One is not a name.
+    """
+    for name in names:
+        own = name[1] if isinstance(name, tuple) and len(name) == 2 else name
+        if not isinstance(own, (str, bytes)):
+            hint = "; give each as an argument: discard(*names)" if _has_names(name) else ""
+            raise TypeError(f"discard() got {name!r}, but takes names of streams{hint}")
+
+
+def _has_names(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
 
 
 def _read(start: object) -> bytes | None:
@@ -111,7 +186,7 @@ def _read(start: object) -> bytes | None:
         return None if start == "$" else parse_start(start)
     if hasattr(start, "utcoffset"):
         return _read_datetime(start)
-    raise TypeError(f"it is {type(start).__name__}")
+    raise TypeError(f"it is a {type(start).__name__}")
 
 
 def _read_datetime(start: object) -> bytes:
@@ -119,20 +194,31 @@ def _read_datetime(start: object) -> bytes:
     from datetime import datetime, timedelta, timezone
 
     if not isinstance(start, datetime):
-        raise TypeError(f"it is {type(start).__name__}")
+        raise TypeError(f"it is a {type(start).__name__}")
     if start.utcoffset() is None:
-        raise ValueError("it is a naive datetime, which is no point in time without its zone")
+        raise ValueError("it is a naive datetime, which is not a point in time without its zone")
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     return before((start - epoch) // timedelta(milliseconds=1))
 
 
+def _describe(name: Name, start: object, error: Exception, options: Iterable[str]) -> str:
+    if isinstance(start, Secret) or _is_secret(name):
+        shown = "(not shown)"
+    else:
+        shown = f"{start!r}: {error}"
+    return f"stream {name!r}: start {shown}; {_FORMS}{_hint_at_option(name, options)}"
+
+
 def _is_secret(name: Name) -> bool:
-    """Whether a start value may be a password, given under a misspelt keyword."""
-    return isinstance(name, str) and bool(_meant(name.lower().rstrip("0123456789"), ["password"]))
+    """Return whether a start value may be a password, given under a misspelt keyword."""
+    if not isinstance(name, str):
+        return False
+    own = name.lower().rstrip("0123456789")
+    return is_secret_name(name) or bool(_hint_at_option(own, ["password"]))
 
 
-def _meant(name: Name, options: Iterable[str]) -> str:
-    """Every keyword that is no option names a stream, so a slip of the pen does, too."""
+def _hint_at_option(name: Name, options: Iterable[str]) -> str:
+    """Name the option that may have been meant: every unknown keyword is a stream."""
     from difflib import get_close_matches
 
     # Streams are numbered, options never.
@@ -140,3 +226,20 @@ def _meant(name: Name, options: Iterable[str]) -> str:
         return ""
     close = get_close_matches(name, options, n=1)
     return f" (was the option {close[0]!r} meant?)" if close else ""
+
+
+def _early(start: object) -> int | None:
+    """Return a start in ms that is suspiciously early."""
+    if isinstance(start, (str, bytes)):
+        text = start if isinstance(start, str) else start.decode("latin-1")
+        start = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+    if not isinstance(start, int) or isinstance(start, bool):
+        return None
+    return start if 1 <= start <= _MAX_SECONDS else None
+
+
+def _doubt(name: object, ms: int) -> str:
+    return (
+        f"stream {name!r}: start {ms} is taken as ms, early in 1970; "
+        f"if it is in seconds, take {ms}000"
+    )

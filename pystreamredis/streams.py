@@ -5,20 +5,19 @@ from __future__ import annotations
 from itertools import chain
 from operator import length_hint
 
-from .construction import RedisBase, StreamsBase
+from . import construction
+from .starts import check_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
-
-    from typing_extensions import Self
+    from typing import Any, Self
 
     from .driver import Driver
     from .starts import Followed, Start, StreamsArgument
 
 
-class Streams(StreamsBase):
+class Streams(construction.Streams):
     """An iterator over the messages of many streams, merged and sorted by ID.
 
     A message is ``(name, id, data)``: ``('Stream0', b'1529416095111-4', {b'index': b'21'})``.
@@ -141,6 +140,7 @@ class Streams(StreamsBase):
                 that is followed already.
             RedisError: The server could not be asked; none of them was added.
         """
+        self._check_added(streams, named_streams)
         if self._driver is None:
             self._follower.add(streams, named_streams)
         else:
@@ -152,6 +152,7 @@ class Streams(StreamsBase):
         Names that are not followed are passed over. Of several sources, a stream is dropped
         from each, unless a tuple names one.
         """
+        check_names(names)
         if self._driver is None:
             self._follower.discard(names)
         else:
@@ -200,7 +201,7 @@ class _Awaited:
         return streams.__next__()
 
 
-class Redis(RedisBase):
+class Redis(construction.Redis):
     """A server's address, and how to log in. It is no general client.
 
     It connects to nothing by itself: each `streams` makes a connection of its own.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from .options import OPTIONS
+from .secret import conceal_keywords, is_secret_name, reveal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
     from urllib.parse import SplitResult
 
-_EXPECTED = "expected redis://host:port, rediss://host:port or unix:///path"
+_FORMS = "give redis://host:port, rediss://host:port or unix:///path"
 
 
 def parse_url(url: str) -> dict[str, Any]:
@@ -16,14 +18,37 @@ def parse_url(url: str) -> dict[str, Any]:
 
     Args:
         url: ``redis://`` for TCP, ``rediss://`` for TLS, ``unix://`` and a path for a
-            unix socket. User, password and path may be percent-encoded; in the query
-            come connection options by their names.
+            unix socket. User, password and path may be percent-encoded; the query has
+            connection options by their names.
 
     Raises:
         ValueError: An unknown scheme or query parameter, or a value that does not fit.
             The text never has the URL itself, which may hold a password.
     """
-    # Imported where it is used: importing the package is to stay cheap.
+    try:
+        return _parse(url)
+    except (TypeError, ValueError) as error:
+        # Reports with local variables would show them.
+        del url
+        raise error.with_traceback(None) from None
+
+
+def merge_url(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Make options of a URL, which may be in a `Secret`, and of others, which take precedence.
+
+    Passwords are put into a `Secret`.
+
+    Raises:
+        ValueError: As `parse_url`.
+    """
+    conceal_keywords(options)
+    merged = parse_url(reveal(url)) | options
+    conceal_keywords(merged)
+    return merged
+
+
+def _parse(url: str) -> dict[str, Any]:
+    # Imported where it is used: importing the package should stay cheap.
     from urllib.parse import parse_qsl, unquote
 
     parts = _split(url)
@@ -31,11 +56,11 @@ def parse_url(url: str) -> dict[str, Any]:
     if parts.scheme == "unix":
         options["unix_socket_path"] = unquote(parts.netloc.rpartition("@")[2] + parts.path)
         if not options["unix_socket_path"]:
-            raise ValueError("url: unix:// without a path, expected unix:///path/of/socket")
+            raise ValueError("url: unix:// has no path; give unix:///path/of/socket")
     elif parts.scheme in ("redis", "rediss"):
         options |= _read_tcp(parts.scheme, parts.hostname, parts.port, unquote(parts.path))
     else:
-        raise ValueError(f"url: scheme {parts.scheme!r}, {_EXPECTED}")
+        raise ValueError(f"url: unknown scheme {parts.scheme!r}; {_FORMS}")
     if parts.username:
         options["username"] = unquote(parts.username)
     if parts.password is not None:
@@ -43,26 +68,28 @@ def parse_url(url: str) -> dict[str, Any]:
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         options[name] = _read_parameter(name, text)
     if not options.get("ssl", True) and parts.scheme == "rediss":
-        raise ValueError("url: rediss:// with ssl=false, expected one or the other")
+        raise ValueError("url: rediss:// contradicts ssl=false; use redis:// without TLS")
     return options
 
 
 def _split(url: str) -> SplitResult:
-    """Take the URL apart; what cannot be is not shown, since it may hold a password."""
+    """Split the URL; errors do not show the parts, since a password may be in them."""
     from urllib.parse import urlsplit
 
     if not isinstance(url, str):
-        raise TypeError(f"url is {type(url).__name__}, expected str")
+        raise TypeError(f"url is a {type(url).__name__}, but must be a str")
     if "://" not in url:
-        raise ValueError(f"url: no scheme in front, {_EXPECTED}")
+        raise ValueError(f"url: it has no scheme in front; {_FORMS}")
     try:
         parts = urlsplit(url)
-        _ = parts.port  # which is read only now
+        _ = parts.port  # is read only now
     except ValueError:
-        raise ValueError("url: its host or port cannot be read, expected host:port") from None
+        raise ValueError(
+            "url: its host or port cannot be read; give host:port, the port from 1 to 65535"
+        ) from None
     if "@" in parts.path + parts.query + parts.fragment:
-        # What stands there may be a part of the password: it is not to be shown.
-        raise ValueError("url: '@' behind the address, expected '%40' there and in passwords")
+        # A part of the password may be there: the text does not show it.
+        raise ValueError("url: '@' is behind the address; write '%40' there and in passwords")
     return parts
 
 
@@ -77,42 +104,16 @@ def _read_tcp(scheme: str, host: str | None, port: int | None, path: str) -> dic
     return options
 
 
-def _boolean(text: str) -> bool:
-    values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    return values[text.lower()]
-
-
-_PARAMETERS: dict[str, Callable[[str], Any]] = {
-    "username": str,
-    "password": str,
-    "db": int,
-    "protocol": int,
-    "client_name": str,
-    "unix_socket_path": str,
-    "ssl": _boolean,
-    "ssl_ca_certs": str,
-    "ssl_certfile": str,
-    "ssl_keyfile": str,
-    "ssl_check_hostname": _boolean,
-    "socket_timeout": float,
-    "socket_connect_timeout": float,
-    "socket_keepalive": _boolean,
-    "decode_responses": _boolean,
-    "encoding": str,
-    "encoding_errors": str,
-}
-
-
 def _read_parameter(name: str, text: str) -> Any:
-    if name not in _PARAMETERS:
-        raise ValueError(
-            f"url: unknown parameter {name!r}, expected one of {', '.join(_PARAMETERS)}"
-        )
-    read = _PARAMETERS[name]
+    parse = OPTIONS[name].parse if name in OPTIONS else None
+    if parse is None:
+        known = [option.name for option in OPTIONS.values() if option.parse]
+        raise ValueError(f"url: unknown parameter {name!r}; those known are {', '.join(known)}")
     try:
-        return read(text)
-    except (ValueError, KeyError):
+        return parse(text)
+    except ValueError:
         expected: dict[object, str] = {int: "a whole number", float: "a number"}
+        shown = "(not shown)" if is_secret_name(name) else repr(text)
         raise ValueError(
-            f"url: {name} is {text!r}, expected {expected.get(read, 'true or false')}"
+            f"url: {name} is {shown}, but must be {expected.get(parse, 'true or false')}"
         ) from None

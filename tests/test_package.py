@@ -34,8 +34,11 @@ LAYERS = [
     "exceptions",
     "escaping",
     "ids",
-    "starts",
+    "secret",
+    "tls",
     "options",
+    "redis_py",
+    "starts",
     "url",
     "handover",
     "cursors",
@@ -82,6 +85,10 @@ LAYERS = [
 PURE = [
     *LAYERS[: LAYERS.index("follower") + 1],
     "command.times",
+    # Options look into files, and ask what the system has, as soon as they are given.
+    *(name for name in LAYERS[: LAYERS.index("follower") + 1] if name not in {"options", "tls"}),
+    "command.escapes",
+    "command.moments",
     "command.formats",
     "command.template",
     "command.arguments",

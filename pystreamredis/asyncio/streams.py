@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..construction import RedisBase, StreamsBase
+from .. import construction
+from ..secret import conceal_keywords, conceal_url
+from ..starts import check_names
 from .driver import Driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from typing_extensions import Self
+    from typing import Any, Self
 
     from ..starts import Followed, Start, StreamsArgument
 
 
-class Streams(StreamsBase):
+class Streams(construction.Streams):
     """An asynchronous iterator over the messages of many streams, merged and sorted by ID.
 
     Everything is as in `pystreamredis.Streams`: options, messages, order, errors; only what
@@ -46,6 +46,9 @@ class Streams(StreamsBase):
                 `raise_connection_exceptions` is False.
             ResponseError: The server refuses for good.
         """
+        # Reports with local variables show what a frame has.
+        args = (*map(conceal_url, args[:1]), *args[1:])
+        conceal_keywords(options)
         return await cls(*args, **options).__aenter__()
 
     def __aiter__(self) -> Self:
@@ -90,6 +93,7 @@ class Streams(StreamsBase):
             RedisError: The server could not be asked; none of them was added.
             RuntimeError: Another task waits for a message.
         """
+        self._check_added(streams, named_streams)
         if self._driver is None:
             self._follower.add(streams, named_streams)
         else:
@@ -104,6 +108,7 @@ class Streams(StreamsBase):
         Raises:
             RuntimeError: Another task waits for a message.
         """
+        check_names(names)
         if self._driver is None:
             self._follower.discard(names)
         else:
@@ -120,7 +125,7 @@ class Streams(StreamsBase):
             await driver.close()
 
 
-class Redis(RedisBase):
+class Redis(construction.Redis):
     """A server's address, and how to log in, as `pystreamredis.Redis`.
 
     What its `streams` returns is not connected yet, as after the constructor of `Streams`.

@@ -1,0 +1,89 @@
+"""TLS with certificates in files, which are read again where they have changed."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ssl import SSLContext
+    from typing import TypeAlias
+
+    File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class CertificateFiles:
+    """The names of certificate files, and the context that was last made from them.
+
+    Args:
+        ca_certs: A file of certificates to trust; None for the system's.
+        certfile: A file with the client's certificate, or None.
+        keyfile: A file with its key, or None if `certfile` has it.
+        check_hostname: Require that the server's certificate is for the host's name.
+    """
+
+    __slots__ = ("_ca_certs", "_certfile", "_check_hostname", "_keyfile", "_made")
+
+    def __init__(
+        self,
+        ca_certs: File | None,
+        certfile: File | None,
+        keyfile: File | None,
+        *,
+        check_hostname: bool,
+    ) -> None:
+        self._ca_certs = ca_certs
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self._check_hostname = check_hostname
+        self._made: tuple[object, SSLContext] | None = None
+
+    def make_context(self) -> SSLContext:
+        """Make a context from the files as they are now; reuse the last one if none has changed.
+
+        Raises:
+            OSError: A file cannot be read, or is not a certificate or its key.
+        """
+        # Taken before the files are read: a change amid that is seen the next time.
+        stamps = [_stamp(f) for f in (self._ca_certs, self._certfile, self._keyfile)]
+        if self._made is None or self._made[0] != stamps:
+            self._made = stamps, self._read()
+        return self._made[1]
+
+    def _read(self) -> SSLContext:
+        from ssl import create_default_context  # slow to import
+
+        try:
+            context = create_default_context(cafile=self._ca_certs)
+        except OSError as error:  # ssl.SSLError is one
+            raise OSError(f"ssl_ca_certs is {self._ca_certs!r}, but {_say(error)}") from error
+        if self._certfile is not None:
+            try:
+                context.load_cert_chain(self._certfile, self._keyfile, _refuse_to_prompt)
+            except OSError as error:
+                names = f"ssl_certfile is {self._certfile!r}"
+                if self._keyfile is not None:
+                    names += f" and ssl_keyfile {self._keyfile!r}"
+                raise OSError(f"{names}, but {_say(error)}") from error
+        context.check_hostname = self._check_hostname
+        return context
+
+
+def _stamp(file: File | None) -> tuple[int, ...] | None:
+    """Return what tells whether a file has changed; None for a file that is not there."""
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _say(error: OSError) -> str:
+    return f"it cannot be read: {error.strerror or error}"
+
+
+def _refuse_to_prompt() -> str:
+    # Without this, OpenSSL would ask on the terminal, at each connect.
+    raise OSError("the key is encrypted; give ssl= an ssl.SSLContext that has loaded it")
