@@ -15,13 +15,13 @@ from pystreamredis.ids import number_of, parse_start
 from pystreamredis.options import ConnectionOptions, ReadOptions
 from pystreamredis.protocol import (
     NEED_DATA,
-    MessageMaker,
+    MessageFactory,
     Parser,
     ProtocolError,
     Push,
     ServerError,
     XreadParser,
-    blocks_of,
+    stream_replies_of,
 )
 from pystreamredis.slots import SLOTS, moved_to, slot_of
 from pystreamredis.url import parse_url
@@ -211,7 +211,7 @@ def xread_replies_are_the_same_in_any_pieces(data: bytes) -> None:
     def feed(piece: bytes) -> None:
         cut.feed(piece)
         for keys in ([b"a"], [b"a", b"b"]):
-            foreseen = cut.foresee(keys, 1 + len(data) % 3)
+            foreseen = cut.predict_last_ids(keys, 1 + len(data) % 3)
             assert foreseen is None or len(foreseen) == len(keys), "other streams than asked for"
 
     assert outcome(whole.feed, whole.next_reply, [data]) == outcome(
@@ -232,10 +232,10 @@ def xread_replies_of_many_entries_are_read_as_by_the_simple_way(data: bytes) -> 
     _compare(fast, bytes(wire), maker)
 
 
-def _maker(kind: int) -> MessageMaker:
+def _maker(kind: int) -> MessageFactory:
     if kind == 0:
-        return MessageMaker()
-    return MessageMaker(list if kind == 1 else dict, "utf-8", "surrogateescape")
+        return MessageFactory()
+    return MessageFactory(list if kind == 1 else dict, "utf-8", "surrogateescape")
 
 
 def _reply(shaper: Shaper) -> bytes:
@@ -306,7 +306,7 @@ def _bulk_naively(data: bytes, at: int, end: int) -> tuple[bytes, int]:
     return data[at:end], end + 2
 
 
-def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageMaker) -> None:
+def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageFactory) -> None:
     """Compare with what whole values, and then messages of them, give."""
     parser = Parser()
     parser.feed(data)
@@ -316,7 +316,7 @@ def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageMaker) -> 
             pass
         if value is NEED_DATA or value is None or isinstance(value, ServerError):
             return value
-        return blocks_of(value, NAMES, maker)
+        return stream_replies_of(value, NAMES, maker)
 
     values, is_broken = outcome(lambda _: None, take, [data])
     is_streamed = b"*?" in data or b"%?" in data  # which no reply to XREAD is

@@ -7,24 +7,25 @@ here imports another module of pystreamredis.
 
 from .encoder import encode_command, encode_xread
 from .errors import ProtocolError
-from .messages import MessageMaker
+from .messages import MessageFactory, Unmade
 from .parser import Parser
 from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, VerbatimString
-from .xread import XreadParser, blocks_of
+from .xread import XreadParser, stream_replies_of
 
 __all__ = [
     "NEED_DATA",
     "Map",
-    "MessageMaker",
+    "MessageFactory",
     "NeedData",
     "Parser",
     "ProtocolError",
     "Push",
     "ServerError",
     "Set",
+    "Unmade",
     "VerbatimString",
     "XreadParser",
-    "blocks_of",
     "encode_command",
     "encode_xread",
+    "stream_replies_of",
 ]

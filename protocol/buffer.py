@@ -11,19 +11,28 @@ from collections import deque
 
 from .errors import ProtocolError
 
+# How many bytes of what came an error shows.
+MAX_SHOWN = 100
 # The longest line: errors and simple strings are lines, and servers keep theirs
 # far shorter; digits without end must not fill the memory.
 MAX_LINE = 65_536
 
 
 class Buffer:
-    """Bytes in order: `data` from `pos` on is joined, the rest waits in pieces."""
+    """Bytes in order: `data` from `pos` on is joined, the rest waits in pieces.
 
-    __slots__ = ("_awaits_line", "_missing", "_pieces", "_waiting", "data", "pos")
+    Attributes:
+        data: The bytes that can be read, some of them taken already.
+        pos: Position of the first one that was not taken.
+        fed: Number of all bytes fed.
+    """
+
+    __slots__ = ("_awaits_line", "_missing", "_pieces", "_waiting", "data", "fed", "pos")
 
     def __init__(self) -> None:
         self.data = b""
         self.pos = 0
+        self.fed = 0
         self._pieces: deque[bytes] = deque()
         self._waiting = 0  # bytes in them
         # How many bytes must come before another look is of any use.
@@ -31,9 +40,9 @@ class Buffer:
         self._awaits_line = False
 
     @property
-    def is_empty(self) -> bool:
-        """Whether all that came was taken."""
-        return self.pos == len(self.data) and not self._pieces
+    def consumed(self) -> int:
+        """Number of the bytes fed that were taken."""
+        return self.fed - len(self)
 
     def __len__(self) -> int:
         return len(self.data) - self.pos + self._waiting
@@ -48,6 +57,7 @@ class Buffer:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they were received."""
+        self.fed += len(data)
         if not self._pieces and self.pos == len(self.data):
             # There is nothing to join it to. What may change is copied.
             self.data = bytes(data)
@@ -137,5 +147,7 @@ class Buffer:
 
 
 def excerpt(data: bytes) -> str:
-    """What to show of `data` in an error: enough to find it, never all of it."""
-    return repr(data) if len(data) <= 40 else f"{data[:40]!r}... ({len(data)} bytes)"
+    """Describe `data` for the text of an error: its first bytes, escaped."""
+    if len(data) <= MAX_SHOWN:
+        return repr(data)
+    return f"{data[:MAX_SHOWN]!r}... ({len(data)} bytes)"

@@ -1,4 +1,4 @@
-"""Entry IDs, ``<ms>-<sequence>``: what is one, and whether some are in order.
+"""Stream IDs, ``<ms>-<sequence>``: two unsigned 64-bit numbers, their text and their order.
 
 Source: https://redis.io/docs/latest/develop/data-types/streams/#entry-ids
 """
@@ -14,15 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_split = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})").fullmatch
+ZERO = b"0-0"
+"""The ID before all entries; no entry has it."""
+
 _PART = 64
+_MAX_PART = 2**_PART - 1
 _DIGITS = b"0123456789"
+_split = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})").fullmatch
+# The bound on the digits keeps the conversion of a wrong start cheap.
+_split_start = re.compile(r"([0-9]{1,99})(?:-([0-9]{1,99}))?").fullmatch
 
 
 def is_id(entry_id: bytes) -> bool:
-    """Whether it is two unsigned 64-bit numbers."""
+    """Tell whether a string is two unsigned 64-bit numbers."""
     found = _split(entry_id)
-    return found is not None and max(map(int, found.groups())) < 2**_PART
+    return found is not None and max(map(int, found.groups())) <= _MAX_PART
 
 
 def number_of(entry_id: bytes | str) -> int:
@@ -33,11 +39,56 @@ def number_of(entry_id: bytes | str) -> int:
     return (int(ms) << _PART) | int(sequence)
 
 
+def id_of(number: int) -> bytes:
+    """Make the ID of a number that `number_of` made."""
+    return b"%d-%d" % (number >> _PART, number & _MAX_PART)
+
+
+def before(ms: int) -> bytes:
+    """Make the last ID before the time `ms`; reading after it includes that very ms.
+
+    Raises:
+        ValueError: `ms` is not an unsigned 64-bit number.
+    """
+    if not 0 <= ms <= _MAX_PART:
+        raise ValueError(f"{ms} is outside of 0 to 2**64 - 1")
+    return id_of((ms << _PART) - 1) if ms else ZERO
+
+
+def is_later(entry_id: bytes, other: bytes) -> bool:
+    """Tell whether an ID is larger than another one."""
+    if len(entry_id) == len(other) and entry_id.index(b"-") == other.index(b"-"):
+        return entry_id > other
+    return number_of(entry_id) > number_of(other)
+
+
+def is_before(entry_id: bytes) -> bool:
+    """Tell whether an ID is one that `before` made; in practice no entry has such an ID."""
+    return entry_id.endswith(b"-%d" % _MAX_PART)
+
+
+def parse_start(text: str) -> bytes:
+    """Make the ID to read after from ``"<ms>"``, that ms included, or ``"<ms>-<sequence>"``.
+
+    Raises:
+        ValueError: The text is neither, or a number has more than 64 bits.
+    """
+    found = _split_start(text)
+    if found is None:
+        raise ValueError("it is neither '<ms>' nor '<ms>-<sequence>'")
+    ms, sequence = found.groups()
+    if sequence is None:
+        return before(int(ms))
+    if int(ms) > _MAX_PART or int(sequence) > _MAX_PART:
+        raise ValueError("a part of it is outside of 0 to 2**64 - 1")
+    return b"%d-%d" % (int(ms), int(sequence))
+
+
 def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
-    """Count the IDs before the first that is none, or not larger than the one before.
+    """Count the IDs before the first that is not valid or not larger than the one before it.
 
     Args:
-        ids: What may be IDs, each with a dash within it: all bytes, or all text.
+        ids: Candidates, all bytes or all text, each with a dash in it.
     """
     if len(ids) < 2:
         return 1 if ids and _is_plain(ids[0]) else 0
@@ -52,24 +103,24 @@ def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
 
 
 def are_even(ids: Sequence[bytes] | Sequence[str]) -> bool:
-    """Whether all of them have the same length."""
+    """Tell whether all IDs have the same length."""
     return not ids or _are_even(_lines(ids), len(ids))
 
 
 def _lines(ids: Sequence[Any]) -> bytes:
-    """Write each as a line."""
+    """Write each ID as a line."""
     text = b"\n".join(ids) if isinstance(ids[0], bytes) else "\n".join(ids).encode()
     return text + b"\n"
 
 
 def _are_even(lines: bytes, count: int) -> bool:
-    """Whether so many lines have the same length, without a look at each."""
+    """Tell whether `count` lines have the same length, without a loop over them."""
     size = lines.index(b"\n") + 1
     return lines[size - 1 :: size] == b"\n" * count
 
 
 def _is_plain(entry_id: Any) -> bool:
-    """Whether nothing but digits is around the dash in it."""
+    """Tell whether all but the first dash is digits."""
     dash, none = (b"-", b"") if isinstance(entry_id, bytes) else ("-", "")
     digits = entry_id.replace(dash, none, 1)
     return digits.isdigit() and digits.isascii()  # type: ignore[no-any-return]

@@ -23,13 +23,31 @@ if TYPE_CHECKING:
 _ASCII_BASED = frozenset({"ascii", "utf-8", "iso8859-1"})
 
 
-class MessageMaker:
+class Unmade:
+    """The data of a message that could not be made.
+
+    Attributes:
+        pairs: The entry's ``(field, value)`` pairs, as bytes.
+        cause: The exception that `fields` or the decoding raised.
+    """
+
+    __slots__ = ("cause", "pairs")
+
+    def __init__(self, pairs: list[tuple[bytes, bytes]], cause: Exception) -> None:
+        self.pairs = pairs
+        self.cause = cause
+
+    def __repr__(self) -> str:
+        return f"Unmade({len(self.pairs)} pairs, {type(self.cause).__name__})"
+
+
+class MessageFactory:
     """Makes messages of entries.
 
     Args:
-        fields: What makes the data of an entry's ``(field, value)`` pairs.
-        encoding: How IDs, fields and values are decoded; None leaves them bytes.
-        errors: What to do with bytes that cannot be decoded, as in `bytes.decode`.
+        fields: The callable that makes the data of an entry's ``(field, value)`` pairs.
+        encoding: The encoding of IDs, fields and values; None leaves them bytes.
+        errors: The treatment of bytes that cannot be decoded, as in `bytes.decode`.
     """
 
     def __init__(
@@ -48,33 +66,53 @@ class MessageMaker:
         return str(item, self.encoding or "ascii", self.errors)
 
     def item(self, item: bytes) -> bytes | str:
-        """Make of a field or a value what the caller wants of it."""
+        """Return a field or a value in the form that the caller wants."""
         return item if self.encoding is None else self.text(item)
 
-    def message(self, name: object, entry: Value) -> Message:
-        """Make the message of one entry as the parser read it.
-
-        Raises:
-            ProtocolError: The value is no entry.
-        """
-        if type(entry) is not list or len(entry) != 2 or type(entry[1]) is not list:
-            raise ProtocolError(f"{show(entry)} in an XREAD reply, expected an entry")
-        entry_id, items = entry
-        if not isinstance(entry_id, bytes) or not is_id(entry_id):
-            raise ProtocolError(f"{show(entry_id)} in an XREAD reply, expected an entry's ID")
-        if len(items) % 2 or not set(map(type, items)) <= {bytes}:
-            raise ProtocolError(f"{show(items)} in an XREAD reply, expected fields and values")
-        return self.make(name, entry_id, items)
+    def id(self, entry_id: bytes) -> bytes | str:
+        """Return an ID in the form that the caller wants."""
+        return entry_id if self.encoding is None else entry_id.decode("ascii")
 
     def make(self, name: object, entry_id: bytes, items: list[bytes]) -> Message:
-        """Make the message of an entry's ID and its ``[field, value, ...]``."""
+        """Make the message of an entry's ID and its ``[field, value, ...]``.
+
+        Raises:
+            Exception: The one that `fields` or the decoding raises.
+        """
         if self.encoding is None:
             return name, entry_id, self.fields(pairs_of(items))
         return name, entry_id.decode("ascii"), self.fields(pairs_of(list(map(self.text, items))))
 
+    def make_safely(
+        self, name: object, entry_id: bytes, items: list[bytes], unmade: list[Message]
+    ) -> Message:
+        """Make the message, with `Unmade` as its data if that raises; add it to `unmade` then."""
+        try:
+            return self.make(name, entry_id, items)
+        except Exception as cause:  # noqa: BLE001  # `fields` is the caller's, and may raise any
+            message = name, self.id(entry_id), Unmade(list(pairs_of(items)), cause)
+            unmade.append(message)
+            return message
+
+
+def entry_of(value: Value) -> tuple[bytes, list[bytes]]:
+    """Take the ID and the ``[field, value, ...]`` out of an entry that was read as one value.
+
+    Raises:
+        ProtocolError: The value is not an entry.
+    """
+    if type(value) is not list or len(value) != 2 or type(value[1]) is not list:
+        raise ProtocolError(f"{show(value)} in an XREAD reply, expected an entry")
+    entry_id, items = value
+    if not isinstance(entry_id, bytes) or not is_id(entry_id):
+        raise ProtocolError(f"{show(entry_id)} in an XREAD reply, expected an entry's ID")
+    if len(items) % 2 or not set(map(type, items)) <= {bytes}:
+        raise ProtocolError(f"{show(items)} in an XREAD reply, expected fields and values")
+    return entry_id, items
+
 
 def show(value: object) -> str:
-    """What to show in an error of a value that may be of any size and depth."""
+    """Describe a value of any size and depth for the text of an error."""
     if isinstance(value, bytes):
         return excerpt(value)
     if isinstance(value, Map):

@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 
     from .values import Value
 
-# Servers take no longer string from their clients, unless configured otherwise
-# (proto-max-bulk-len), so they hold none to send.
+# The longest string, in bytes. Servers accept no longer one from their clients, unless
+# configured otherwise (proto-max-bulk-len), so they hold none to send.
 MAX_BULK = 512 * 1024 * 1024
+# The most items of one value, those of the aggregates in it included, where an aggregate
+# counts twice. An item takes more memory than its bytes on the wire: a string of two bytes
+# takes 56 bytes instead of 8, an empty array 72 instead of 4, a nil 8 instead of 3. So the
+# items of a value take some 120 MB at most, besides the bytes of its strings. Servers up to
+# version 6 accept half as many items in one command, so their largest entry has no more.
+MAX_ITEMS = 2**21
 # An XREAD reply nests four deep, the deepest reply of any command about ten.
 MAX_DEPTH = 64
 # The most bytes of a push or an attribute: nobody has asked for them, and they are kept
@@ -107,6 +113,7 @@ class Parser:
         buffer: Where the bytes are, if another reader shares them.
         max_bulk: The longest string to accept, in bytes.
         max_depth: How deep aggregates may nest.
+        max_items: The most items to accept in one value, where an aggregate counts twice.
     """
 
     def __init__(
@@ -115,17 +122,26 @@ class Parser:
         *,
         max_bulk: int = MAX_BULK,
         max_depth: int = MAX_DEPTH,
+        max_items: int = MAX_ITEMS,
     ) -> None:
         self.attributes: Map | None = None
         self.is_within_value = False
         self.buffer = Buffer() if buffer is None else buffer
         self._max_bulk = max_bulk
         self._max_depth = max_depth
+        self._max_items = max_items
+        # Number of the items so far of the value that is coming in.
+        self._items = 0
         self._open: list[_Aggregate] = []
         # The type and the length of a string whose bytes are still coming in.
         self._body: tuple[bytes, int] | None = None
         self._coming_attributes: Map | None = None
         self._broken: ProtocolError | None = None
+
+    @property
+    def consumed(self) -> int:
+        """Number of the bytes fed that were taken by values, read whole or begun."""
+        return self.buffer.consumed
 
     @property
     def is_aside(self) -> bool:
@@ -163,6 +179,7 @@ class Parser:
                     value = self._put(value)
                 if value is not _OPENED:
                     self.is_within_value = False
+                    self._items = 0
                     self.attributes, self._coming_attributes = self._coming_attributes, None
                     return value
         except ProtocolError as error:
@@ -220,11 +237,17 @@ class Parser:
                     f"push or attribute of {aside.size} bytes, expected at most {MAX_ASIDE}"
                 )
 
+    def _count_item(self) -> None:
+        self._items += 1
+        if self._items > self._max_items:
+            raise ProtocolError(f"value of more than {self._max_items} items, expected fewer")
+
     def _put(self, value: Value) -> Value | NeedData:
         """Put a whole value where it belongs; return it if that is the top level."""
         while self._open:
             aggregate = self._open[-1]
             if value is not _OPENED:
+                self._count_item()
                 aggregate.items.append(value)
                 aggregate.missing -= aggregate.missing > 0
             if aggregate.missing:
@@ -293,6 +316,11 @@ class Parser:
             )
         if kind == b">" and self._open:
             raise ProtocolError("push within a value, expected it between two")
+        self._count_item()
+        if missing > self._max_items - self._items:
+            raise ProtocolError(
+                f"aggregate of {missing} items, expected at most {self._max_items} in a value"
+            )
         self._open.append(_Aggregate(kind, missing, self._open[-1] if self._open else None))
         return _OPENED if missing else self._close()
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .columns import Part
-    from .messages import Message, MessageMaker
+    from .messages import Message, MessageFactory
 
     Names: TypeAlias = tuple[bytes, ...]
     Rows: TypeAlias = list[tuple[Any, ...]]
@@ -98,7 +98,7 @@ class Learner:
         entry_size: About how many bytes an entry takes.
     """
 
-    def __init__(self, maker: MessageMaker, *, captures_names: bool = False) -> None:
+    def __init__(self, maker: MessageFactory, *, captures_names: bool = False) -> None:
         self.pattern: Pattern | None = None
         self.captures_names = captures_names
         self.entry_size = 0
@@ -183,7 +183,7 @@ class _Layout:
     """
 
     def __init__(
-        self, number: int, shape: _Shape, places: list[tuple[str, Part]], maker: MessageMaker
+        self, number: int, shape: _Shape, places: list[tuple[str, Part]], maker: MessageFactory
     ) -> None:
         self.number = number
         self.places = places
@@ -238,7 +238,7 @@ class Pattern:
     """
 
     def __init__(
-        self, ids: Part, layouts: Sequence[_Layout], maker: MessageMaker, at_once: int
+        self, ids: Part, layouts: Sequence[_Layout], maker: MessageFactory, at_once: int
     ) -> None:
         sizes = sorted({1, at_once}, reverse=True)
         sources = [(_Source(ids, layouts, maker, size), size) for size in sizes]
@@ -307,7 +307,7 @@ class _Source:
     """
 
     def __init__(
-        self, ids: Part, layouts: Sequence[_Layout], maker: MessageMaker, at_once: int
+        self, ids: Part, layouts: Sequence[_Layout], maker: MessageFactory, at_once: int
     ) -> None:
         self._ids = ids
         self._layouts = layouts

@@ -57,12 +57,12 @@ LAST = len(encode_entry(*entries(3)))
 
 
 def test_only_the_streams_asked_for_are_foreseen() -> None:
-    """`XreadParser.foresee` guesses for its `keys`, and for no other stream of the reply."""
+    """`XreadParser.predict_last_ids` is about its `keys` alone."""
     parser = XreadParser({b"a": "a", b"b": "b"})
     parser.feed(REPLY[:-LAST])
     assert parser.next_reply() is NEED_DATA
     parser.feed(REPLY[-LAST:])
-    foreseen = parser.foresee([b"a"], 2)
+    foreseen = parser.predict_last_ids([b"a"], 2)
     assert foreseen is None or len(foreseen) == 1
 
 

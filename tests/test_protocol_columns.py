@@ -96,7 +96,7 @@ def test_a_length_that_lies_is_not_believed(
     parser.feed(data[: found[1]])
     assert parser.next_value() == found[0]
     assert parser.next_value() is NEED_DATA
-    assert parser.buffer.is_empty
+    assert not len(parser.buffer)
 
 
 def test_some_values_of_one_length_do_not_make_certain_that_all_have_it() -> None:

@@ -7,26 +7,34 @@ from typing import Any
 
 import pytest
 
-from pystreamredis.protocol import Map, MessageMaker, ProtocolError, ServerError, VerbatimString
+from pystreamredis.protocol import (
+    Map,
+    MessageFactory,
+    ProtocolError,
+    ServerError,
+    Unmade,
+    VerbatimString,
+)
+from pystreamredis.protocol.messages import entry_of
 
 from .wire import typed
 
-ENTRY = [b"1-0", [b"f", b"1", b"g", b"\xff", b"f", b"2"]]
+ENTRY: tuple[bytes, list[bytes]] = (b"1-0", [b"f", b"1", b"g", b"\xff", b"f", b"2"])
 
 
 @pytest.mark.parametrize(
     ("maker", "data"),
     [
-        (MessageMaker(), {b"f": b"2", b"g": b"\xff"}),
-        (MessageMaker(list), [(b"f", b"1"), (b"g", b"\xff"), (b"f", b"2")]),
-        (MessageMaker(tuple), ((b"f", b"1"), (b"g", b"\xff"), (b"f", b"2"))),
-        (MessageMaker(OrderedDict), OrderedDict([(b"f", b"2"), (b"g", b"\xff")])),
-        (MessageMaker(lambda pairs: [name for name, _ in pairs]), [b"f", b"g", b"f"]),
+        (MessageFactory(), {b"f": b"2", b"g": b"\xff"}),
+        (MessageFactory(list), [(b"f", b"1"), (b"g", b"\xff"), (b"f", b"2")]),
+        (MessageFactory(tuple), ((b"f", b"1"), (b"g", b"\xff"), (b"f", b"2"))),
+        (MessageFactory(OrderedDict), OrderedDict([(b"f", b"2"), (b"g", b"\xff")])),
+        (MessageFactory(lambda pairs: [name for name, _ in pairs]), [b"f", b"g", b"f"]),
     ],
 )
-def test_data_is_made_of_pairs_in_wire_order(maker: MessageMaker, data: Any) -> None:
+def test_data_is_made_of_pairs_in_wire_order(maker: MessageFactory, data: Any) -> None:
     """Contract 1.3: a dict; or with `fields=list` all pairs, so that no field is lost."""
-    assert typed(maker.message("s", ENTRY)) == typed(("s", b"1-0", data))
+    assert typed(maker.make("s", *ENTRY)) == typed(("s", b"1-0", data))
 
 
 @pytest.mark.parametrize(
@@ -43,29 +51,58 @@ def test_with_an_encoding_ids_fields_and_values_are_text(
     encoding: str, errors: str, text: str
 ) -> None:
     """Contract 1.2, 1.3: bytes that are no text never stop a reader, unless asked to."""
-    message = MessageMaker(list, encoding, errors).message("s", ENTRY)
+    message = MessageFactory(list, encoding, errors).make("s", *ENTRY)
     assert typed(message) == typed(("s", "1-0", [("f", "1"), ("g", text), ("f", "2")]))
 
 
 def test_an_id_is_ascii_whatever_the_encoding_of_values() -> None:
     """Servers write IDs, and they write them in ASCII."""
-    entry = [b"1-0", ["f".encode("utf-16"), "ä".encode("utf-16")]]
-    assert MessageMaker(dict, "utf-16").message("s", entry) == ("s", "1-0", {"f": "ä"})
+    entry = (b"1-0", ["f".encode("utf-16"), "ä".encode("utf-16")])
+    assert MessageFactory(dict, "utf-16").make("s", *entry) == ("s", "1-0", {"f": "ä"})
 
 
 def test_strict_decoding_raises() -> None:
     with pytest.raises(UnicodeDecodeError):
-        MessageMaker(dict, "utf-8").message("s", ENTRY)
+        MessageFactory(dict, "utf-8").make("s", *ENTRY)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        MessageFactory(dict, "utf-8"),
+        MessageFactory(lambda pairs: next(value for field, value in pairs if field == b"h")),
+        MessageFactory(lambda pairs: 1 // 0),
+    ],
+)
+def test_what_cannot_be_made_is_a_message_with_the_raw_pairs(factory: MessageFactory) -> None:
+    """Contract 3.5: whatever `fields` raises, `StopIteration` included, and strict decoding."""
+    unmade: list[Any] = []
+    message = factory.make_safely("s", *ENTRY, unmade)
+    name, entry_id, data = message
+    assert (name, entry_id) == ("s", "1-0" if factory.encoding else b"1-0")
+    assert isinstance(data, Unmade)
+    assert data.pairs == [(b"f", b"1"), (b"g", b"\xff"), (b"f", b"2")]
+    assert isinstance(data.cause, (UnicodeDecodeError, StopIteration, ZeroDivisionError))
+    assert unmade == [message]
+    assert repr(data) == f"Unmade(3 pairs, {type(data.cause).__name__})"
+
+
+def test_what_ends_a_program_goes_through() -> None:
+    def interrupt(pairs: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MessageFactory(interrupt).make_safely("s", *ENTRY, [])
 
 
 def test_the_name_is_the_object_that_was_given() -> None:
     """Contract 1.3: `stream_name` is the very object the caller gave."""
     name = object()
-    assert MessageMaker().message(name, ENTRY)[0] is name
+    assert MessageFactory().make(name, *ENTRY)[0] is name
 
 
 def test_an_entry_may_have_no_fields() -> None:
-    assert MessageMaker().message("s", [b"1-0", []]) == ("s", b"1-0", {})
+    assert MessageFactory().make("s", b"1-0", []) == ("s", b"1-0", {})
 
 
 @pytest.mark.parametrize(
@@ -95,8 +132,8 @@ def test_an_entry_may_have_no_fields() -> None:
             f"b'{'9' * 21}-0' in an XREAD reply, expected an entry's ID",
         ),
         (
-            [b"1" * 100, []],
-            f"b'{'1' * 40}'... (100 bytes) in an XREAD reply, expected an entry's ID",
+            [b"1" * 101, []],
+            f"b'{'1' * 100}'... (101 bytes) in an XREAD reply, expected an entry's ID",
         ),
         (
             [b"1-0", [b"f"]],
@@ -119,5 +156,5 @@ def test_an_entry_may_have_no_fields() -> None:
 def test_what_is_no_entry_is_refused(entry: Any, text: str) -> None:
     """Contract 7: numbers that are none; observed against expected."""
     with pytest.raises(ProtocolError) as info:
-        MessageMaker().message("s", entry)
+        entry_of(entry)
     assert str(info.value) == text

@@ -18,18 +18,19 @@ from pystreamredis import protocol
 EXPORTED = [
     "NEED_DATA",
     "Map",
-    "MessageMaker",
+    "MessageFactory",
     "NeedData",
     "Parser",
     "ProtocolError",
     "Push",
     "ServerError",
     "Set",
+    "Unmade",
     "VerbatimString",
     "XreadParser",
-    "blocks_of",
     "encode_command",
     "encode_xread",
+    "stream_replies_of",
 ]
 # What a wire format has no use for: "no sockets, no clocks".
 FORBIDDEN = {"asyncio", "datetime", "select", "selectors", "socket", "ssl", "threading", "time"}

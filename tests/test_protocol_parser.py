@@ -29,7 +29,7 @@ from pystreamredis.protocol import (
     VerbatimString,
 )
 from pystreamredis.protocol.buffer import Buffer
-from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH
+from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH, MAX_ITEMS
 
 from .wire import (
     Copies,
@@ -229,7 +229,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b"$5\r\r\nhello\r\n", rf"b'$5\r', {LENGTH}"),
     (b"$??\r\n", rf"b'$??', {LENGTH}"),
     (b"$EOF:0123456789012345678901234567890123456789\r\n",
-     rf"b'$EOF:01234567890123456789012345678901234'... (45 bytes), {LENGTH}"),
+     rf"b'$EOF:0123456789012345678901234567890123456789', {LENGTH}"),
     (b"*1_0\r\n", rf"b'*1_0', {LENGTH}"),
     (b"* 5\r\n", rf"b'* 5', {LENGTH}"),
     (b"*+5\r\n", rf"b'*+5', {LENGTH}"),
@@ -237,7 +237,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b"*-2\r\n", rf"b'*-2', {LENGTH}"),
     (b"*\r\n", rf"b'*', {LENGTH}"),
     (b"*99999999999999999999\r\n", rf"b'*99999999999999999999', {LENGTH}"),
-    (b"*" + b"1" * 50_000 + b"\r\n", rf"b'*{'1' * 39}'... (50001 bytes), {LENGTH}"),
+    (b"*" + b"1" * 50_000 + b"\r\n", rf"b'*{'1' * 99}'... (50001 bytes), {LENGTH}"),
     (b"%05\r\n", rf"b'%05', {LENGTH}"),
     (b"~+5\r\n", rf"b'~+5', {LENGTH}"),
     (b">1_0\r\n", rf"b'>1_0', {LENGTH}"),
@@ -276,7 +276,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b":9223372036854775808\r\n", f"9223372036854775808, {INTEGER}"),
     (b":-9223372036854775809\r\n", f"-9223372036854775809, {INTEGER}"),
     (b":100000000000000000000\r\n", rf"b'100000000000000000000', {INTEGER}"),
-    (b":" + b"9" * 60_000 + b"\r\n", rf"b'{'9' * 40}'... (60000 bytes), {INTEGER}"),
+    (b":" + b"9" * 60_000 + b"\r\n", rf"b'{'9' * 100}'... (60000 bytes), {INTEGER}"),
     # Big numbers.
     (b"(\r\n", "b'', expected a big number"),
     (b"(1_0\r\n", "b'1_0', expected a big number"),
@@ -540,12 +540,12 @@ def test_no_depth_uses_up_the_stack() -> None:
         b"!536870912\r\n",
         b"=536870912\r\n",
         b"$?\r\n;536870912\r\n",
-        b"*9999999999999999999\r\n",
-        b"%9999999999999999999\r\n",
-        b"~9999999999999999999\r\n",
-        b">9999999999999999999\r\n",
-        b"|9999999999999999999\r\n",
-        b"*9999999999999999999\r\n" * MAX_DEPTH,
+        b"*2000000\r\n",
+        b"%1000000\r\n",
+        b"~2000000\r\n",
+        b">2000000\r\n",
+        b"|1000000\r\n",
+        b"*20000\r\n" * MAX_DEPTH,
     ],
     ids=_id,
 )
@@ -562,6 +562,51 @@ def test_what_is_only_announced_takes_no_memory(announced: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    ("item", "counts"),
+    [(b"*0\r\n", 2), (b"%0\r\n", 2), (b"_\r\n", 1), (b"$2\r\nab\r\n", 1), (b"*1\r\n:1\r\n", 3)],
+)
+@pytest.mark.parametrize("header", [b"*5998\r\n", b"*?\r\n", b"%2999\r\n"], ids=_id)
+def test_a_value_has_so_many_items_at_most(header: bytes, item: bytes, counts: int) -> None:
+    """An item takes far more memory than its bytes; without a bound they would fill it."""
+    parser = Parser(max_items=6000)
+    parser.feed(header + item * (5990 // counts))
+    assert parser.next_value() is NEED_DATA
+    parser.feed(item * 20)
+    if counts == 1 and header != b"*?\r\n":
+        assert parser.next_value() is not NEED_DATA
+        return
+    with pytest.raises(ProtocolError, match=r"6000 items, expected fewer|at most 6000"):
+        parser.next_value()
+
+
+def test_more_items_than_a_value_may_have_are_refused_when_announced() -> None:
+    parser = Parser()
+    parser.feed(b"*%d\r\n" % (2 * MAX_ITEMS))
+    with pytest.raises(ProtocolError, match=f"expected at most {MAX_ITEMS} in a value"):
+        parser.next_value()
+
+
+def test_items_are_counted_for_each_value_alone() -> None:
+    parser = Parser(max_items=10)
+    parser.feed(b"*8\r\n" + b":1\r\n" * 8 + b"*8\r\n" + b":1\r\n" * 8)
+    assert parser.next_value() == [1] * 8
+    assert parser.next_value() == [1] * 8
+
+
+def test_consumed_is_the_position_after_the_last_value() -> None:
+    parser = Parser()
+    for size in (1, 3, 1000):
+        before = parser.consumed
+        parser.feed(b":1234567\r\n" * size + b":12")
+        while parser.next_value() is not NEED_DATA:
+            pass
+        assert parser.consumed == before + 10 * size
+        parser.feed(b"34567\r\n")
+        assert parser.next_value() == 1234567
+        assert parser.consumed == before + 10 * (size + 1)
 
 
 def test_a_string_takes_memory_for_what_has_come() -> None:
@@ -587,9 +632,9 @@ ITEMS = b":1\r\n" * (MAX_ASIDE // 2 + 1)
 @pytest.mark.parametrize(
     "begun",
     [
-        b">9999999\r\n" + ITEMS,
-        b">1\r\n*9999999\r\n" + ITEMS,
-        b"|9999999\r\n" + ITEMS,
+        b">999999\r\n" + ITEMS,
+        b">1\r\n*999999\r\n" + ITEMS,
+        b"|999999\r\n" + ITEMS,
         b"*1\r\n|1\r\n*?\r\n" + ITEMS,
         b">1\r\n$%d\r\n" % (MAX_ASIDE + 1),
         b"|1\r\n$?\r\n;%d\r\n" % (MAX_ASIDE + 1),

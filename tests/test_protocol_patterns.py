@@ -3,7 +3,7 @@
 A pattern is made of the entries that came before, so each test here first lets a
 parser see many of a stream, and then replies that set out to deceive it: values
 that imitate structure, lengths that lie, entries that are like the others but for one
-byte. What has to come out is what the parser of values and `blocks_of` make of it.
+byte. What has to come out is what the parser of values and `stream_replies_of` make of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.protocol import NEED_DATA, MessageMaker, Parser, XreadParser
+from pystreamredis.protocol import NEED_DATA, MessageFactory, Parser, XreadParser
 from pystreamredis.protocol.ids import number_of
 from pystreamredis.protocol.patterns import Learner
 
@@ -27,7 +27,7 @@ from .wire import (
     Stream,
     array,
     bulk,
-    by_blocks_of,
+    by_whole_values,
     bytewise,
     drain,
     encode_entry,
@@ -39,21 +39,21 @@ from .wire import (
 NAMES: dict[bytes, Any] = {b"s": "s", b"t": "t", b"": "", b"1\r\n$5": "odd", b"\xff": "\udcff"}
 KEYS = sorted(NAMES)
 
-MAKERS: dict[str, MessageMaker] = {
-    "dict": MessageMaker(),
-    "list": MessageMaker(list),
-    "callable": MessageMaker(tuple),
-    "text": MessageMaker(dict, "utf-8", "surrogateescape"),
-    "list of text": MessageMaker(list, "utf-8", "surrogateescape"),
-    "callable of text": MessageMaker(tuple, "ascii", "replace"),
-    "latin": MessageMaker(list, "latin-1"),
+MAKERS: dict[str, MessageFactory] = {
+    "dict": MessageFactory(),
+    "list": MessageFactory(list),
+    "callable": MessageFactory(tuple),
+    "text": MessageFactory(dict, "utf-8", "surrogateescape"),
+    "list of text": MessageFactory(list, "utf-8", "surrogateescape"),
+    "callable of text": MessageFactory(tuple, "ascii", "replace"),
+    "latin": MessageFactory(list, "latin-1"),
     # Where lengths in letters are not those in bytes, or letters depend on those before.
-    "letters left out": MessageMaker(list, "ascii", "ignore"),
-    "letters added": MessageMaker(list, "ascii", "backslashreplace"),
-    "two bytes a letter": MessageMaker(list, "utf-16", "replace"),
-    "with a mark before": MessageMaker(list, "utf-8-sig", "replace"),
-    "shifted letters": MessageMaker(list, "iso2022_jp", "replace"),
-    "seven bits": MessageMaker(list, "utf-7", "replace"),
+    "letters left out": MessageFactory(list, "ascii", "ignore"),
+    "letters added": MessageFactory(list, "ascii", "backslashreplace"),
+    "two bytes a letter": MessageFactory(list, "utf-16", "replace"),
+    "with a mark before": MessageFactory(list, "utf-8-sig", "replace"),
+    "shifted letters": MessageFactory(list, "iso2022_jp", "replace"),
+    "seven bits": MessageFactory(list, "utf-7", "replace"),
 }
 
 # How a column of values looks. Patterns treat short and long, even and uneven, text and
@@ -175,7 +175,7 @@ class Forger:
 
 
 def _after(
-    lessons: list[bytes], pieces: list[bytes], maker: MessageMaker
+    lessons: list[bytes], pieces: list[bytes], maker: MessageFactory
 ) -> tuple[list[Any], Outcome]:
     """What is made of `lessons`, and then of `pieces` by a parser that has read them."""
     parser = XreadParser(NAMES, maker)
@@ -185,10 +185,10 @@ def _after(
     return learned, drain(parser.feed, parser.next_reply, pieces)
 
 
-def _check(forger: Forger, data: bytes, maker: MessageMaker) -> None:
+def _check(forger: Forger, data: bytes, maker: MessageFactory) -> None:
     """Both ways agree on well-formed replies, in all kinds of pieces."""
     lessons = forger.lessons()
-    expected = by_blocks_of(b"".join(lessons) + data, NAMES, maker)
+    expected = by_whole_values(b"".join(lessons) + data, NAMES, maker)
     assert expected.error is None
     for pieces in ([data], random_pieces(data, forger.random)):
         learned, outcome = _after(lessons, pieces, maker)
@@ -219,7 +219,7 @@ def test_lessons_that_deceive_teach_nothing_wrong() -> None:
     for seed in range(12):
         forger = Forger(seed)
         data = b"".join(forger.reply(least=60, most=150, deceit=0.3) for _ in range(3))
-        expected = by_blocks_of(data, NAMES, MAKERS["list"])
+        expected = by_whole_values(data, NAMES, MAKERS["list"])
         assert typed(_after([], [data], MAKERS["list"])[1]) == typed(expected)
 
 
@@ -229,7 +229,7 @@ def test_entries_may_come_in_any_two_pieces() -> None:
     forger.schemas = [[(b"a", COLUMNS["numbers"]), (b"b", COLUMNS["line ends"])]]
     lessons = forger.lessons()
     data = forger.reply(least=3, most=6, deceit=0.2)
-    expected = by_blocks_of(data, NAMES, MAKERS["dict"])
+    expected = by_whole_values(data, NAMES, MAKERS["dict"])
     for cut in range(1, len(data)):
         _, outcome = _after(lessons[:1], [data[:cut], data[cut:]], MAKERS["dict"])
         assert typed(outcome) == typed(expected)
@@ -240,7 +240,7 @@ def test_entries_may_come_byte_by_byte() -> None:
         forger = Forger(seed)
         lessons = forger.lessons()
         data = forger.reply(deceit=0.1)
-        expected = by_blocks_of(data, NAMES, MAKERS["text"])
+        expected = by_whole_values(data, NAMES, MAKERS["text"])
         _, outcome = _after(lessons, bytewise(data), MAKERS["text"])
         assert typed(outcome) == typed(expected)
 
@@ -258,9 +258,9 @@ def _row(at: int, first: bytes = b"00000", last: bytes = b"1") -> bytes:
     return encode_entry((b"1529416096%03d-0" % at, [b"a", first, b"b", last]))
 
 
-def _both(data: bytes, maker: MessageMaker) -> tuple[Outcome, Outcome]:
+def _both(data: bytes, maker: MessageFactory) -> tuple[Outcome, Outcome]:
     """What both ways make of `data`, after lessons."""
-    return by_blocks_of(data, NAMES, maker), _after(LESSONS, [data], maker)[1]
+    return by_whole_values(data, NAMES, maker), _after(LESSONS, [data], maker)[1]
 
 
 @pytest.mark.parametrize("maker", ["dict", "list", "text"])
@@ -328,7 +328,7 @@ def test_a_length_that_lies_is_found_out_in_every_kind_of_column(
     rows = [encode_entry(entry) for entry in entries[:21]]
     rows[10] = lie
     data = array(array(bulk(b"s"), array(*rows))) + b"+x\r\n" * 400
-    assert by_blocks_of(data, NAMES, MAKERS["dict"]).error is not None
+    assert by_whole_values(data, NAMES, MAKERS["dict"]).error is not None
     _, outcome = _after(lessons, [data], MAKERS["dict"])
     assert outcome.error is not None
     assert not outcome.values
@@ -494,7 +494,7 @@ def test_shapes_share_what_is_captured_but_nothing_else(maker: str, wrong: str) 
             entry = entry.replace(b"$5\r\n00000", b"$6\r\n00000").replace(b"$2\r\n00", b"$1\r\n00")
         entries.append(entry)
     data = array(array(bulk(b"s"), array(*entries)))
-    expected = by_blocks_of(data, NAMES, MAKERS[maker])
+    expected = by_whole_values(data, NAMES, MAKERS[maker])
     _, outcome = _after([encode_reply([(b"s", lessons)])] * 2, [data], MAKERS[maker])
     assert typed(outcome.values) == typed(expected.values)
     assert (outcome.error is None) is (expected.error is None)
@@ -663,7 +663,7 @@ def _check_mutation(seed: int, mutate: Callable[[bytes, Random], bytes], maker: 
     # What a length that lies would take in, or leave over.
     after = random.choice((b"", b":1\r\n" * 100, spoilt, forger.reply()))
     data = before + mutate(spoilt, random) + after
-    expected = by_blocks_of(data, NAMES, MAKERS[maker])
+    expected = by_whole_values(data, NAMES, MAKERS[maker])
     for pieces in ([data], random_pieces(data, random)):
         _, outcome = _after(lessons, pieces, MAKERS[maker])
         assert typed(outcome.values) == typed(expected.values)
@@ -698,7 +698,7 @@ def test_a_pattern_is_used_at_all() -> None:
     """The tests above prove nothing if all entries are read one by one: count the calls."""
     calls = 0
 
-    class Counting(MessageMaker):
+    class Counting(MessageFactory):
         def make(self, name: object, entry_id: bytes, items: list[bytes]) -> tuple[Any, Any, Any]:
             nonlocal calls
             calls += 1
@@ -720,7 +720,7 @@ def test_a_pattern_is_used_at_all() -> None:
 
 def test_no_pattern_is_made_twice() -> None:
     """Entries that did not match may teach nothing new: the end of what has come, say."""
-    learner = Learner(MessageMaker())
+    learner = Learner(MessageFactory())
     made = []
     for n in range(64 + 128 + 256):
         value = b"x" * (2 if n < 300 else 50 - n % 9)
@@ -733,7 +733,7 @@ def test_no_pattern_is_made_twice() -> None:
 
 def test_a_pattern_that_was_given_up_is_made_again() -> None:
     """Another shape makes it too long for some time, and cannot be matched in the end."""
-    learner, random = Learner(MessageMaker()), Random(1)
+    learner, random = Learner(MessageFactory()), Random(1)
 
     def learn(entries: int, share: int, longest: int) -> None:
         for number in range(entries):
@@ -754,7 +754,7 @@ def test_a_pattern_that_was_given_up_is_made_again() -> None:
 
 def test_a_shape_that_cannot_be_matched_leaves_the_others() -> None:
     """Of values that hold line ends and have hundreds of lengths there is no list."""
-    learner = Learner(MessageMaker())
+    learner = Learner(MessageFactory())
     rows = [[b"a", b"%d" % n] if n % 2 else [b"z", b"\r" * n] for n in range(960)]
     for n, row in enumerate(rows):
         learner.learn(b"17%011d-0" % n, row, 60)
@@ -768,7 +768,7 @@ def test_a_shape_that_cannot_be_matched_leaves_the_others() -> None:
 @pytest.mark.parametrize(("spread", "at_once"), [(3, [8, 1]), (250, [1])])
 def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once: list[int]) -> None:
     """That takes longer than it saves: lengths that each are an alternative make it long."""
-    learner = Learner(MessageMaker())
+    learner = Learner(MessageFactory())
     for n in range(64):
         value = b"\r" * (n * 7 % spread)
         learner.learn(b"1700000000000-%d" % n, [b"a", value], 60)
@@ -779,7 +779,7 @@ def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once:
 @pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False), (1200, False)])
 def test_an_expression_that_takes_long_to_make_is_not_made(fields: int, is_made: bool) -> None:
     """Peers may send values such that each of many fields has hundreds of alternatives."""
-    learner = Learner(MessageMaker())
+    learner = Learner(MessageFactory())
     for n in range(64):
         value = b"\r" * (n * 4 % 250)
         items = [item for field in range(fields) for item in (b"%x" % field, value)]

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from pystreamredis.protocol import (
     NEED_DATA,
     Map,
-    MessageMaker,
+    MessageFactory,
     Parser,
     ProtocolError,
     ServerError,
     Set,
+    Unmade,
     XreadParser,
-    blocks_of,
+    stream_replies_of,
 )
 from pystreamredis.protocol.ids import number_of
 
@@ -35,7 +36,7 @@ from .wire import (
     aggregate,
     array,
     bulk,
-    by_blocks_of,
+    by_whole_values,
     by_xread_parser,
     bytewise,
     chunkings,
@@ -235,14 +236,14 @@ TEXTS: list[tuple[bytes, str]] = [
     (b"HTTP/1.1 400 Bad\r\n", "line b'HTTP/1.1 400 Bad', expected one of RESP's type bytes"),
 ]
 
-MAKERS: dict[str, MessageMaker] = {
-    "dict": MessageMaker(),
-    "list": MessageMaker(list),
-    "text": MessageMaker(dict, "utf-8", "surrogateescape"),
-    "list of text": MessageMaker(list, "utf-8", "surrogateescape"),
-    "callable": MessageMaker(tuple),
-    "callable of text": MessageMaker(lambda pairs: sorted(pairs), "latin-1"),
-    "text of two bytes": MessageMaker(list, "utf-16", "replace"),
+MAKERS: dict[str, MessageFactory] = {
+    "dict": MessageFactory(),
+    "list": MessageFactory(list),
+    "text": MessageFactory(dict, "utf-8", "surrogateescape"),
+    "list of text": MessageFactory(list, "utf-8", "surrogateescape"),
+    "callable": MessageFactory(tuple),
+    "callable of text": MessageFactory(lambda pairs: sorted(pairs), "latin-1"),
+    "text of two bytes": MessageFactory(list, "utf-16", "replace"),
 }
 
 
@@ -284,7 +285,7 @@ def test_replies_may_be_pipelined() -> None:
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
 def test_what_is_no_reply_is_refused(data: bytes) -> None:
     """Contract 7, by both ways: a ProtocolError, after the replies before it."""
-    assert by_blocks_of(S_DATA + data, NAMES, MessageMaker()).error is not None
+    assert by_whole_values(S_DATA + data, NAMES, MessageFactory()).error is not None
     for pieces in chunkings(S_DATA + data):
         outcome = by_xread_parser(pieces, NAMES)
         assert outcome.values == [S_REPLY]
@@ -301,12 +302,12 @@ def test_errors_say_what_was_seen_and_what_was_expected(data: bytes, text: str) 
 @pytest.mark.parametrize("value", [True, 1, b"OK", "OK", {}, (), ServerError("ERR")])
 def test_blocks_of_refuses_what_is_no_list(value: Any) -> None:
     with pytest.raises(ProtocolError, match=", expected an XREAD reply"):
-        blocks_of(value, NAMES, MessageMaker())
+        stream_replies_of(value, NAMES, MessageFactory())
 
 
 @pytest.mark.parametrize("value", [None, [], Map()])
 def test_blocks_of_nothing_is_nil(value: Any) -> None:
-    assert blocks_of(value, NAMES, MessageMaker()) is None
+    assert stream_replies_of(value, NAMES, MessageFactory()) is None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_blocks_of_nothing_is_nil(value: Any) -> None:
 )
 def test_blocks_of_refuses_what_is_no_stream(pair: Any) -> None:
     with pytest.raises(ProtocolError, match="expected a stream of an XREAD reply"):
-        blocks_of([[b"s", []], pair], NAMES, MessageMaker())
+        stream_replies_of([[b"s", []], pair], NAMES, MessageFactory())
 
 
 def test_names_are_the_objects_that_were_given() -> None:
@@ -352,7 +353,7 @@ def test_names_may_change_between_two_replies() -> None:
         (MAKERS["callable of text"], [("f", "1"), ("f", "2"), ("g", "ÿ")]),
     ],
 )
-def test_messages_are_made_in_the_form_asked_for(maker: MessageMaker, data: Any) -> None:
+def test_messages_are_made_in_the_form_asked_for(maker: MessageFactory, data: Any) -> None:
     """Contract 1.2, 1.3: text, doubles kept by `fields=list`, any callable of pairs."""
     wire = encode_reply([(b"s", [(b"1-0", [b"f", b"1", b"g", b"\xff", b"f", b"2"])])])
     entry_id: Any = "1-0" if maker.encoding else b"1-0"
@@ -361,23 +362,156 @@ def test_messages_are_made_in_the_form_asked_for(maker: MessageMaker, data: Any)
         assert typed(outcome.values) == typed([[("s", [("s", entry_id, data)])]])
 
 
-@pytest.mark.parametrize("count", [1, 200])
-def test_a_callable_that_raises_does_not_end_the_replies_in_silence(count: int) -> None:
-    """What it raised may come again, or the next reply; a StopIteration would pass for an end."""
-
-    def refuse(pairs: object) -> None:
+def seven(pairs: Any) -> Any:
+    """Refuse an entry whose first value is 7 or 13."""
+    data = dict(pairs)
+    first = next(iter(data.values()), b"")
+    if first in (b"7", "7"):
         raise LookupError("not mine")
+    return data if first not in (b"13", "13") else next(iter(()))
 
-    parser = XreadParser(NAMES, MessageMaker(refuse))
-    parser.feed(encode_reply([(b"s", [S_ENTRY] * count)]) + b"*-1\r\n")
-    with pytest.raises(LookupError):
+
+@pytest.mark.parametrize("encoding", [None, "ascii"])
+@pytest.mark.parametrize("count", [14, 400])
+def test_a_message_that_cannot_be_made_breaks_nothing(count: int, encoding: str | None) -> None:
+    """Contract 3.5: those around it are made; a StopIteration does not pass for an end."""
+    entries = [(b"%d-0" % at, [b"f", b"%d" % at]) for at in range(1, count + 1)]
+    wire = encode_reply([(b"s", entries)])
+    for pieces in ([wire], [wire[:100], wire[100:]], *([chunkings(wire)[1]] if count < 20 else [])):
+        parser = XreadParser(NAMES, MessageFactory(seven, encoding))
+        # What was learnt from others is of no help.
+        outcome = drain(parser.feed, parser.next_reply, [*pieces, b"*-1\r\n"])
+        (((_, messages),), nil) = outcome.values
+        assert nil is None
+        assert [
+            int(data[i]) for _, _, data in messages if isinstance(data, dict) for i in data
+        ] == [at for at in range(1, count + 1) if at not in (7, 13)]
+        for message, value, cause in zip(
+            parser.unmade, (7, 13), (LookupError, StopIteration), strict=True
+        ):
+            assert message is messages[value - 1]
+            name, entry_id, data = message
+            text = b"%d-0" % value
+            assert (name, entry_id) == ("s", text.decode() if encoding else text)
+            assert isinstance(data, Unmade)
+            assert data.pairs == [(b"f", b"%d" % value)]
+            assert type(data.cause) is cause
+        parser.unmade.clear()
+        parser.feed(wire)
         parser.next_reply()
-    try:
+        assert [entry_id for _, entry_id, _ in parser.unmade] == [messages[6][1], messages[12][1]]
+
+
+def test_an_entry_that_strict_decoding_refuses_is_found_at_any_place() -> None:
+    """Also where others like it are read at once."""
+    entries = [(b"%d-0" % at, [b"f", b"%d" % at]) for at in range(1, 300)]
+    for bad in (1, 2, 150, 298, 299):
+        spoilt = [*entries]
+        spoilt[bad - 1] = (b"%d-0" % bad, [b"f", b"\xff"])
+        parser = XreadParser(NAMES, MessageFactory(encoding="utf-8"))
+        parser.feed(encode_reply([(b"s", entries)]) + encode_reply([(b"s", spoilt)]))
         parser.next_reply()
-    except StopIteration:
-        pytest.fail("next_reply() raised StopIteration")
-    except Exception:  # noqa: BLE001
-        pass
+        assert parser.unmade == []
+        ((_, messages),) = reply_of(parser)
+        assert [entry_id for _, entry_id, _ in messages] == [f"{at}-0" for at in range(1, 300)]
+        ((_, _, data),) = parser.unmade
+        assert messages[bad - 1][2] is data
+        assert [m for m in messages if isinstance(m[2], Unmade)] == parser.unmade
+
+
+def reply_of(parser: XreadParser) -> Any:
+    reply = parser.next_reply()
+    assert reply is not NEED_DATA
+    return reply
+
+
+def test_what_ends_a_program_goes_through_the_parser() -> None:
+    def interrupt(pairs: object) -> None:
+        raise KeyboardInterrupt
+
+    parser = XreadParser(NAMES, MessageFactory(interrupt))
+    parser.feed(encode_reply([(b"s", [S_ENTRY])]))
+    with pytest.raises(KeyboardInterrupt):
+        parser.next_reply()
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+def test_the_whole_entries_of_a_reply_that_breaks_off_are_taken(resp3: bool) -> None:
+    """Contract 5.4: cut anywhere, those are taken that were there, read already or not."""
+    entries = [(b"%d-0" % at, [b"f", b"v" * at]) for at in range(1, 4)]
+    streams = [(b"s", entries), (b"t", entries[:2])]
+    whole = encode_reply(streams, resp3=resp3)
+    ends = [whole.find(encode_entry(each)) + len(encode_entry(each)) for each in entries]
+    ends += [whole.rfind(encode_entry(each)) + len(encode_entry(each)) for each in entries[:2]]
+    for cut in range(len(whole)):
+        expected: list[Any] = []
+        for name, number, in_stream in (("s", 3, ends[:3]), (b"t", 2, ends[3:])):
+            made = [(name, *entry_made(each)) for each in entries[:number]]
+            there = [each for each, end in zip(made, in_stream, strict=True) if end <= cut]
+            expected += [(name, there)] if there else []
+        for read_at in (0, cut // 2, cut):
+            parser = XreadParser(NAMES)
+            parser.feed(whole[:read_at])
+            assert parser.next_reply() is NEED_DATA
+            parser.feed(whole[read_at:cut])
+            assert parser.take_partial() == expected
+
+
+def entry_made(entry: Any) -> tuple[bytes, dict[bytes, bytes]]:
+    entry_id, (field, value) = entry
+    return entry_id, {field: value}
+
+
+def test_nothing_is_taken_where_no_reply_is_under_way() -> None:
+    for begun in (b"", b"*-1\r\n", b"-ERR", b">1\r\n+x", encode_reply([(b"s", [S_ENTRY])])):
+        parser = XreadParser(NAMES)
+        parser.feed(begun)
+        parser.next_reply()
+        assert parser.take_partial() == []
+
+
+def test_nothing_is_taken_of_bytes_that_are_not_a_reply() -> None:
+    parser = XreadParser(NAMES)
+    entries: list[Any] = [(b"1-0", []), (b"2-0", []), (b"3-0", [])]
+    parser.feed(encode_reply([(b"s", entries)])[:-20] + b"HTTP/1.1 400\r\n")
+    with pytest.raises(ProtocolError):
+        parser.next_reply()
+    assert parser.take_partial() == []
+
+
+def test_a_reply_that_was_not_read_yet_is_taken_whole() -> None:
+    parser = XreadParser(NAMES)
+    parser.feed(encode_reply([(b"s", [S_ENTRY])]))
+    assert [name for name, _ in parser.take_partial()] == ["s"]
+
+
+def test_the_bound_on_entries_may_be_changed_between_replies() -> None:
+    two = encode_reply([(b"s", [(b"1-0", []), (b"2-0", [])])])
+    parser = XreadParser(NAMES, max_entries=1)
+    parser.max_entries = 2
+    parser.feed(two)
+    assert reply_of(parser)
+    parser.max_entries = 1
+    parser.feed(two)
+    with pytest.raises(ProtocolError, match="expected at most 1"):
+        parser.next_reply()
+
+
+def test_consumed_is_the_position_after_the_last_reply() -> None:
+    """So it is known whether a reply came before its request was sent."""
+    wire = encode_reply([(b"s", [S_ENTRY])])
+    parser = XreadParser(NAMES)
+    parser.feed(wire + b">1\r\n+x\r\n*-1\r\n" + wire[:-1])
+    assert parser.consumed == 0
+    reply_of(parser)
+    assert parser.consumed == len(wire)
+    assert parser.next_reply() is None
+    assert parser.consumed == len(wire) + 13
+    assert parser.next_reply() is NEED_DATA
+    assert len(wire) + 13 <= parser.consumed <= 2 * len(wire) + 12
+    parser.feed(wire[-1:])
+    reply_of(parser)
+    assert parser.consumed == 2 * len(wire) + 13
 
 
 def test_other_replies_come_over_the_same_connection() -> None:
@@ -422,10 +556,10 @@ def test_expecting_says_what_is_missing() -> None:
 @pytest.mark.parametrize(
     "announced",
     [
-        b"*9999999999\r\n",
-        b"%9999999999\r\n",
+        b"*2000000\r\n",
+        b"%2000000\r\n",
         b"*1\r\n*2\r\n$1\r\ns\r\n*9999999999\r\n",
-        b"%1\r\n$1\r\ns\r\n*9999999999\r\n*2\r\n$3\r\n1-0\r\n*999999998\r\n",
+        b"%1\r\n$1\r\ns\r\n*9999999999\r\n*2\r\n$3\r\n1-0\r\n*1999998\r\n",
         b"*1\r\n*2\r\n$536870912\r\n",
         b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$536870912\r\n",
         b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$536870912\r\n",
@@ -509,7 +643,7 @@ def test_bytes_are_copied_a_bounded_number_of_times(
 ) -> None:
     """Linear work, however small the pieces are: counted in bytes joined, not in time."""
     data = make()
-    expected = typed(by_blocks_of(data, NAMES, MessageMaker()))
+    expected = typed(by_whole_values(data, NAMES, MessageFactory()))
     copies = Copies(monkeypatch)
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     assert typed(by_xread_parser(pieces, NAMES)) == expected
@@ -573,9 +707,9 @@ def test_the_end_of_a_full_reply_is_foreseen(
     parser = XreadParser(NAMES, MAKERS[maker])
     for _ in range(3):  # once its streams were seen it searches in other ways
         parser.feed(data)
-        assert parser.foresee(keys, count) == _ends(streams)
-        assert parser.next_reply() == by_blocks_of(data, NAMES, MAKERS[maker]).values[0]
-        assert parser.foresee(keys, count) is None
+        assert parser.predict_last_ids(keys, count) == _ends(streams)
+        assert parser.next_reply() == by_whole_values(data, NAMES, MAKERS[maker]).values[0]
+        assert parser.predict_last_ids(keys, count) is None
 
 
 @pytest.mark.parametrize(
@@ -595,7 +729,7 @@ def test_the_end_is_foreseen_though_values_look_like_entries(pair: bytes) -> Non
     ]
     parser = XreadParser(NAMES)
     parser.feed(encode_reply(streams))
-    assert parser.foresee([b"s", b"t"], 3) == _ends(streams)
+    assert parser.predict_last_ids([b"s", b"t"], 3) == _ends(streams)
 
 
 def test_the_end_is_foreseen_though_a_value_holds_an_older_id_as_long() -> None:
@@ -606,7 +740,7 @@ def test_the_end_is_foreseen_though_a_value_holds_an_older_id_as_long() -> None:
     ]
     parser = XreadParser(NAMES)
     parser.feed(encode_reply(streams))
-    assert parser.foresee([b"s", b"t"], 2) == [b"3-0", b"3-0"]
+    assert parser.predict_last_ids([b"s", b"t"], 2) == [b"3-0", b"3-0"]
 
 
 def test_what_was_read_already_is_foreseen_with_the_rest() -> None:
@@ -620,10 +754,10 @@ def test_what_was_read_already_is_foreseen_with_the_rest() -> None:
             parser = XreadParser(NAMES, maker)
             parser.feed(data[:cut])
             assert parser.next_reply() is NEED_DATA
-            assert parser.foresee([b"s", b"t"], 3) is None
+            assert parser.predict_last_ids([b"s", b"t"], 3) is None
             parser.feed(data[cut:])
-            assert parser.foresee([b"s", b"t"], 3) == _ends(streams)
-            assert parser.next_reply() == by_blocks_of(data, NAMES, maker).values[0]
+            assert parser.predict_last_ids([b"s", b"t"], 3) == _ends(streams)
+            assert parser.next_reply() == by_whole_values(data, NAMES, maker).values[0]
 
 
 @pytest.mark.parametrize("fields", [0, 1, 3])
@@ -640,7 +774,7 @@ def test_no_other_end_is_foreseen_wherever_a_reply_is_cut(keys: list[bytes], fie
         parser.feed(data)
         parser.next_reply()
         parser.feed(data[:cut])
-        assert parser.foresee(keys, 32) in (None, _ends(streams))
+        assert parser.predict_last_ids(keys, 32) in (None, _ends(streams))
 
 
 def test_the_end_is_foreseen_though_values_look_like_entries_as_long() -> None:
@@ -650,7 +784,7 @@ def test_the_end_is_foreseen_though_values_look_like_entries_as_long() -> None:
     parser = XreadParser(NAMES)
     for is_known in (False, True):
         parser.feed(encode_reply(streams))
-        assert parser.foresee([b"s"], 8) == (_ends(streams) if is_known else None)
+        assert parser.predict_last_ids([b"s"], 8) == (_ends(streams) if is_known else None)
         parser.next_reply()
 
 
@@ -663,7 +797,7 @@ def test_the_end_is_foreseen_of_streams_that_grow_and_shrink() -> None:
             for key in (b"s", b"t")
         ]
         parser.feed(encode_reply(streams))
-        assert parser.foresee([b"s", b"t"], 8) == _ends(streams)
+        assert parser.predict_last_ids([b"s", b"t"], 8) == _ends(streams)
         parser.next_reply()
 
 
@@ -686,7 +820,7 @@ def test_no_end_is_foreseen_of_what_does_not_look_full(data: bytes) -> None:
     """A read that was not full says where all its streams end: nothing is there to guess."""
     parser = XreadParser(NAMES)
     parser.feed(data)
-    assert parser.foresee([b"s", b"t"], 3) is None
+    assert parser.predict_last_ids([b"s", b"t"], 3) is None
 
 
 @settings(deadline=None, max_examples=150)
@@ -705,7 +839,7 @@ def test_foreseeing_changes_nothing(
     parser = XreadParser(NAMES)
 
     def take() -> Any:
-        guess = parser.foresee(keys, count)
+        guess = parser.predict_last_ids(keys, count)
         assert guess is None or list(map(type, guess)) == [bytes] * len(keys)
         return parser.next_reply()
 
@@ -727,9 +861,9 @@ def test_foreseeing_changes_nothing(
 def test_both_ways_agree_on_arbitrary_replies(
     replies: list[tuple[list[Stream], bool]], maker: str, seed: int
 ) -> None:
-    """XreadParser is the parser of values and `blocks_of`, only faster."""
+    """XreadParser is the parser of values and `stream_replies_of`, only faster."""
     data = b"".join(encode_reply(streams, resp3=resp3) for streams, resp3 in replies)
-    expected = by_blocks_of(data, NAMES, MAKERS[maker])
+    expected = by_whole_values(data, NAMES, MAKERS[maker])
     assert expected.error is None
     assert len(expected.values) == len(replies)
     for pieces in ([data], bytewise(data), random_pieces(data, Random(seed))):
@@ -739,7 +873,7 @@ def test_both_ways_agree_on_arbitrary_replies(
 @settings(deadline=None, max_examples=100)
 @given(streams=STREAMS, resp3=st.booleans())
 def test_messages_hold_what_was_encoded(streams: list[Stream], resp3: bool) -> None:
-    """Told without `blocks_of`, so that both ways cannot share a mistake."""
+    """Told without `stream_replies_of`, so that both ways cannot share a mistake."""
     expected = [
         (
             NAMES[key],

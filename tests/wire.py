@@ -10,13 +10,13 @@ import pytest
 
 from pystreamredis.protocol import (
     NEED_DATA,
-    MessageMaker,
+    MessageFactory,
     Parser,
     ProtocolError,
     Push,
     ServerError,
     XreadParser,
-    blocks_of,
+    stream_replies_of,
 )
 from pystreamredis.protocol.buffer import Buffer
 
@@ -150,15 +150,15 @@ def encode_reply(streams: Iterable[Stream], *, resp3: bool = False) -> bytes:
 
 
 def by_xread_parser(
-    pieces: Iterable[bytes], names: Mapping[bytes, Any], maker: MessageMaker | None = None
+    pieces: Iterable[bytes], names: Mapping[bytes, Any], maker: MessageFactory | None = None
 ) -> Outcome:
     """What XreadParser makes of replies."""
     parser = XreadParser(names, maker)
     return drain(parser.feed, parser.next_reply, pieces)
 
 
-def by_blocks_of(data: bytes, names: Mapping[bytes, Any], maker: MessageMaker) -> Outcome:
-    """What the parser of values and `blocks_of` make of the same: slow, and simple."""
+def by_whole_values(data: bytes, names: Mapping[bytes, Any], maker: MessageFactory) -> Outcome:
+    """What the parser of values and `stream_replies_of` make of the same: slow, and simple."""
     parser = Parser()
     parser.feed(data)
     replies: list[Any] = []
@@ -167,7 +167,7 @@ def by_blocks_of(data: bytes, names: Mapping[bytes, Any], maker: MessageMaker) -
             if value is None or isinstance(value, ServerError):
                 replies.append(value)
             elif not isinstance(value, Push):
-                replies.append(blocks_of(value, names, maker))
+                replies.append(stream_replies_of(value, names, maker))
     except ProtocolError as error:
         return Outcome(replies, str(error))
     return Outcome(replies)
