@@ -1,44 +1,18 @@
-"""Certificates for tests of TLS: an authority of one's own, and what it signs.
+"""Certificates for tests of TLS: an authority of their own, and what it signs.
 
-They are made by the `openssl` program, and live as long as the folder that they are in.
+They are made by trustme, and live as long as the folder that they are in.
 """
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import pytest
+import trustme
 
-_AUTHORITY = """\
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-"""
-_LEAF = """\
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-subjectAltName = {names}
-"""
-# What `openssl ca` keeps of the certificates it has signed.
-_REGISTER = """\
-[ca]
-default_ca = register
-[register]
-database = {folder}/index.txt
-serial = {folder}/serial
-new_certs_dir = {folder}
-unique_subject = no
-default_md = sha256
-policy = anyone
-[anyone]
-commonName = supplied
-"""
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Certificate:
@@ -49,7 +23,7 @@ class Certificate:
         self.keyfile = str(folder / f"{name}.key")
 
     def server_context(self, clients_from: str | None = None) -> ssl.SSLContext:
-        """The context of a server that shows this certificate.
+        """Make the context of a server that shows this certificate.
 
         Args:
             clients_from: The authority of the certificates that clients must show.
@@ -63,68 +37,33 @@ class Certificate:
 
 
 class Authority(Certificate):
-    """An authority that nobody trusts who is not told to.
+    """An authority that nobody trusts who was not told to.
+
+    A second one in the same folder replaces the files of the first, as a renewal does.
 
     Args:
-        folder: An empty folder for its files.
+        folder: The folder for its files.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "authority")
         self._folder = folder
-        (folder / "index.txt").touch()
-        (folder / "serial").write_text("1000\n")
-        self._write("register.cnf", _REGISTER.format(folder=folder))
-        extensions = self._write("authority.ext", _AUTHORITY)
-        request = self._request("authority")
-        signed = ("-days", "3650", "-extfile", extensions, "-out", self.certfile)
-        _openssl("x509", "-req", "-in", request, "-signkey", self.keyfile, *signed)
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(self.certfile)
+        self._authority.private_key_pem.write_to_path(self.keyfile)
 
     def sign(self, name: str, names: str, *, expired: bool = False) -> Certificate:
-        """Make a certificate.
+        """Make a certificate; one of the same name is replaced, as a renewal does.
 
         Args:
             name: The name of its files.
-            names: Whom it is for: ``"DNS:localhost,IP:127.0.0.1"``.
-            expired: Whether its time is over.
+            names: The names and addresses it is for: ``"DNS:localhost,IP:127.0.0.1"``.
+            expired: Whether it was valid until yesterday only.
         """
         made = Certificate(self._folder, name)
-        now = datetime.now(timezone.utc)
-        dates = ("-startdate", _utc(now - timedelta(days=9)), "-enddate")
-        end = _utc(now + timedelta(days=-1 if expired else 9))
-        extensions = self._write(f"{name}.ext", _LEAF.format(names=names))
-        signer = ("-cert", self.certfile, "-keyfile", self.keyfile)
-        files = ("-in", self._request(name), "-extfile", extensions, "-out", made.certfile)
-        config = str(self._folder / "register.cnf")
-        _openssl("ca", "-batch", "-notext", "-config", config, *signer, *dates, end, *files)
+        identities = [each.partition(":")[2] for each in names.split(",")]
+        end = datetime.now(UTC) + timedelta(days=-1 if expired else 9)
+        leaf = self._authority.issue_cert(*identities, common_name=name, not_after=end)
+        leaf.private_key_pem.write_to_path(made.keyfile)
+        leaf.cert_chain_pems[0].write_to_path(made.certfile)
         return made
-
-    def _write(self, name: str, text: str) -> str:
-        path = self._folder / name
-        path.write_text(text)
-        return str(path)
-
-    def _request(self, name: str) -> str:
-        """Make a key, and the request to sign it."""
-        request = str(self._folder / f"{name}.csr")
-        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        keyfile = Certificate(self._folder, name).keyfile
-        _openssl(
-            "req", "-new", *new_key, "-subj", f"/CN={name}", "-keyout", keyfile, "-out", request
-        )
-        return request
-
-
-def _utc(time: datetime) -> str:
-    return time.strftime("%Y%m%d%H%M%SZ")
-
-
-def _openssl(*arguments: str) -> None:
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("needs the program openssl, to make certificates")
-    done = subprocess.run(
-        (program, *arguments), capture_output=True, check=False, text=True, timeout=30
-    )
-    if done.returncode:
-        raise RuntimeError(f"openssl {' '.join(arguments)}: {done.stderr}")
