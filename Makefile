@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test soak fuzz lint docs dist pyz bench clean
+.PHONY: help demo server test soak fuzz lint docs dist pyz bench house clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -38,6 +38,7 @@ lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m pyright
 
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
@@ -45,15 +46,17 @@ docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets them
 	rm -rf dist *.egg-info  # which would name files that are no more to be in it
 	$(RUN) -m build
-	@$(RUN) -m tools.squeeze dist/*.whl
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/check_dist.py -q
 
-pyz: $(VENV)/.pyz ## build the command as one file: dist/pystreamredis.pyz
+pyz: $(VENV)/.made ## build the command as one file: dist/pystreamredis.pyz
 	@$(RUN) -m tools.pyz
 
 bench: $(VENV)-bench/.bench ## compare the speed with other clients'; ARGS=... goes to run.py
 	$(VENV)-bench/bin/python benchmarks/run.py $(ARGS)
+
+house: $(VENV)/.made ## measure the code against the house rules
+	@$(RUN) -m tools.house
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-fuzz .nox fuzz/found build dist *.egg-info .hypothesis .mypy_cache .ruff_cache
@@ -82,13 +85,9 @@ $(VENV)/.dist: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[test,lint,dist]'
 	@touch $@
 
-$(VENV)/.pyz: $(VENV)/.made pyproject.toml
-	$(RUN) $(INSTALL) -e '.[pyz]'
-	@touch $@
-
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("this is Python %s, \
-	expected 3.10 or later: make PYTHON=/path/to/python3" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("this is Python %s, \
+	expected 3.11 or later: make PYTHON=/path/to/python3" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

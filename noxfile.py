@@ -10,7 +10,7 @@ import sys
 
 import nox
 
-SUPPORTED = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 
 nox.options.sessions = ["tests"]
 nox.options.download_python = "never"

@@ -164,7 +164,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with embedded_server() as link:
         run: dict[str, Any] = {
-            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": machine(),
             "versions": versions(link),
             "quick": arguments.quick,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from pystreamredis import __version__
 
 ROOT = Path(__file__).parent.parent
 
 project = "pystreamredis"
 author = "The pystreamredis authors"
 copyright = f"2026, {author}"
-version = release = re.findall(
-    r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text("utf-8"), flags=re.MULTILINE
-)[0]
+version = release = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # Docstrings name what they speak of in single backticks: a link where it is documented.

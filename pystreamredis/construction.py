@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .follower import Follower
-from .log import tell
+from .core.reader import Reader
+from .io.log import write
 from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, pick
 from .secret import conceal, conceal_keywords, conceal_url
 from .starts import check_keywords, find_doubtful_starts
@@ -93,10 +93,10 @@ class Streams:
         streams: StreamsArgument | None,
         named_streams: Mapping[str, Start],
     ) -> None:
-        self._follower = Follower(servers, reading, _KEYWORDS)
-        if not self._follower.add(streams, named_streams):
+        self._reader = Reader(servers, reading, _KEYWORDS)
+        if not self._reader.add(streams, named_streams):
             raise ValueError(f"no streams are given{_hint_at_host(servers)}")
-        tell(find_doubtful_starts(streams, named_streams))
+        write(find_doubtful_starts(streams, named_streams))
         self._begin()
 
     def _check_added(
@@ -105,7 +105,7 @@ class Streams:
         """Check the arguments of `add`, as far as this needs no server; log doubtful starts."""
         conceal_keywords(named_streams)
         check_keywords("add()", named_streams)
-        tell(find_doubtful_starts(streams, named_streams))
+        write(find_doubtful_starts(streams, named_streams))
 
     def _begin(self) -> None:
         """Do what the shell does as soon as the streams are known."""
@@ -177,12 +177,12 @@ class Streams:
         could not be fixed yet). ``Streams(streams=positions)`` goes on exactly there. Of several
         sources it is a dict of such dicts.
         """
-        return self._follower.positions
+        return self._reader.positions
 
     def __repr__(self) -> str:
-        follower = getattr(self, "_follower", None)
+        reader = getattr(self, "_reader", None)
         return (
-            f"<{type(self).__name__} {'that is not complete' if follower is None else follower!r}>"
+            f"<{type(self).__name__} {'that is not complete' if reader is None else reader!r}>"
         )
 
     def __reduce__(self) -> Never:

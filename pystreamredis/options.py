@@ -564,6 +564,11 @@ class ConnectionOptions:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
+    def finds_host(self) -> bool:
+        """True if a callable finds the host at each connect."""
+        return self._find is not None
+
+    @property
     def is_tls(self) -> bool:
         """True if the connection is over TLS."""
         return self._tls is not None

@@ -37,7 +37,6 @@ ADVICE = {
     "charset": "give encoding=",
     "errors": "give encoding_errors=",
     "path": "give unix_socket_path=",
-    "url": "use from_url()",
     "address_remap": _CLUSTER,
     "dynamic_startup_nodes": _CLUSTER,
     "load_balancing_strategy": _CLUSTER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .ids import before, parse_start
+from .protocol.ids import before, parse_start
 from .options import CONNECTION, OPTIONS
 from .secret import Secret, is_secret_name, reveal
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from operator import length_hint
-
 from . import construction
 from .starts import check_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Self
 
-    from .driver import Driver
+    from .io.blocking import Driver
     from .starts import Followed, Start, StreamsArgument
 
 
@@ -89,19 +85,18 @@ class Streams(construction.Streams):
     # Until there is one to close.
     _driver: Driver | None = None
 
-    def __iter__(self) -> Iterator[Any]:
-        # So that most messages are handed over without a step in Python.
-        return chain.from_iterable(self._pieces())
+    def __iter__(self) -> Self:
+        return self
 
     def __next__(self) -> Any:
-        for message in self._follower.batch.iterator:
+        for message in self._reader.batch.iterator:
             return message
         driver = self._driver
         if driver is None:
             raise StopIteration
-        batch = driver.next_batch()
+        batch = driver.run(driver.next_batch)
         if self._driver is None:
-            batch.withdraw()
+            batch.take_back()
         # Not by a call of next(), after whose return a signal can come.
         for message in batch.iterator:
             return message
@@ -110,11 +105,11 @@ class Streams(construction.Streams):
     def _begin(self) -> None:
         # Sockets and all that: a third of the time that an import takes, which programs that
         # only may connect, or do so by asyncio, need not spend.
-        from .driver import Driver
+        from .io.blocking import Driver
 
-        self._driver = Driver(self._follower)
+        self._driver = driver = Driver(self._reader)
         try:
-            self._driver.establish()
+            driver.run(driver.establish)
         except BaseException:
             self.close()
             raise
@@ -142,9 +137,9 @@ class Streams(construction.Streams):
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
-            self._follower.add(streams, named_streams)
+            self._reader.add(streams, named_streams)
         else:
-            self._driver.add(streams, named_streams)
+            self._driver.run(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not handed over yet.
@@ -154,7 +149,7 @@ class Streams(construction.Streams):
         """
         check_names(names)
         if self._driver is None:
-            self._follower.discard(names)
+            self._reader.discard(names)
         else:
             self._driver.discard(names)
 
@@ -166,39 +161,7 @@ class Streams(construction.Streams):
         driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
-            self._follower.batch.withdraw()
-
-    def _pieces(self) -> Iterator[Iterator[Any]]:
-        """Alternate between the wait for messages and what has come by it, for `chain`.
-
-        It is the pieces that raise, never this: after an error of a piece a chain can
-        be asked again, which is to go on; after one of their source it is at its end.
-        """
-        awaited = _Awaited(self)
-        while not awaited.has_ended:
-            yield self._follower.batch.iterator
-            yield awaited
-
-
-class _Awaited:
-    """An iterator over messages as they come, until there are more than one at once."""
-
-    __slots__ = ("_streams", "has_ended")
-
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
-        self.has_ended = False
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        streams = self._streams
-        # With what is in hand the chain goes on; else it is the end if this raises StopIteration.
-        self.has_ended = not length_hint(streams._follower.batch.iterator)
-        if not self.has_ended:
-            raise StopIteration
-        return streams.__next__()
+            self._reader.batch.take_back()
 
 
 class Redis(construction.Redis):

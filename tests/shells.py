@@ -21,8 +21,7 @@ import pystreamredis.asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
-
-    from typing_extensions import Self
+    from typing import Self
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -113,8 +112,8 @@ class AsyncStreams:
         return repr(self._inner)
 
     @property
-    def _follower(self) -> Any:
-        return self._inner._follower
+    def _reader(self) -> Any:
+        return self._inner._reader
 
     @property
     def positions(self) -> Any:

@@ -185,7 +185,7 @@ def test_short_timeouts_around_each_message_get_a_connection_all_the_same(run: A
             while True:
                 try:
                     return await asyncio.wait_for(ask(streams), 0.02)
-                except asyncio.TimeoutError:
+                except TimeoutError:
                     continue
                 except ConnectionError as failure:
                     return failure

@@ -7,7 +7,7 @@ import logging
 import socket
 import traceback
 import tracemalloc
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,7 +116,7 @@ BAD_STARTS = [
     (b"abc", ValueError),
     (b"\xff", ValueError),
     (datetime(2018, 7, 1), ValueError),  # it is its being naive that is wrong
-    (datetime(1969, 12, 31, tzinfo=timezone.utc), ValueError),
+    (datetime(1969, 12, 31, tzinfo=UTC), ValueError),
     (True, TypeError),
     (False, TypeError),
     (1.5, TypeError),

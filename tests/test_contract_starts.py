@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,6 @@ def test_streams_that_are_called_like_options_are_given_in_a_dict(embedded: Endp
 
 
 HISTORY = ["0-1", f"{JULY - 1}-{MAX}", f"{JULY}-0", f"{JULY}-4", f"{JULY + 1}-0", f"{MAX}-{MAX}"]
-UTC = timezone.utc
 
 
 @pytest.mark.parametrize(

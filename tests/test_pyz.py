@@ -1,26 +1,23 @@
-"""The command in one file: small, and at work with nothing but Python."""
+"""The command in one file: the sources as they are, run with nothing but Python."""
 
 from __future__ import annotations
 
 import ast
-import builtins
 import json
+import os
 import re
 import signal
 import subprocess
-import symtable
 import sys
+import tomllib
 import zipfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.commands import LONG, environment, url_of
 from tests.servers import Endpoint, wait_until
-from tools.pyz import LIMIT, ROOT, bare, build, names_on_top
+from tools.pyz import ROOT, build, oldest_python
 
 HOUSE = ROOT / "pystreamredis"
 
@@ -50,32 +47,99 @@ def run(pyz: Path, *arguments: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_it_stays_small(pyz: Path) -> None:
-    assert pyz.stat().st_size < LIMIT == 60 * 1024
-
-
 def test_it_begins_as_a_program_does(pyz: Path) -> None:
     assert pyz.read_bytes().startswith(b"#!/usr/bin/env python3\nPK")
+    assert os.access(pyz, os.X_OK)
 
 
-def test_it_holds_what_the_oldest_python_understands(pyz: Path) -> None:
+def test_it_holds_the_sources_as_they_are(pyz: Path) -> None:
+    expected = {
+        f"pystreamredis/{path.relative_to(HOUSE).as_posix()}": path.read_bytes()
+        for path in [*HOUSE.rglob("*"), *(HOUSE / "protocol").glob("*")]
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert "pystreamredis/protocol/xread.py" in expected
     with zipfile.ZipFile(pyz) as archive:
-        names = archive.namelist()
-        modules = [name for name in names if name.endswith(".py")]
-        assert {"__main__.py", "pystreamredis/protocol/xread.py"} <= set(modules)
-        for name in modules:
-            ast.parse(archive.read(name), name, feature_version=(3, 10))
-    assert [name for name in names if "asyncio" in name or "cache" in name] == []
+        files = [entry for entry in archive.infolist() if not entry.is_dir()]
+        found = {entry.filename: archive.read(entry) for entry in files}
+    assert {entry.compress_type for entry in files} == {zipfile.ZIP_DEFLATED}
+    del found["__main__.py"]
+    assert found == expected
 
 
-def test_it_is_the_same_whenever_it_is_built_and_compressed_further_than_zlib_does(
-    pyz: Path,
-) -> None:
+FAILS = """
+import sys, traceback
+sys.path.insert(0, sys.argv[1])
+from pystreamredis import Streams
+try:
+    Streams(s=-1)
+except ValueError:
+    traceback.print_exc()
+"""
+
+
+def test_a_traceback_shows_lines_of_the_sources(pyz: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", FAILS, str(pyz)],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=True,
+    )
+    frame = re.findall(r'File ".*pyz/(.*)", line (\d+), in .*\n +(raise .*)', done.stderr)[-1]
+    path, number, line = frame
+    assert (ROOT / path).read_text("utf-8").splitlines()[int(number) - 1].strip() == line
+
+
+# The Python that runs it.
+
+
+def main_module(pyz: Path) -> str:
     with zipfile.ZipFile(pyz) as archive:
-        entries = archive.infolist()
-        assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
-        usual = sum(len(zlib.compress(archive.read(entry), 9)) - 6 for entry in entries)
-    assert sum(entry.compress_size for entry in entries) < 0.99 * usual
+        return archive.read("__main__.py").decode("ascii")
+
+
+def test_its_first_lines_run_on_python_2_7_and_3_6(pyz: Path) -> None:
+    """None of the syntax that is newer: annotations, f-strings, walrus, print without brackets."""
+    module = ast.parse(main_module(pyz), feature_version=(3, 7))
+    newer = (ast.AnnAssign, ast.JoinedStr, ast.NamedExpr, ast.FunctionDef, ast.Starred)
+    assert [node for node in ast.walk(module) if isinstance(node, newer)] == []
+
+
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15), (3, 10, 19)])
+def test_an_older_python_is_told_in_one_line(pyz: Path, version: tuple[int, int, int]) -> None:
+    """It says which Python is needed, before anything that this one could not read."""
+    pretend = (
+        f"import sys; sys.version_info = {version}\n"
+        "def no_package(event, arguments):\n"
+        "    if event == 'import' and 'pystreamredis' in arguments[0]: raise AssertionError\n"
+        "sys.addaudithook(no_package)\n"
+        "sys.argv = sys.argv[1:]; code = open(sys.argv[1]).read()\n"
+        "exec(compile(code, '__main__.py', 'exec'))"
+    )
+    (pyz.parent / "__main__.py").write_text(main_module(pyz), "ascii")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", pretend, "-", str(pyz.parent / "__main__.py")],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    major, minor, _ = version
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"pystreamredis: this is Python {major}.{minor}, expected 3.11 or later: "
+        "run it with a newer python3\n"
+    )
+
+
+def test_the_oldest_python_is_the_one_of_the_metadata(pyz: Path) -> None:
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert metadata["project"]["requires-python"] == ">= {}.{}".format(*oldest_python())
+    assert "sys.version_info < ({}, {})".format(*oldest_python()) in main_module(pyz)
+
+
+# What it does.
 
 
 def test_it_prints_what_is_there_and_ends(pyz: Path, one_server: Endpoint) -> None:
@@ -121,124 +185,3 @@ def test_help_is_as_long_as_ever(pyz: Path) -> None:
         env=environment(),
     )
     assert run(pyz, "--help") == (0, whole.stdout, "")
-
-
-SOURCE = '''"""What it is for."""
-
-from __future__ import annotations
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-
-class Empty:
-    """Nothing."""
-
-    url: str | None
-
-
-class Full:
-    """Something."""
-
-    def method(self, first: int, *rest: Any, key: str = "#", **more: Any) -> int:
-        """Do it."""
-        late: int
-        total: int = first  # a comment
-        self.total: int = total
-        late = total + len(rest) + len(key) + len(more)
-        return late
-
-
-_for_itself = len("text")
-
-
-def _alone(given: int) -> int:
-    return _for_itself + given
-
-
-total = _alone(given=3)
-
-if TYPE_CHECKING:
-    kept = 1
-else:
-    kept = 2
-'''
-
-
-def test_what_is_left_out_of_a_module() -> None:
-    left = bare(SOURCE)
-    for gone in ("import Any", "Nothing", "Do it", "comment", "late", "int", "->"):
-        assert gone not in left
-    for own in ("_for_itself", "_alone"):
-        assert own not in left
-    # By these others may call it.
-    for kept in ("class Full", "def method(", "first", "key='#'", "(given)", "total="):
-        assert kept in left
-
-
-def names_of(whole: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
-    """List functions and classes, with the names by which arguments can be given."""
-    for node in whole.body:
-        if isinstance(node, ast.ClassDef):
-            yield (node.name,)
-            yield from names_of(node)
-        if isinstance(node, ast.If):  # for type checkers, who have no use for the rest
-            yield from names_of(ast.Module(node.orelse, []))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-            # What a method calls its own object is nobody else's.
-            is_own = isinstance(whole, ast.ClassDef) and not node.args.posonlyargs
-            yield (node.name, *names[is_own:])
-
-
-def without_private(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out a name that is its module's own."""
-    is_private = names[0].startswith("_") and not names[0].startswith("__")
-    return names[1:] if is_private else names
-
-
-MODULES = [*HOUSE.rglob("*.py"), *(ROOT / "protocol").glob("*.py")]
-
-
-def test_names_that_may_be_given_or_looked_up_are_kept() -> None:
-    """Arguments may be keywords, and functions and classes are used by other modules."""
-    for path in MODULES:
-        source = path.read_text("utf-8")
-        before, after = (
-            [without_private(names) for names in names_of(ast.parse(text))]
-            for text in (source, bare(source))
-        )
-        assert after == before, path
-
-
-def scopes_in(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    for child in table.get_children():
-        yield child
-        yield from scopes_in(child)
-
-
-def test_no_local_has_the_new_name_of_a_global() -> None:
-    """Python 3.12 may take the one for the other, where there are comprehensions."""
-    for path in MODULES:
-        source = path.read_text("utf-8")
-        top = symtable.symtable(bare(source), str(path), "exec")
-        known = {*top.get_identifiers(), *dir(builtins)}
-        new = {*names_on_top(ast.parse(bare(source)))} - {*re.findall(r"\w+", source)}
-        for scope in scopes_in(top):
-            for symbol in scope.get_symbols():
-                if symbol.is_global():
-                    assert symbol.get_name() in known, path
-                else:
-                    assert symbol.get_name() not in new, path
-
-
-def test_what_is_left_is_what_was_there() -> None:
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    exec(SOURCE, before)
-    exec(bare(SOURCE), after)
-    arguments = (3, "a", "b")
-    assert before["Full"]().method(*arguments, x=1) == after["Full"]().method(*arguments, x=1) == 7
-    assert before["total"] == after["total"] == 7
-    assert before["kept"] == after["kept"] == 2

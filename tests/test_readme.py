@@ -54,14 +54,6 @@ def test_the_readme_has_what_the_tests_below_look_for() -> None:
     assert {block.language for block in BLOCKS} == {"python", "pycon", "console", "text"}
 
 
-def test_the_description_of_the_package_shows_a_part_of_the_readme() -> None:
-    """It has the same words in short, so that the wheel stays small."""
-    shown = [(block.language, block.text) for block in BLOCKS]
-    blocks = blocks_of((ROOT / "DESCRIPTION.rst").read_text("utf-8"))
-    assert blocks
-    assert [block for block in blocks if (block.language, block.text) not in shown] == []
-
-
 def test_sessions_and_commands_print_what_the_readme_shows(reader: Reader) -> None:
     for block in SESSION:
         if wrong := reader.follow(block):

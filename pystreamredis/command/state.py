@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Mapping
 
-from .. import ids
+from ..protocol import ids
 from .files import remove_leftovers, replace
 from .locking import hold
 

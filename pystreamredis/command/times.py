@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from .. import ids
+from ..protocol import ids
 
 _TIMES = "<ms>, an ISO date (2018-07-01, 2018-07-01T12:00), or how long ago (-15m, -2h, -7d)"
 _STARTS = f"{_TIMES}, or $ or <ms>-<sequence>"

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from ..exceptions import RedisError
     from ..protocol import ServerError
     from .readahead import Request
     from .stream import StreamState
-
-    Event: TypeAlias = Answered | Completed | Unmakable | Redirected | Failed | Dropped | Log
 
 # The levels of `logging`, which is not imported for them.
 DEBUG, INFO, WARNING = 10, 20, 30
@@ -100,3 +96,7 @@ class Log:
     def __init__(self, level: int, text: str) -> None:
         self.level = level
         self.text = text
+
+
+Event = Answered | Completed | Unmakable | Redirected | Failed | Dropped | Log
+"""Whatever a session may report."""

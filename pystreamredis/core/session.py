@@ -27,14 +27,13 @@ from .slots import ON_THE_MOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..protocol import StreamReply
-    from ..protocol.xread import Reply
+    from ..protocol.xread import Reply, StreamReply
     from ..protocol.messages import Message
     from ..starts import Followed
+    from .assignment import Assignment
     from .events import Event
     from .exchanges import Exchange
     from .stream import StreamState
-    from .topology import Assignment
 
 # Seconds without an entry of a stream after which to look whether it lost any.
 _SILENCE = 30.0
@@ -404,14 +403,12 @@ class Session:
         """
         self._note_answer()
         streams, read, by_name = self._assignment.streams, request.streams, self._by_name
-        if not request.is_exact:
-            pairs = zip(read, request.after, strict=True)
-            read = [s for s, after in pairs if s.session is self and s.last_id == after]
-            by_name = {stream.name: stream for stream in read}
-            self._unsettled = None
-        elif read is streams or read == streams:
+        if request.is_exact and (read is streams or read == streams):
             read = self.find_unsettled()
         else:
+            if not request.is_exact:
+                pairs = zip(read, request.after, strict=True)
+                read = [s for s, after in pairs if s.session is self and s.last_id == after]
             by_name = {stream.name: stream for stream in read}
             self._unsettled = None
         fresh: list[tuple[StreamState, list[Message], bool]] = []
@@ -422,6 +419,10 @@ class Session:
                 is_last = len(messages) < request.count
                 ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
                 fresh.append((stream, messages, is_last))
+        if by_name is not self._by_name:
+            # Of the other streams nothing is known after an earlier moment.
+            for stream in streams:
+                stream.caught_up = False
         for stream in read:
             stream.caught_up = True
         for stream, messages, is_last in fresh:

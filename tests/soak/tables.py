@@ -9,7 +9,7 @@ import os
 import platform
 import re
 from collections import defaultdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tests.soak.campaign import PROMISES
@@ -86,7 +86,7 @@ def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
 
 
 def _when_and_where() -> str:
-    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
     return f"{day} ({os.cpu_count()} cores, Python {platform.python_version()})"
 
 
