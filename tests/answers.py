@@ -107,7 +107,7 @@ class Store:
             self._streams[stream] = [e if isinstance(e, tuple) else (e, []) for e in entries]
 
     def __call__(self, conversation: Conversation) -> None:
-        while True:
+        while not conversation.closed:
             request = self.receive(conversation)
             if request is not None:
                 self._send(conversation, request, partial(self.answer, conversation, request))
@@ -223,7 +223,7 @@ class Nodes:
 
     def _script_of(self, place: int) -> Callable[[Conversation], None]:
         def script(conversation: Conversation) -> None:
-            while True:
+            while not conversation.closed:
                 request = self._store.receive(conversation)
                 if request is not None:
                     self._answer(place, conversation, request)

@@ -320,11 +320,13 @@ def test_a_reply_too_many_changes_not_where_now_is(kind: str, place: str, knows_
 
 
 def connect(peer: Peer, **options: Any) -> Streams:
-    """Make a reader, which an error reply to its first question ends: then make another."""
-    try:
-        return Streams(**at(peer), **options)
-    except ResponseError:
-        return Streams(**at(peer), **options)
+    """Make a reader; an error reply to a first question ends it: then make another."""
+    for _ in range(2):
+        try:
+            return Streams(**at(peer), **options)
+        except ResponseError:
+            pass
+    return Streams(**at(peer), **options)
 
 
 @EACH
