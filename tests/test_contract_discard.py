@@ -38,10 +38,10 @@ OVER = pytest.mark.parametrize("connections", [1, 2, 4])
 
 
 def look_that_each_read_has_streams(store: Store) -> None:
-    """Every XREAD names a stream, none twice, with an ID each."""
+    """Every XREAD names streams, with an ID each."""
     for request in store.requests:
         assert request.keys, request
-        assert len(set(request.keys)) == len(request.keys) == len(request.after), request
+        assert len(request.keys) == len(request.after), request
 
 
 class Expected:
