@@ -270,9 +270,9 @@ class Collected(NamedTuple):
     failures: list[BaseException]
 
     @property
-    def ids(self) -> dict[str, list[str]]:
+    def ids(self) -> dict[Any, list[str]]:
         """The IDs of each stream, in the order in which they came."""
-        found: dict[str, list[str]] = {}
+        found: dict[Any, list[str]] = {}
         for name, entry_id, _ in self.messages:
             found.setdefault(name, []).append(entry_id.decode())
         return found
