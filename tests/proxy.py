@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 
-from tests.resp import CommandParser
+from tests.resp import CommandParser, ReplyScanner
 from tests.servers import LONG, free_port, keep_port
 
 if TYPE_CHECKING:
@@ -44,15 +44,23 @@ class _Fault:
 class Proxy:
     """Passes connections on to a server, or does not.
 
+    Only one that reads replies, which must not be TLS, can add some or cut them.
+
     `port` stays the same, `commands` is what clients have sent, passed on or not, and
     `connections` is how many were accepted.
     """
 
     def __init__(
-        self, upstream_host: str, upstream_port: int, *, ssl_context: ssl.SSLContext | None = None
+        self,
+        upstream_host: str,
+        upstream_port: int,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        reads_replies: bool = False,
     ) -> None:
         self.upstream = (upstream_host, upstream_port)
         self.ssl_context = ssl_context
+        self.reads_replies = reads_replies
         self.host = "127.0.0.1"
         self.port = free_port()
         self.commands: list[list[bytes]] = []
@@ -68,6 +76,8 @@ class Proxy:
         self.delays = 0.0
         self.silent: Literal["", "swallow", "hold"] = ""
         self.faults: dict[Direction, _Fault] = {}
+        self.surplus: bytes | None = None
+        self.longest_reply: int | None = None
 
     def __enter__(self) -> Self:
         self._kept_port = keep_port(self.port)
@@ -124,6 +134,17 @@ class Proxy:
         """
         self.faults["down"] = _Fault(offset, byte, once=True, pattern=pattern)
 
+    def add_reply(self, reply: bytes) -> None:
+        """Send one reply too many after the next one that holds something; if empty, that again.
+
+        Once: then `surplus` is None.
+        """
+        self.surplus = reply
+
+    def cut_replies(self, size: int) -> None:
+        """Let that many bytes of each reply through, then close the connection, until `heal`."""
+        self.longest_reply = size
+
     def split(self) -> None:
         """Send each byte on its own."""
         self.splits = True
@@ -165,6 +186,7 @@ class _Link:
         self.ending: Literal["", "close", "reset"] = ""
         self._proxy = proxy
         self._parser = CommandParser()
+        self._scanner = ReplyScanner()
         self.thread = Thread(target=self._run, args=(client,), daemon=True)
         self.thread.start()
 
@@ -217,12 +239,35 @@ class _Link:
             data, ending = self._apply(fault, data)
             if fault.once and data is not whole and not ending:
                 self._proxy.faults.pop(direction, None)
+        if direction == "down" and self._proxy.reads_replies:
+            data, cut = self._bend_replies(data)
+            ending = ending or cut
         size = 1 if self._proxy.splits else 65536
         for start in range(0, len(data), size):
             self._send(target, data[start : start + size])
         self.ending = self.ending or ending
         if fault and ending and fault.once and self._proxy.faults.get(direction) is fault:
             del self._proxy.faults[direction]
+
+    def _bend_replies(self, data: bytes) -> tuple[bytes, Literal["", "close"]]:
+        """Add the reply that is too many, and cut the one that is too long."""
+        passed, sent = len(self._scanner.reply), b""
+        try:
+            replies = self._scanner.feed(data)
+        except ValueError:  # it was spoilt
+            self._scanner = ReplyScanner()
+            return data, ""
+        longest = self._proxy.longest_reply
+        for reply in [*replies, self._scanner.reply]:
+            if longest is not None and len(reply) > longest:
+                return sent + reply[passed : max(longest, passed)], "close"
+            sent += reply[passed:]
+            passed = 0
+            surplus = self._proxy.surplus
+            if surplus is not None and _holds_something(reply) and reply in replies:
+                sent += surplus or reply
+                self._proxy.surplus = None
+        return sent, ""
 
     def _apply(self, fault: _Fault, data: bytes) -> tuple[bytes, Literal["", "close", "reset"]]:
         at = fault.offset - fault.passed[self]
@@ -242,6 +287,10 @@ class _Link:
             select([], [target], [], _POLL)
             with suppress(*_NOT_YET):
                 data = data[target.send(data) :]
+
+
+def _holds_something(reply: bytes) -> bool:
+    return reply[:1] in b"*%" and reply[1:3] != b"0\r" and reply[1:2] != b"-"
 
 
 def _close(sock: socket.socket, *, reset: bool) -> None:

@@ -130,6 +130,60 @@ class CommandParser:
         return words
 
 
+class ReplyScanner:
+    """Takes in what a server sends, in pieces of any size, and finds where replies end.
+
+    Attributes:
+        reply: What has come of the reply that is not complete yet.
+    """
+
+    def __init__(self) -> None:
+        self.reply = b""
+        # What is missing: bytes of a string, items of the aggregates around.
+        self._skip = 0
+        self._items: list[int] = []
+        self._header = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take in bytes; give the replies that are complete now, one after the other."""
+        replies, start, at = [], 0, 0
+        while at < len(data):
+            if self._skip:
+                taken = min(self._skip, len(data) - at)
+                self._skip -= taken
+                at += taken
+            else:
+                end = data.find(b"\n", at) + 1 or len(data)
+                self._header += data[at:end]
+                at = end
+                if not self._header.endswith(b"\n"):
+                    break
+                self._take_header()
+            if not self._skip and not self._is_within():
+                replies.append(self.reply + data[start:at])
+                self.reply, start = b"", at
+        self.reply += data[start:]
+        return replies
+
+    def _take_header(self) -> None:
+        header, self._header = self._header.rstrip(), b""
+        mark, number = header[:1], header[1:]
+        if mark in b"$=!" and number != b"-1":
+            self._skip = int(number) + 2
+        elif mark in b"*~>%|" and number != b"-1":
+            # Attributes stand before a reply, which is one more item.
+            self._items.append(int(number) * (2 if mark in b"%|" else 1) + (mark == b"|") + 1)
+
+    def _is_within(self) -> bool:
+        """Count an item, and say whether some are missing."""
+        while self._items:
+            self._items[-1] -= 1
+            if self._items[-1]:
+                return True
+            self._items.pop()
+        return False
+
+
 def _count(header: bytes, mark: bytes) -> int:
     if header[:1] != mark:
         raise ValueError(f"got {header[:40]!r}, expected {mark!r} and a number")

@@ -13,7 +13,7 @@ import pytest
 from tests.certificates import Authority
 from tests.peer import CLOSE, Conversation, Expect, Gone, Peer, closed_port
 from tests.proxy import Proxy, _Link
-from tests.resp import Client
+from tests.resp import Client, ReplyScanner
 from tests.servers import LONG, wait_until
 
 if TYPE_CHECKING:
@@ -263,3 +263,65 @@ def test_clients_can_speak_tls(embedded: Server, tmp_path: Path) -> None:
                 other.receive()
             assert proxy.commands == [[b"ECHO", large]]
         assert client.command("PING") == b"PONG"
+
+
+# Replies.
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_replies_are_found_in_pieces_of_any_size(size: int) -> None:
+    replies = [
+        b"+OK\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"$-1\r\n",
+        b"$0\r\n\r\n",
+        b"$5\r\n\r\n+\r\n\r\n",
+        b"%1\r\n$1\r\ns\r\n*2\r\n*2\r\n:1\r\n_\r\n*0\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n*1\r\n|0\r\n$1\r\na\r\n",
+        b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n",
+        b"-ERR x\r\n",
+        b"=5\r\ntxt:x\r\n",
+    ]
+    scanner = ReplyScanner()
+    data = b"".join(replies)
+    found = []
+    for at in range(0, len(data), size):
+        found += scanner.feed(data[at : at + size])
+    assert found == replies
+    assert scanner.reply == b""
+
+
+@pytest.fixture
+def reading_proxy(embedded: Server) -> Iterator[Proxy]:
+    with Proxy(embedded.host, embedded.port, reads_replies=True) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(("reply", "value"), [(b"*-1\r\n", None), (b"*0\r\n", []), (b"", [b"v"])])
+def test_a_reply_is_added_once_after_one_that_holds_something(
+    reading_proxy: Proxy, embedded: Server, reply: bytes, value: object
+) -> None:
+    embedded.command("RPUSH", "list", "v")
+    with connect(reading_proxy) as client:
+        reading_proxy.add_reply(reply)
+        assert client.command("PING") == b"PONG"
+        assert client.command("LRANGE", "none", 0, -1) == []
+        assert client.command("LRANGE", "list", 0, -1) == [b"v"]
+        wait_until(lambda: reading_proxy.surplus is None)
+        assert client.command("PING") == value
+        assert client.command("PING") == b"PONG"
+
+
+def test_each_long_reply_is_cut_until_healed(reading_proxy: Proxy, embedded: Server) -> None:
+    embedded.command("SET", "long", "v" * 1000)
+    reading_proxy.cut_replies(100)
+    for _ in range(2):
+        with connect(reading_proxy) as client:
+            for _ in range(50):
+                assert client.command("PING") == b"PONG"
+            client.send("GET", "long")
+            assert len(rest_of(client)) == 100
+    reading_proxy.heal()
+    with connect(reading_proxy) as client:
+        assert len(client.command("GET", "long")) == 1000

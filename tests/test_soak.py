@@ -184,6 +184,10 @@ network: delayed
 network: stalled
 network: silent, half-open
 network: a byte of structure spoilt
+network: a nil too many
+network: a reply doubled
+network: an empty array too many
+network: long replies cut each time
 network: any byte spoilt, under TLS
 server: kill -9 and restart, which loads
 server: SIGSTOP and SIGCONT
@@ -203,7 +207,9 @@ stream: right to read it taken and given back
 def test_the_campaign_makes_each_kind_of_fault() -> None:
     """The server's `timeout` against a slow caller comes besides, by readers that are slow."""
     plain, secure = (
-        ProxyFaults(Proxy("127.0.0.1", 1), "", (0, 0), is_secure=is_secure)
+        ProxyFaults(
+            Proxy("127.0.0.1", 1, reads_replies=not is_secure), "", (0, 0), is_secure=is_secure
+        )
         for is_secure in (False, True)
     )
     servers = ServerFaults(cast("Server", None), Path(), "", (0, 0))

@@ -223,7 +223,7 @@ class Stage:
             context = self._authority.sign(f"{server.kind}", "IP:127.0.0.1").server_context()
             inner = stack.enter_context(Proxy(host, port, ssl_context=context))
             host, port = inner.host, inner.port
-        proxy = stack.enter_context(Proxy(host, port))
+        proxy = stack.enter_context(Proxy(host, port, reads_replies=not is_secure))
         seed = f"{self._seed}-proxy {at}"
         self.faults.append(ProxyFaults(proxy, seed, setup.pauses, is_secure=is_secure))
         plan = Plan(

@@ -138,6 +138,13 @@ class ProxyFaults(Faults):
 
     def _faults(self) -> dict[str, Fault]:
         faults = self._spoiling()
+        if self._proxy.reads_replies:
+            faults |= {
+                "network: a nil too many": lambda: self._add_reply(b"*-1\r\n"),
+                "network: an empty array too many": lambda: self._add_reply(b"*0\r\n"),
+                "network: a reply doubled": lambda: self._add_reply(b""),
+                "network: long replies cut each time": self._cut_replies,
+            }
         return faults | {
             "network: refused": self._refuse,
             "network: closed": lambda: self._drop(reset=False),
@@ -203,6 +210,19 @@ class ProxyFaults(Faults):
         self._proxy.silence()
         self._last(0.1, 1.2)
         self._proxy.drop_all(reset=True)
+        return True
+
+    def _add_reply(self, reply: bytes) -> bool:
+        self._proxy.add_reply(reply)
+        for _ in range(40):
+            if self._proxy.surplus is None or self._ending.wait(0.01):
+                break
+        return self._proxy.surplus is None
+
+    def _cut_replies(self) -> bool:
+        # A lone message passes, but for what is asked for in looking back.
+        self._proxy.cut_replies(self._random.choice([1000, 3000, 20_000]))
+        self._last(0.1, 0.8)
         return True
 
     def _spoil(self) -> bool:
