@@ -20,7 +20,7 @@ _TICK = 0.005  # seconds between two looks of a read that blocks
 
 
 class LiveServer:
-    """The script of a `Peer`: it lets everybody log in, and answers XREAD as servers do.
+    """The script of a `Peer`: it lets everybody log in, and answers XADD and XREAD.
 
     Attributes:
         streams: The IDs of each stream, which may be changed at any time.
@@ -42,6 +42,10 @@ class LiveServer:
             command = conversation.expect()
             if command[0] == b"XREAD":
                 self._read(conversation, command)
+            elif command[0] == b"XADD":
+                name, entry_id = command[1].decode(), command[2].decode()
+                self.streams.setdefault(name, []).append(entry_id)
+                conversation.reply(entry_id)
             else:
                 conversation.reply({"proto": 3} if command[0] == b"HELLO" else Simple("OK"))
 

@@ -10,7 +10,6 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +24,9 @@ from tests.servers import LONG
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
+
+# How long a look-up hangs, in seconds: longer than anything is to wait for it.
+HANGS = 4.0
 
 
 class NoThreads(ThreadPoolExecutor):
@@ -161,7 +163,7 @@ def test_a_look_up_counts_within_the_connect_timeout(
 
     def look_up_slowly(host: Any, *args: Any, **more: Any) -> Any:
         if host in ("slow.example", b"slow.example"):
-            over.wait(LONG)
+            over.wait(HANGS)
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return look_up(host, *args, **more)
 
@@ -189,7 +191,7 @@ def test_a_look_up_that_hangs_disturbs_no_other_source(monkeypatch: pytest.Monke
 
     def look_up_slowly(host: Any, *args: Any, **more: Any) -> Any:
         if host in ("slow.example", b"slow.example"):
-            over.wait(LONG)
+            over.wait(HANGS)
         return look_up("127.0.0.1" if over.is_set() else host, *args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
@@ -219,9 +221,11 @@ def test_a_look_up_that_hangs_disturbs_no_other_source(monkeypatch: pytest.Monke
 def test_closing_does_not_wait_for_a_look_up_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contract 4.4: whoever closes goes on."""
     over = threading.Event()
+    answered: list[bool] = []
 
     def never_answer(*_: Any, **__: Any) -> Any:
-        over.wait(LONG)
+        over.wait(HANGS)
+        answered.append(True)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", never_answer)
@@ -230,10 +234,9 @@ def test_closing_does_not_wait_for_a_look_up_that_hangs(monkeypatch: pytest.Monk
         streams = Streams("slow.example", 6379, s=0, socket_connect_timeout=LONG)
         task = asyncio.ensure_future(anext(streams, None))
         await asyncio.sleep(0.05)
-        begun = monotonic()
         await streams.aclose()
         assert await task is None
-        assert monotonic() - begun < LONG / 8
+        assert answered == []
         over.set()
 
     run(main())
