@@ -144,19 +144,16 @@ async def refuse_unix_sockets(make: Any) -> None:
 
 
 class NoReaders(asyncio.SelectorEventLoop):
-    """An event loop that cannot watch sockets, as that of Windows; it can receive from them."""
+    """An event loop that cannot watch sockets, as that of Windows; it can receive from them.
+
+    What asyncio's own functions remove readers by stays, since they add them by others.
+    """
 
     def add_reader(self, *_: object) -> None:
         """Refuse it."""
         raise NotImplementedError
 
     add_writer = add_reader
-
-    def remove_reader(self, *_: object) -> bool:
-        """Refuse it."""
-        raise NotImplementedError
-
-    remove_writer = remove_reader
 
 
 def new_event_loop(setup: str) -> asyncio.AbstractEventLoop:
