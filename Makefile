@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test soak fuzz lint docs dist pyz bench house clean
+.PHONY: help demo server test wine soak fuzz lint docs dist pyz bench house clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -26,6 +26,9 @@ server: $(VENV)/.demo ## run an embedded server at localhost:6379 until Ctrl-C
 test: $(VENV)/.test ## run the tests; ARGS=... goes to pytest
 	@# Most of their time is waiting, so there may be more at once than there are cores.
 	$(RUN) -m pytest -n 4 --dist worksteal $(ARGS)
+
+wine: $(VENV)/.test ## run a smoke test with the Windows Python under wine, where that is installed
+	$(RUN) -m tools.wine_smoke
 
 soak: $(VENV)/.test ## readers and writers under random faults; DURATION=<seconds> SEED=<text>
 	@# WRITE="README.rst docs/explanation/testing.rst" puts the figures there.
