@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,7 +25,9 @@ from pystreamredis import RedisError, Streams
 from tests.commands import LONG, url_of
 from tests.documents import PORT, ROOT, Block, blocks_of
 from tests.foreign import Engine
-from tests.servers import Server, StartServer, wait_until
+from tests.peer import Expect, Peer
+from tests.scripted import block_of, entries
+from tests.servers import Server, StartServer, free_port, wait_until
 
 PAGES = {
     path.name if path.parent == ROOT else str(path.relative_to(ROOT)): path.read_text("utf-8")
@@ -183,6 +186,35 @@ def has_a_reader_that_reads(block: Block, page: str, folder: Path, server: Serve
         process.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
         process.wait(LONG)
     assert rows(folder / "messages.db") == [("Stream0", "1-0", '{"f": "v"}')]
+
+
+@check("defaults")
+def has_a_proxy_that_waits_long_enough(
+    block: Block, page: str, folder: Path, server: Server
+) -> None:
+    """It is run as well, where there is HAProxy."""
+    with (
+        Peer([Expect("XREAD"), entries("s", "1-0")]) as peer,
+        Streams(peer.host, peer.port, block=0, s=0) as streams,
+    ):
+        next(streams)
+    slice_ms = block_of(peer.commands[0])
+    assert f"for at most {slice_ms // 1000} s" in page.replace("\n", " ")
+    timeouts = re.findall(r"^ +timeout (?:client|server) (\d+)s$", block.text, flags=re.MULTILINE)
+    assert len(timeouts) == 2
+    assert min(map(int, timeouts)) * 1000 > slice_ms
+    if shutil.which("haproxy") is None:
+        return
+    port = free_port()
+    ports = {"6380": str(port), PORT: str(server.port)}
+    text = re.sub("|".join(ports), lambda match: ports[match[0]], block.text)
+    (folder / "haproxy.cfg").write_text(text, "utf-8")
+    server.command("XADD", "s", "1-0", "f", "v")
+    with (
+        running(["haproxy", "-db", "-f", "haproxy.cfg"], folder),
+        Streams("127.0.0.1", port, s=0, raise_connection_exceptions=False) as streams,
+    ):
+        wait_until(lambda: next(streams) == ("s", b"1-0", {b"f": b"v"}))
 
 
 def rows(path: Path) -> list[Any]:
