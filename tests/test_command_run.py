@@ -277,9 +277,10 @@ def test_the_state_keeps_up_with_what_is_printed(one_server: Endpoint, tmp_path:
 # Runs the command, and tells of what it has had outlive the machine's end.
 _TELL_OF_SYNCS = """
 import os, sys
-fsync, replace, calls = os.fsync, os.replace, []
+fsync, replace, link, calls = os.fsync, os.replace, os.link, []
 os.fsync = lambda fd: (fd == 1 and calls.append("output"), fsync(fd))
 os.replace = lambda *paths: (calls.append("state"), replace(*paths))
+os.link = lambda *paths: (calls.append("state"), link(*paths))
 from pystreamredis.command.main import main
 main(sys.argv[1:])
 print(*calls, file=sys.stderr)

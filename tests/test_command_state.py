@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -228,9 +229,9 @@ def test_names_of_temporary_files_cannot_be_foreseen(
 
     monkeypatch.setattr(os, "replace", note)
     state = State(str(path))
-    for number in range(3):
+    for number in range(4):
         state.store({"a": f"{number}-1"})
-    assert len(set(names)) == 3
+    assert len(set(names)) == 3  # after the first one, which needs no replacing
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400, 0o666])
@@ -377,9 +378,6 @@ for number in range(1, int(count) + 1):
 
 @pytest.mark.parametrize("missing", [[], ["fcntl"], ["link"], ["fcntl", "link"]])
 def test_commands_that_share_a_file_lose_nothing(path: Path, missing: list[str]) -> None:
-    if missing == ["link"]:
-        # Without links the first content comes a moment after the name.
-        path.write_text("{}")
     names = [f"s{number}" for number in range(4)]
     processes = [
         subprocess.Popen(
@@ -420,6 +418,7 @@ def test_the_lock_file_of_a_killed_command_is_removed(
     without_fcntl(monkeypatch)
     lock = path.parent / f"{path.name}.lock"
     lock.touch()
+    path.write_text("{}")
     State(str(path)).store({"a": "1-0"})
     assert sum(clock) > 5  # it might have been of a command that was at work
     assert os.listdir(path.parent) == [path.name]
@@ -431,6 +430,7 @@ def test_lock_files_that_change_are_of_commands_at_work(
     without_fcntl(monkeypatch)
     lock = path.parent / f"{path.name}.lock"
     lock.touch()
+    path.write_text("{}")
     sleep = clock.append
 
     def replace_lock(seconds: float) -> None:
@@ -454,6 +454,85 @@ def test_a_lock_that_is_never_released_is_reported(path: Path, clock: list[float
     assert State(str(path)).positions == {"a": "3-0"}
 
 
+@pytest.mark.parametrize("lacks", ["fcntl", "link", "both", "nothing"])
+def test_a_new_file_never_lacks_its_content(
+    path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    """Who kills the command at any moment finds positions, or no file."""
+    seen: list[str] = []
+    for name in ("fsync", "link", "replace", "unlink", "open"):
+        step = getattr(os, name)
+
+        def look(*arguments: Any, step: Callable[..., Any] = step, **options: Any) -> Any:
+            if path.exists():
+                seen.append(path.read_text())
+            done = step(*arguments, **options)
+            if path.exists():
+                seen.append(path.read_text())
+            return done
+
+        monkeypatch.setattr(os, name, look)
+    if lacks in ("fcntl", "both"):
+        without_fcntl(monkeypatch)
+    if lacks in ("link", "both"):
+        monkeypatch.setattr(os, "link", Mock(side_effect=OSError(errno.EPERM, "no links here")))
+    State(str(path)).store({"a": "1-0"})
+    assert seen
+    assert {tuple(json.loads(text).items()) for text in seen} == {(("a", "1-0"),)}
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_link_that_was_planted_since_is_not_followed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(str(path))
+    victim = path.parent / "victim"
+    victim.write_text('{"a": "9-9"}')
+    path.symlink_to(victim)
+    with pytest.raises(StateError):
+        state.store({"a": "1-0"})
+    assert victim.read_text() == '{"a": "9-9"}'
+    path.unlink()
+    path.symlink_to(path.parent / "missing")
+    with pytest.raises(StateError):
+        state.store({"a": "1-0"})
+    without_fcntl(monkeypatch)
+    state.store({"a": "1-0"})
+    assert not (path.parent / "missing").exists()
+    assert not path.is_symlink()
+
+
+def test_a_file_that_is_removed_meanwhile_is_created(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(str(path))
+    state.store({"a": "1-0"})
+    flock = fcntl.flock
+
+    def remove_first(handle: int, operation: int) -> None:
+        path.unlink(missing_ok=True)
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    state.store({"a": "2-0"})
+    assert json.loads(path.read_text()) == {"a": "2-0"}
+
+
+def test_a_file_that_another_command_creates_meanwhile_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def come_second(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "link", link)
+        State(str(path)).store({"b": "1-0"})
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", come_second)
+    State(str(path)).store({"a": "1-0"})
+    assert json.loads(path.read_text()) == {"a": "1-0", "b": "1-0"}
+
+
 def test_a_file_system_without_locks_has_a_lock_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +545,7 @@ def test_a_file_system_without_locks_has_a_lock_file(
 
     monkeypatch.setattr(os, "replace", note)
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks")))
+    path.write_text("{}")
     State(str(path)).store({"a": "1-0"})
     assert held == [["state.json.lock"]]
     assert os.listdir(path.parent) == [path.name]

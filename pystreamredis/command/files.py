@@ -29,21 +29,14 @@ _PAUSE = 0.01
 
 
 def create(path: str, data: bytes) -> None:
-    """Create a file that only its owner can read.
+    """Create a file that only its owner can access, with its content from the beginning.
 
     Raises:
-        FileExistsError: It is there already.
-        OSError: It cannot be created.
+        FileExistsError: The file exists already.
+        OSError: The file cannot be created so, for instance because there are no hard links.
     """
     with _temporary(path, data) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except (OSError, AttributeError):
-            # Without links in the file system, the content comes a moment after the name.
-            with open(os.open(path, _CREATE, _PRIVATE), "wb") as file:
-                file.write(data)
+        os.link(temporary, path)
     _sync_folder(path)
 
 

@@ -35,39 +35,61 @@ _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 @contextmanager
-def hold(path: str, empty: bytes) -> Iterator[None]:
+def hold(path: str) -> Iterator[None]:
     """Keep other commands from replacing a file, within a `with` block.
 
-    Args:
-        path: The file, which is no link, and which may be replaced within the block.
-        empty: Content to create the file with if it is not there.
+    The file must not be a link, and may be replaced within the block.
 
     Raises:
-        OSError: The file cannot be opened or created, or the lock was not free in time.
+        FileNotFoundError: The file does not exist: use `create`.
+        OSError: The file cannot be opened, or the lock was not free in time.
     """
-    release = _lock_itself(path, empty) or _lock_beside(f"{path}.lock")
+    release = _lock_itself(path) or _lock_beside(path)
     try:
         yield
     finally:
         release()
 
 
-def _lock_itself(path: str, empty: bytes) -> Callable[[], object] | None:
+def create(path: str, data: bytes) -> None:
+    """Create a file with its content from the beginning, of several commands only by one.
+
+    Raises:
+        FileExistsError: The file exists already.
+        OSError: The file cannot be created.
+    """
+    try:
+        files.create(path, data)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except (OSError, AttributeError):
+        # The file system, or the operating system, has no hard links.
+        release = _lock_beside(path)
+        try:
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            files.replace(path, data)
+        finally:
+            release()
+
+
+def _lock_itself(path: str) -> Callable[[], object] | None:
     """Lock the file; return what releases it, or None where there are no such locks."""
     if fcntl is None:
+        os.lstat(path)  # raises if it does not exist
         return None
     for _ in _attempts(path):
-        handle = _open(path, empty)
+        handle = _open(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Another command may have replaced the file between the two calls.
             if os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False)):
                 return lambda: os.close(handle)
-        except FileNotFoundError:
-            pass  # somebody has removed it: create it again
         except OSError as error:
             if error.errno not in _BUSY:
                 os.close(handle)
+                if isinstance(error, FileNotFoundError):
+                    raise
                 return None
         except BaseException:
             os.close(handle)
@@ -76,33 +98,27 @@ def _lock_itself(path: str, empty: bytes) -> Callable[[], object] | None:
     raise AssertionError("unreachable")
 
 
-def _open(path: str, empty: bytes) -> int:
-    while True:
-        try:
-            try:
-                return os.open(path, os.O_RDWR | _NO_LINK)
-            except PermissionError:
-                return os.open(path, os.O_RDONLY | _NO_LINK)
-        except FileNotFoundError:
-            try:
-                files.create(path, empty)
-            except FileExistsError:
-                pass  # another command was faster
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | _NO_LINK)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | _NO_LINK)
 
 
 def _lock_beside(path: str) -> Callable[[], object]:
     """Create a lock file, and return what removes it."""
+    lock = f"{path}.lock"
     seen, since = None, 0.0
     for now in _attempts(path):
         try:
-            handle = os.open(path, _CREATE, 0o600)
-            return lambda: _remove(path, handle)
+            handle = os.open(lock, _CREATE, 0o600)
+            return lambda: _remove(lock, handle)
         except FileExistsError:
-            found = _identity(path)
+            found = _identity(lock)
             if found != seen:
                 seen, since = found, now
             elif now - since >= _STALE:
-                _remove_stale(path)
+                _remove_stale(lock)
         except PermissionError:
             # Windows says so of a file that is about to be gone.
             if os.name == "posix":

@@ -14,9 +14,7 @@ from collections.abc import Mapping
 
 from ..protocol import ids
 from .files import remove_leftovers, replace
-from .locking import hold
-
-_EMPTY = b"{}\n"
+from .locking import create, hold
 
 
 class StateError(Exception):
@@ -51,13 +49,35 @@ class State:
             StateError: They cannot be stored, and the file is as it was.
         """
         try:
-            with hold(self._path, _EMPTY):
-                self._store(positions)
+            while not (self._update(positions) or self._create(positions)):
+                pass  # another command has removed or created the file meanwhile
         except OSError as error:
             raise StateError(f"state {self._path}: {error.strerror or error}") from error
 
-    def _store(self, positions: Mapping[str, str]) -> None:
-        held = self._load()
+    def _update(self, positions: Mapping[str, str]) -> bool:
+        """Store positions in the file; return whether it exists."""
+        try:
+            with hold(self._path):
+                held = self._load()
+                self._check_ownership(held, positions)
+                self.positions = held | dict(positions)
+                replace(self._path, _encode(self.positions))
+                self._stored = self.positions
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _create(self, positions: Mapping[str, str]) -> bool:
+        """Store positions in a new file; return whether it did not exist."""
+        self.positions = dict(positions)
+        try:
+            create(self._path, _encode(self.positions))
+        except FileExistsError:
+            return False
+        self._stored = self.positions
+        return True
+
+    def _check_ownership(self, held: Mapping[str, str], positions: Mapping[str, str]) -> None:
         for name in positions:
             # The position stored last, or about to be stored when an interruption came.
             if held.get(name) not in (None, self._stored.get(name), self.positions.get(name)):
@@ -65,10 +85,6 @@ class State:
                     f"state {self._path}: another command follows stream {name!r}, too, and "
                     "stores its position; use a file for each"
                 )
-        self.positions = held | dict(positions)
-        text = json.dumps(self.positions, indent=1)
-        replace(self._path, f"{text}\n".encode("ascii"))
-        self._stored = self.positions
 
     def _load(self) -> dict[str, str]:
         try:
@@ -86,6 +102,10 @@ class State:
                 f"state {self._path} holds no positions ({error}), expected "
                 '{"<stream>": "<ms>-<sequence>"}; fix the file, or remove it to start over'
             ) from error
+
+
+def _encode(positions: Mapping[str, str]) -> bytes:
+    return f"{json.dumps(positions, indent=1)}\n".encode("ascii")
 
 
 def _check(positions: object) -> dict[str, str]:
