@@ -352,6 +352,65 @@ def test_a_state_that_cannot_be_stored_any_more_ends_it(
     assert errors == f"pystreamredis: state {state}: No such file or directory\n"
 
 
+# Runs the command with less patience for other programs.
+_IMPATIENT = """
+import sys
+from pystreamredis.command import locking
+from pystreamredis.command.main import main
+locking.PATIENCE = 0.1
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_state_that_others_keep_locked_is_stored_later(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    """A command that was stopped amid its store must not end the others."""
+    state = tmp_path / "state"
+    state.write_text("{}")
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    arguments = [url_of(one_server), "s=0", "--format", "{id}", "--state", str(state)]
+    with state.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with subprocess.Popen(
+            [sys.executable, "-c", _IMPATIENT, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as command:
+            assert command.stdout is not None
+            assert command.stderr is not None
+            locked = b"another program does not release its lock; trying again\n"
+            assert command.stderr.readline().endswith(locked)
+            assert command.stdout.readline() == b"1-0\n"
+            assert command.stderr.readline().endswith(locked)
+            assert json.loads(state.read_text()) == {}
+            fcntl.flock(file, fcntl.LOCK_UN)
+            command.terminate()
+            assert command.wait(60) == 0
+    assert json.loads(state.read_text()) == {"s": "1-0"}
+
+
+def test_a_state_that_stays_locked_at_the_end_is_a_failure(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_text("{}")
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    arguments = [url_of(one_server), "s=0", "--exit", "--state", str(state)]
+    with state.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPATIENT, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("another program does not release its lock\n")
+    assert json.loads(state.read_text()) == {}
+
+
 def test_kills_lose_nothing_and_repeat_only_what_was_not_stored(
     one_server: Endpoint, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pystreamredis.command.state import State, StateError
+from pystreamredis.command.state import State, StateBusyError, StateError
 
 
 @pytest.fixture
@@ -448,7 +448,7 @@ def test_a_lock_that_is_never_released_is_reported(path: Path, clock: list[float
     state.store({"a": "1-0"})
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(StateError, match="another program does not release its lock"):
+        with pytest.raises(StateBusyError, match="another program does not release its lock"):
             state.store({"a": "2-0"})
     state.store({"a": "3-0"})
     assert State(str(path)).positions == {"a": "3-0"}
@@ -531,6 +531,14 @@ def test_a_file_that_another_command_creates_meanwhile_is_kept(
     monkeypatch.setattr(os, "link", come_second)
     State(str(path)).store({"a": "1-0"})
     assert json.loads(path.read_text()) == {"a": "1-0", "b": "1-0"}
+
+
+def test_a_file_that_comes_and_goes_ends_no_command_for_good(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", Mock(side_effect=FileExistsError(errno.EEXIST, "exists")))
+    with pytest.raises(StateBusyError, match="other programs remove and create it"):
+        State(str(path)).store({"a": "1-0"})
 
 
 def test_a_file_system_without_locks_has_a_lock_file(

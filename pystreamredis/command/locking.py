@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Time to wait for other commands, each of which holds the lock for some ms, in seconds.
-_PATIENCE = 60.0
+PATIENCE = 15.0
 _PAUSE = 0.005
 # Time for which a lock file must stay the same to be one of a killed command, in seconds. Windows
 # removes such a file by itself, and does not let anybody remove one that is in use.
@@ -42,7 +42,8 @@ def hold(path: str) -> Iterator[None]:
 
     Raises:
         FileNotFoundError: The file does not exist: use `create`.
-        OSError: The file cannot be opened, or the lock was not free in time.
+        TimeoutError: The lock was not free in time.
+        OSError: The file cannot be opened.
     """
     release = _lock_itself(path) or _lock_beside(path)
     try:
@@ -56,6 +57,7 @@ def create(path: str, data: bytes) -> None:
 
     Raises:
         FileExistsError: The file exists already.
+        TimeoutError: The lock was not free in time.
         OSError: The file cannot be created.
     """
     try:
@@ -159,7 +161,7 @@ def _attempts(path: str) -> Iterator[float]:
         TimeoutError: There were enough of them.
     """
     now = time.monotonic()
-    deadline = now + _PATIENCE
+    deadline = now + PATIENCE
     while now < deadline:
         yield now
         time.sleep(_PAUSE)

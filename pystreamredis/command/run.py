@@ -16,7 +16,7 @@ from .connecting import describe
 from .formats import Csv, Text, json_lines
 from .output import Output
 from .progress import Progress
-from .state import StateError
+from .state import StateBusyError, StateError
 from .template import Template
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ class Run:
         finally:
             # A second Ctrl-C comes here, too.
             self._diagnostics.erase()
-            is_stored = self._store()
+            is_stored = self._store(is_last=True)
         if self._output.failure is not None:
             self._diagnostics.report(f"cannot write: {self._output.failure.strerror}")
             code = FAILED
@@ -172,16 +172,20 @@ class Run:
         self._diagnostics.erase()
 
     def _store_if_due(self) -> bool:
-        return time() < self._store_at or self._store()
+        return time() < self._store_at or self._store(is_last=False)
 
-    def _store(self) -> bool:
-        """Save the positions of written messages; return whether they are saved."""
+    def _store(self, *, is_last: bool) -> bool:
+        """Save the positions of written messages; return whether the command may go on."""
         if self._state is None or self._is_stored:
             return True
         try:
             self._output.sync()
             self._state.store(self._positions)
         except (OSError, StateError) as error:
+            if isinstance(error, StateBusyError) and not is_last:
+                self._diagnostics.report(f"{error}; trying again")
+                self._store_at = time() + _STORE_EVERY
+                return True
             text = f"cannot write: {error.strerror}" if isinstance(error, OSError) else str(error)
             self._diagnostics.report(text)
             self._state = None  # report it once

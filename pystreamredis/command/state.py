@@ -16,9 +16,16 @@ from ..protocol import ids
 from .files import remove_leftovers, replace
 from .locking import create, hold
 
+# The file may be removed, and created by another command, between two looks at it.
+_ATTEMPTS = 100
+
 
 class StateError(Exception):
     """The file cannot be read or written, or does not hold positions."""
+
+
+class StateBusyError(StateError):
+    """Other programs keep the file locked: another attempt may succeed."""
 
 
 class State:
@@ -46,11 +53,16 @@ class State:
         """Store positions; those of other streams are kept.
 
         Raises:
+            StateBusyError: They cannot be stored for now, and the file is as it was.
             StateError: They cannot be stored, and the file is as it was.
         """
         try:
-            while not (self._update(positions) or self._create(positions)):
-                pass  # another command has removed or created the file meanwhile
+            for _ in range(_ATTEMPTS):
+                if self._update(positions) or self._create(positions):
+                    return
+            raise StateBusyError(f"state {self._path}: other programs remove and create it")
+        except TimeoutError as error:
+            raise StateBusyError(f"state {self._path}: {error.strerror or error}") from error
         except OSError as error:
             raise StateError(f"state {self._path}: {error.strerror or error}") from error
 
