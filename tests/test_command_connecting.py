@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pystreamredis import AuthenticationError, ResponseError
+from pystreamredis.command.arguments import parse
 from pystreamredis.command.connecting import describe
 from tests.certificates import Authority
 from tests.commands import ENDED_BY_CTRL_C, Terminal, run, url_of
@@ -156,7 +157,7 @@ def test_tls(start_server: StartServer, tmp_path: Path) -> None:
             assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
         done = run(f"redis://localhost:{proxy.port}", "s", "-e")
         assert done.returncode == 1
-        assert "if it is a port for TLS: ssl=True, or rediss://" in done.stderr
+        assert "--tls, or rediss://" in done.stderr
         # Not signed by one that is trusted, and for another host.
         done = run(f"rediss://localhost:{proxy.port}", "s", "-e")
         assert done.returncode == 1
@@ -173,6 +174,20 @@ def test_a_file_of_certificates_that_is_not_there_is_bad_usage(tmp_path: Path) -
     assert "none.pem" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("--tls-ca", "ssl_ca_certs"), ("--tls-cert", "ssl_certfile")]
+)
+def test_errors_have_the_commands_own_names(tmp_path: Path, option: str, name: str) -> None:
+    done = run("s", option, tmp_path / "none.pem")
+    assert option in done.stderr
+    assert name not in done.stderr
+    # As a parameter of the URL it has the library's name.
+    done = run(f"rediss://localhost?{name}={tmp_path}/none.pem", "s")
+    assert name in done.stderr
+    assert option not in done.stderr
+
+
 def test_only_refused_credentials_need_a_hint() -> None:
-    assert describe(ResponseError("refused")) == "refused"
-    assert describe(AuthenticationError("refused")).startswith("refused (the password comes")
+    settings = parse(["s"], 0, "1.2.3")
+    assert describe(ResponseError("refused"), settings) == "refused"
+    assert describe(AuthenticationError("refused"), settings).startswith("refused (the password")

@@ -285,8 +285,10 @@ def _refuse_unknown(unknown: Sequence[str], parser: ArgumentParser) -> None:
     if not unknown:
         return
     text = unknown[0]
-    # What is attached to it may be a password.
-    option = text.partition("=")[0] if text.startswith("--") else text[:2]
+    # An attached value may be a password.
+    option = text.partition("=")[0]
+    if option[:2] in _FOREIGN:
+        option = option[:2]
     if option in _FOREIGN:
         raise ValueError(f"unknown option {option}; {_FOREIGN[option]}")
     from difflib import get_close_matches

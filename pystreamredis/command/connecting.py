@@ -13,9 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..exceptions import RedisError
     from .arguments import Settings
 
+# The command's names of options of `Streams`.
+_OWN_NAMES = {
+    "ssl_ca_certs": "--tls-ca",
+    "ssl_certfile": "--tls-cert",
+    "ssl_keyfile": "--tls-key",
+}
 _DEFAULT_URL = "redis://localhost:6379"
 
 
@@ -43,11 +48,17 @@ def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
     )
 
 
-def describe(error: RedisError) -> str:
-    """Return the text of an error, with a hint at the password where that is at fault."""
+def describe(error: Exception, settings: Settings) -> str:
+    """Return the text of an error, with the command's own names, and a hint at the password."""
+    text = str(error)
+    for name, own_name in _OWN_NAMES.items():
+        # The other ones are parameters of the URL.
+        if name in settings.connection:
+            text = text.replace(name, own_name)
+    text = text.replace("ssl=True", "--tls")
     if not isinstance(error, AuthenticationError):
-        return str(error)
-    return f"{error} (the password comes from REDISCLI_AUTH, or from a prompt: --ask-password)"
+        return text
+    return f"{text} (the password comes from REDISCLI_AUTH, or from a prompt: --ask-password)"
 
 
 def is_socket(path: str) -> bool:

@@ -137,10 +137,10 @@ def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
         state = State(settings.state) if settings.state is not None else None
         streams = connect(settings, state.positions if state is not None else {})
     except (ValueError, TypeError, StateError) as error:
-        diagnostics.report(str(error))
+        diagnostics.report(describe(error, settings))
         return BAD_USAGE
     except RedisError as error:
-        diagnostics.report(describe(error))
+        diagnostics.report(describe(error, settings))
         return FAILED
     with streams, Signals(streams.close) as caught:
         ctrl_c.check()

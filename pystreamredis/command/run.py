@@ -75,7 +75,7 @@ class Run:
         try:
             code = self._run()
         except RedisError as error:
-            self._diagnostics.report(describe(error))
+            self._diagnostics.report(describe(error, self._settings))
             code = FAILED
         finally:
             # A second Ctrl-C comes here, too.
