@@ -1,4 +1,4 @@
-"""Arguments: what can be asked for, and that all else is told before anything is done."""
+"""Arguments: settings for valid ones, and one line of error for all others."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_what_looks_like_an_address_is_a_name_where_it_has_a_start_or_there_is_a
 
 
 def test_another_scheme_is_a_name_unless_it_comes_first() -> None:
-    """First it is a slip of the pen, which the library tells."""
+    """In the first place it is a slip of the pen, which the library reports."""
     assert read("a", "http://x").streams == {"a": None, "http://x": None}
     assert read("http://x", "a").url == "http://x"
 
@@ -150,7 +150,7 @@ def test_columns_of_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ([], "no streams are given, expected NAME"),
         (["redis://host"], "no streams are given, expected NAME"),
@@ -202,22 +202,22 @@ def test_columns_of_a_table() -> None:
         (["a", "--tls-ca"], "expected one argument"),
     ],
 )
-def test_bad_usage_is_told(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_bad_usage_is_reported(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         read(*arguments)
     assert caught.value.code == 2
     output, errors = capsys.readouterr()
     assert output == ""
-    assert told in errors
+    assert expected in errors
     assert errors.startswith("pystreamredis: ")
     assert errors.endswith(" (see pystreamredis --help)\n")
     assert errors.count("\n") == 1
     assert "hush" not in errors
 
 
-def test_what_seems_to_be_in_seconds_is_told() -> None:
+def test_a_time_that_may_be_in_seconds_is_reported() -> None:
     """Contract 2.2 has it in ms, so it stays what it is."""
     settings = read("a=1530403200", "b=$", "c=2018", "--until", "1530403260")
     assert settings.streams == {"a": "1530403200", "b": None, "c": "2018"}
@@ -246,7 +246,7 @@ def test_other_starts_are_in_no_doubt() -> None:
     assert list_doubts(settings) == []
 
 
-def test_passwords_in_urls_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_passwords_in_urls_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read("redis://:hush@a", "rediss://u:hush@b", "s")
     assert "hush" not in capsys.readouterr().err

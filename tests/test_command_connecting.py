@@ -1,4 +1,4 @@
-"""How the command connects: which server, which password, which certificates."""
+"""The connection of the command: its server, its password, its certificates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ LINE = '{"stream": "s", "id": "1-0", "data": {"f": "v"}}\n'
 def test_without_a_url_it_is_the_server_at_home() -> None:
     # Whatever is there or is not, nobody has this stream.
     done = run("pystreamredis-no-such-stream", "--exit")
-    told = done.stderr.splitlines()
-    assert done.returncode == 0 or "localhost:6379" in told[0]
+    assert done.returncode == 0 or "localhost:6379" in done.stderr.splitlines()[0]
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_a_missing_server_is_reported() -> None:
     port = closed_port()
     done = run(f"redis://127.0.0.1:{port}", "s")
     assert done.returncode == 1
@@ -53,7 +52,7 @@ def test_the_password_comes_from_the_environment(start_server: StartServer) -> N
     assert done.returncode == 1
     assert "REDISCLI_AUTH" in done.stderr
     assert "wrong" not in done.stderr.replace("WRONGPASS", "")
-    # That of the URL was asked for more expressly.
+    # The password of the URL takes precedence.
     url = f"redis://:hush@{server.host}:{server.port}"
     done = run(url, "s", "-e", "--json", env={"REDISCLI_AUTH": "wrong"})
     assert (done.returncode, done.stdout) == (0, LINE)
@@ -68,7 +67,7 @@ def test_an_empty_password_is_none(start_server: StartServer, url: str) -> None:
     done = run(plain, "s", "-e", "--json", env={"REDISCLI_AUTH": ""})
     assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
     server.command("CONFIG", "SET", "requirepass", "hush")
-    # One in the URL is not given at all, so the environment's is taken.
+    # An empty one in the URL is none, so the environment's is taken.
     address = url.format(f"{server.host}:{server.port}")
     done = run(address, "s", "-e", "--json", env={"REDISCLI_AUTH": "hush"})
     assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
@@ -110,7 +109,7 @@ def test_a_bad_url_in_the_environment_is_bad_usage() -> None:
     assert "hush" not in done.stderr
 
 
-def test_without_a_password_it_is_told_where_it_would_come_from(
+def test_a_missing_password_gets_a_hint_at_its_sources(
     start_server: StartServer,
 ) -> None:
     done = run(url_of(start_server("--requirepass", "hush")), "s", "-e")

@@ -1,4 +1,4 @@
-"""What goes to stderr: remarks, and a line that is gone before anything else is written."""
+"""Remarks on stderr, and a line of progress that is erased before anything else."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def test_the_line_leaves_the_last_column_free(capsys: pytest.CaptureFixture[str]
         return ""
 
     Diagnostics().show(line)
-    assert widths == [79]  # stderr is no terminal here
+    assert widths == [79]  # stderr is not a terminal here
 
 
-def test_failures_are_told_once_it_was_connected(capsys: pytest.CaptureFixture[str]) -> None:
-    """Until then they end it, and are told as that."""
+def test_failures_are_reported_after_the_first_connection(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before that a failure ends the command, and is reported as its end."""
     diagnostics = Diagnostics()
     diagnostics.emit(record(logging.WARNING, "cannot connect"))
     diagnostics.emit(record(logging.INFO, "connected"))
@@ -51,6 +53,6 @@ def test_failures_are_told_once_it_was_connected(capsys: pytest.CaptureFixture[s
     )
 
 
-def test_nobody_who_listens_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
     Diagnostics().report("lost")

@@ -1,4 +1,4 @@
-"""The command from without: how it is called, what it says in the end, and what Ctrl-C does."""
+"""The command from outside: calls, exit codes, and Ctrl-C at any moment."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_connecting_can_be_interrupted(*, is_ctrl_c: bool) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_a_start_in_seconds_is_taken_as_it_is_and_told(server: Endpoint) -> None:
+def test_a_start_that_may_be_in_seconds_is_reported(server: Endpoint) -> None:
     """Contract 2.2: it is in ms."""
     server.command("XADD", "s", "1-0", "f", "old")
     server.command("XADD", "s", "1530403200-0", "f", "new")

@@ -16,7 +16,7 @@ LONG = 60.0
 
 
 class Pipe:
-    """A pipe that nobody reads unless told to."""
+    """A pipe that is read by `take` only."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
@@ -92,7 +92,7 @@ def test_a_line_that_fits_nowhere_is_not_counted(
 def test_a_line_that_is_begun_is_ended_where_somebody_reads(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told to end amid a line, with a reader that goes on."""
+    """A signal comes amid a line, and the reader goes on."""
     monkeypatch.setattr("pystreamredis.command.output.LINE_GRACE", LONG)
     waits: list[int] = []
 

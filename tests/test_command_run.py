@@ -1,4 +1,4 @@
-"""The command at work: where it ends, what is stored then, and what it survives."""
+"""The command at work: its ends, its state, and the failures it survives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ids_in(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def waits_at(server: Endpoint) -> bool:
-    """Whether somebody waits for messages there, and so knows what is now."""
+    """Return whether a client waits for messages there, and so has pinned "now"."""
     return b"flags=b " in server.command("CLIENT", "LIST")
 
 
@@ -59,7 +59,7 @@ def test_it_prints_what_is_there_in_order_and_ends(one_server: Endpoint) -> None
     ]
 
 
-def test_it_follows_until_it_is_told_to_end(one_server: Endpoint) -> None:
+def test_it_follows_until_a_signal_comes(one_server: Endpoint) -> None:
     with running(url_of(one_server), "s", "--format", "{field[f]}") as command:
         assert command.stdout is not None
         wait_until(lambda: waits_at(one_server))
@@ -92,7 +92,7 @@ def test_until(one_server: Endpoint, tmp_path: Path, count: int) -> None:
     done = run(*arguments, "--until", 5)
     before = [(stream, entry_id) for stream, entry_id in ids if int(entry_id.split("-")[0]) < 5]
     assert ids_in(done.stdout.splitlines()) == before
-    # What comes after the end was read, but is no matter of this run.
+    # Later messages were read, but are left for another run.
     done = run(*arguments, "--exit")
     assert ids_in(done.stdout.splitlines()) == ids[len(before) :]
 
@@ -117,7 +117,7 @@ def test_exit_may_wait_for_a_late_message(one_server: Endpoint) -> None:
 
 
 def test_a_refusal_ends_it_and_names_the_stream(one_server: Endpoint) -> None:
-    one_server.command("SET", "text", "is no stream")
+    one_server.command("SET", "text", "not a stream")
     done = run(url_of(one_server), "s=0", "text=0")
     assert done.returncode == 1
     assert "of stream 'text': WRONGTYPE" in done.stderr
@@ -179,7 +179,7 @@ def test_nothing_is_counted_that_did_not_get_into_the_pipe(
 
 
 def is_stuck(command: subprocess.Popen[bytes]) -> bool:
-    """Whether its pipe is full."""
+    """Return whether its pipe is full."""
     assert command.stdout is not None
     size = int.from_bytes(fcntl.ioctl(command.stdout, termios.FIONREAD, bytes(4)), "little")
     return size > 65536 - 4096
@@ -198,7 +198,7 @@ def test_ctrl_c_twice_does_not_wait_for_anything(one_server: Endpoint, tmp_path:
     assert ids_in(done.stdout.splitlines()) == ids
 
 
-def test_a_disk_that_is_full_is_told(one_server: Endpoint, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(one_server: Endpoint, tmp_path: Path) -> None:
     fill(one_server, 10)
     state = tmp_path / "state"
     with open("/dev/full", "wb") as full:
@@ -208,7 +208,7 @@ def test_a_disk_that_is_full_is_told(one_server: Endpoint, tmp_path: Path) -> No
     assert json.loads(state.read_text()) == {"s0": "0-0"}
 
 
-def test_no_stdout_is_told(one_server: Endpoint) -> None:
+def test_a_closed_stdout_is_reported(one_server: Endpoint) -> None:
     """Its number would be that of the connection, into which messages would go."""
     one_server.command("XADD", "s", "1-0", "f", "v")
     done = subprocess.run(
@@ -274,8 +274,8 @@ def test_the_state_keeps_up_with_what_is_printed(one_server: Endpoint, tmp_path:
             wait_until(lambda: state.exists() and json.loads(state.read_text()) == stored)  # noqa: B023
 
 
-# Runs the command, and tells of what it has had outlive the machine's end.
-_TELL_OF_SYNCS = """
+# Runs the command, and prints what it has synced and replaced, in order.
+_LIST_SYNCS = """
 import os, sys
 fsync, replace, link, calls = os.fsync, os.replace, os.link, []
 os.fsync = lambda fd: (fd == 1 and calls.append("output"), fsync(fd))
@@ -292,7 +292,7 @@ def test_output_is_on_the_disk_before_the_state_is(one_server: Endpoint, tmp_pat
     arguments = [url_of(one_server), "s0=0", "--exit", "--state", str(tmp_path / "state")]
     with open(tmp_path / "output", "wb") as file:
         done = subprocess.run(
-            [sys.executable, "-c", _TELL_OF_SYNCS, *arguments],
+            [sys.executable, "-c", _LIST_SYNCS, *arguments],
             stdout=file,
             stderr=subprocess.PIPE,
             text=True,
@@ -325,7 +325,7 @@ def test_streams_that_are_new_to_the_state_start_as_they_say(
     }
 
 
-def test_a_state_that_is_none_is_told_before_anything_is_done(tmp_path: Path) -> None:
+def test_a_spoilt_state_is_reported_before_anything_is_done(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("{}{")
     done = run("redis://127.0.0.1:1", "s", "--state", state)
@@ -460,7 +460,7 @@ def test_signals_lose_nothing_and_repeat_nothing(
 # Outages.
 
 
-def test_outages_are_told_and_outlived(start_server: StartServer) -> None:
+def test_outages_are_reported_and_survived(start_server: StartServer) -> None:
     server = start_server("--appendonly", "yes")
     with running(url_of(server), "s", "--format", "{field[f]}") as command:
         assert command.stdout is not None
@@ -551,7 +551,7 @@ HISTORY = 360
 
 @pytest.fixture
 def slow(one_server: Endpoint) -> Iterator[list[str]]:
-    """What reads a history that takes longer than the line of progress keeps back."""
+    """Return arguments that read a history slowly enough for a line of progress."""
     fill(one_server, HISTORY)
     with Proxy(one_server.host, one_server.port) as proxy:
         proxy.delays = 0.01  # each of 60 reads takes that long, on any machine

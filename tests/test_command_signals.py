@@ -1,4 +1,4 @@
-"""Signals: the first is taken note of, a later one does what it does anywhere."""
+"""Signals: the first one is recorded, a later one acts as in any program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def send_soon(number: int) -> threading.Timer:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_taken_note_of(number: signal.Signals) -> None:
+def test_a_signal_is_recorded(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     stopped: list[bool] = []
     with Signals(lambda: stopped.append(True)) as signals:
@@ -61,7 +61,7 @@ def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
         assert signals.number == signal.SIGTERM
         os.read(reading, 65536)
         assert can_write(writing, LONG)
-        # All is to end, whether there is room or not.
+        # The signal ends the command even if there is room.
         assert not signals.wait(writing)
         timer.join()
     os.close(reading)
@@ -88,7 +88,7 @@ def test_a_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPa
     assert stopped == [True]
 
 
-def test_a_second_signal_later_is_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_later_acts_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 100.0 + REPEAT_WINDOW])
     monkeypatch.setattr("pystreamredis.command.signals.monotonic", lambda: next(clock))
 
@@ -101,7 +101,7 @@ def test_a_second_signal_later_is_no_concern_of_ours(monkeypatch: pytest.MonkeyP
     assert signals.number == signal.SIGINT
 
 
-def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     """As nohup has it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -30,7 +30,7 @@ def test_no_file_holds_no_positions(path: Path) -> None:
     assert not path.exists()
 
 
-def test_what_was_stored_is_loaded(path: Path) -> None:
+def test_stored_positions_are_loaded(path: Path) -> None:
     name = b"\xff".decode("utf-8", "surrogateescape")
     State(str(path)).store({"Zürich": "5-1", name: "0-0"})
     assert State(str(path)).positions == {"Zürich": "5-1", name: "0-0"}
@@ -57,7 +57,7 @@ def test_commands_for_other_streams_leave_each_other_alone(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_command_for_the_same_stream_is_told_of_and_the_file_is_left(path: Path) -> None:
+def test_a_command_for_the_same_stream_is_reported_and_the_file_left(path: Path) -> None:
     states = [State(str(path)) for _ in range(2)]
     states[0].store({"a": "1-0"})
     for number in range(2, 4):
@@ -65,12 +65,12 @@ def test_a_command_for_the_same_stream_is_told_of_and_the_file_is_left(path: Pat
             states[1].store({"a": "0-1"})
         states[0].store({"a": f"{number}-0"})
     assert json.loads(path.read_text()) == {"a": "3-0"}
-    path.unlink()  # as one does who wants to begin anew
+    path.unlink()  # to start over
     states[0].store({"a": "4-0"})
     assert json.loads(path.read_text()) == {"a": "4-0"}
 
 
-def test_what_could_not_be_stored_for_some_time_is_stored(
+def test_a_store_that_failed_for_some_time_succeeds_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(str(path))
@@ -121,7 +121,7 @@ def test_an_interruption_is_not_taken_for_another_command(
         "\xff",
     ],
 )
-def test_a_file_that_holds_none_is_told_and_left(path: Path, text: str) -> None:
+def test_a_file_without_positions_is_reported_and_left(path: Path, text: str) -> None:
     path.write_text(text, "latin-1")
     with pytest.raises(StateError, match=r"holds no positions .* fix the file") as caught:
         State(str(path))
@@ -171,15 +171,15 @@ def test_the_new_file_is_on_the_disk_before_it_has_the_name(
     steps: list[str] = []
     State(str(path)).store({"a": "0-1"})
 
-    def told(step: str, work: Callable[..., None]) -> Callable[..., None]:
+    def noted(step: str, work: Callable[..., None]) -> Callable[..., None]:
         def do(*args: object) -> None:
             steps.append(step)
             work(*args)
 
         return do
 
-    monkeypatch.setattr(os, "fsync", told("sync", os.fsync))
-    monkeypatch.setattr(os, "replace", told("name", os.replace))
+    monkeypatch.setattr(os, "fsync", noted("sync", os.fsync))
+    monkeypatch.setattr(os, "replace", noted("name", os.replace))
     State(str(path)).store({"a": "1-0"})
     assert steps == ["sync", "name", "sync"]
 
@@ -458,7 +458,7 @@ def test_a_lock_that_is_never_released_is_reported(path: Path, clock: list[float
 def test_a_new_file_never_lacks_its_content(
     path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
 ) -> None:
-    """Who kills the command at any moment finds positions, or no file."""
+    """A command that is killed at any moment leaves positions, or no file."""
     seen: list[str] = []
     for name in ("fsync", "link", "replace", "unlink", "open"):
         step = getattr(os, name)

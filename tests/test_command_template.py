@@ -1,4 +1,4 @@
-"""`--format`: what a template may name, and what it never gets at."""
+"""`--format`: the names that a template may use, and no others."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_templates(text: str, shown: str) -> None:
         r"\x4",
     ],
 )
-def test_bad_templates_are_told_at_once(text: str) -> None:
+def test_bad_templates_are_reported_at_once(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|braces"):
         Template(text, for_terminal=False)
 

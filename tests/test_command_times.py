@@ -1,4 +1,4 @@
-"""START and TIME: what people type for points in time."""
+"""START and TIME: points in time as people type them."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_times_are_read(text: str, ms: int) -> None:
         "+1",
     ],
 )
-def test_what_is_no_time_is_told(text: str) -> None:
+def test_other_text_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match="expected <ms>, an ISO date"):
         parse_time(text, NOW)
     with pytest.raises(ValueError, match="expected <ms>, an ISO date"):
         parse_start(text, NOW)
 
 
-def test_what_a_start_may_be_is_told() -> None:
+def test_an_error_lists_the_kinds_of_starts() -> None:
     with pytest.raises(ValueError, match=r"ago \(.*\), or \$ or <ms>-<sequence>$"):
         parse_start("5-1-1", NOW)
 
@@ -113,7 +113,7 @@ def test_an_id_is_no_end() -> None:
 
 
 @pytest.mark.parametrize("text", [str(2**64), f"{2**64}-0", f"0-{2**64}", "1" * 5000])
-def test_numbers_of_more_than_64_bits_are_told(text: str) -> None:
+def test_numbers_of_more_than_64_bits_are_reported(text: str) -> None:
     """Contract 7."""
     with pytest.raises(ValueError, match=r"2\*\*64 - 1|neither '<ms>' nor"):
         parse_start(text, NOW)
@@ -127,7 +127,7 @@ def test_the_ends_of_the_calendar_raise_nothing_else(year: str) -> None:
         assert year in str(error)  # noqa: PT017
 
 
-def test_how_long_ago_is_known_from_an_option() -> None:
+def test_a_time_ago_is_distinguished_from_an_option() -> None:
     assert is_ago("-15m")
     assert not is_ago("--until")
     assert not is_ago("-e")

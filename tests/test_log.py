@@ -1,4 +1,4 @@
-"""`pystreamredis.log`: what the logger is told, and what that costs who does not listen."""
+"""`pystreamredis.log`: the records, and their cost for programs that do not use logging."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import pystreamredis
 from pystreamredis import ConnectionError, ProtocolError, Streams
-from pystreamredis.log import tell
+from pystreamredis.log import log_notices
 from tests.peer import Conversation, Peer, closed_port
 from tests.resp import encode
 from tests.scripted import at, entries, ids_of, next_item, read, serve, take
@@ -34,7 +34,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def told(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+def logged(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """Take out levels and texts, without what differs between runs."""
     found = [
         (record.levelname, re.sub(r":\d+", ":PORT", record.getMessage()))
@@ -57,16 +57,12 @@ def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_notices_are_logged_at_their_levels_and_forgotten(log: pytest.LogCaptureFixture) -> None:
-    notices: list[Notice] = [(10, "one"), (30, "100 %s of two")]
-    tell(notices)
-    assert told(log) == [("DEBUG", "one"), ("WARNING", "100 %s of two")]
-    assert notices == []
-    tell(notices)
-    assert told(log) == []
+def test_lines_are_logged_at_their_levels(log: pytest.LogCaptureFixture) -> None:
+    write([(10, "one"), (30, "100 %s of two")])
+    assert logged(log) == [("DEBUG", "one"), ("WARNING", "100 %s of two")]
 
 
-def test_a_connection_that_goes_and_comes_is_told_of(log: pytest.LogCaptureFixture) -> None:
+def test_a_lost_and_a_new_connection_are_logged(log: pytest.LogCaptureFixture) -> None:
     """Connected, lost, reconnected with the length of the outage; tries amid it are details."""
     connections = count(1)
 
@@ -86,26 +82,26 @@ def test_a_connection_that_goes_and_comes_is_told_of(log: pytest.LogCaptureFixtu
         Peer(handle) as peer,
         Streams(**at(peer), block=50, raise_connection_exceptions=False, s=0) as streams,
     ):
-        assert told(log) == []  # nothing was asked, and so nothing answered
+        assert logged(log) == []  # nothing was asked, and so nothing answered
         assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
-        assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+        assert logged(log) == [("INFO", "connected to 127.0.0.1:PORT")]
         assert isinstance(next(streams), ConnectionError)
-        assert told(log) == [("WARNING", "127.0.0.1:PORT closed the connection")]
+        assert logged(log) == [("WARNING", "127.0.0.1:PORT closed the connection")]
         for _ in range(2):
             assert isinstance(next(streams), ConnectionError)
-            ((level, text),) = told(log)
+            ((level, text),) = logged(log)
             assert level == "DEBUG"
             assert re.fullmatch(
                 r"127.0.0.1:PORT refused XREAD: LOADING data is loaded \(for \d+\.\d s now\)", text
             )
         assert next(streams)[1] == b"3-0"
-        ((level, text),) = told(log)
+        ((level, text),) = logged(log)
         assert level == "INFO"
         assert re.fullmatch(r"connected to 127.0.0.1:PORT after an outage of \d+\.\d s", text)
 
 
 @pytest.mark.parametrize("raising", [True, False])
-def test_a_failure_is_told_of_with_the_call_that_finds_it(
+def test_a_failure_is_logged_with_the_call_that_finds_it(
     raising: bool, log: pytest.LogCaptureFixture
 ) -> None:
     """Also where it had come before, behind what was handed over first."""
@@ -121,18 +117,18 @@ def test_a_failure_is_told_of_with_the_call_that_finds_it(
     options = {"raise_connection_exceptions": raising, "block": None, "count": 1}
     with Peer(handle) as peer, Streams(**at(peer) | options, s=0) as streams:
         assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
-        assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+        assert logged(log) == [("INFO", "connected to 127.0.0.1:PORT")]
         failure = next_item(streams)
         assert isinstance(failure, ProtocolError)
-        assert told(log) == [("WARNING", re.sub(r":\d+", ":PORT", str(failure)))]
+        assert logged(log) == [("WARNING", re.sub(r":\d+", ":PORT", str(failure)))]
 
 
-def test_a_server_that_is_not_there_is_told_of_by_the_constructor(
+def test_a_missing_server_is_logged_by_the_constructor(
     log: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(ConnectionError):
         Streams("127.0.0.1", closed_port(), s=0)
-    ((level, text),) = told(log)
+    ((level, text),) = logged(log)
     assert level == "WARNING"
     assert text.startswith("cannot connect to 127.0.0.1:PORT: ")
 
@@ -143,7 +139,7 @@ def test_nothing_is_logged_of_messages(log: pytest.LogCaptureFixture) -> None:
         Streams(**at(peer), block=None, s=0, count=10) as streams,
     ):
         assert len(list(streams)) == 1000
-    assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+    assert logged(log) == [("INFO", "connected to 127.0.0.1:PORT")]
 
 
 TROUBLE = """
@@ -171,17 +167,17 @@ def test_a_handler_of_the_programs_own_is_left_as_it_is() -> None:
     before, mine = list(logger.handlers), logging.NullHandler()
     logger.handlers[:] = [mine]
     try:
-        tell([(20, "something")])
+        log_notices([(20, "something")])
         assert logger.handlers == [mine]
         logger.handlers.clear()
-        tell([(20, "something")])
+        log_notices([(20, "something")])
         assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
     finally:
         logger.handlers[:] = before
 
 
-def test_it_is_told_while_a_call_goes_on(log: pytest.LogCaptureFixture) -> None:
-    """A wait may be without end, and who runs the program is to know meanwhile."""
+def test_events_are_logged_while_a_call_goes_on(log: pytest.LogCaptureFixture) -> None:
+    """A wait may be endless, and must not keep the log waiting."""
 
     def handle(conversation: Conversation) -> None:
         conversation.reply(read(conversation.expect("XREAD"), {}))
@@ -191,4 +187,4 @@ def test_it_is_told_while_a_call_goes_on(log: pytest.LogCaptureFixture) -> None:
 
     with Peer(handle) as peer, Streams(**at(peer), block=0, s=0) as streams:
         assert next(streams)[1] == b"1-0"
-    assert told(log) == [("INFO", "connected to 127.0.0.1:PORT")]
+    assert logged(log) == [("INFO", "connected to 127.0.0.1:PORT")]

@@ -22,8 +22,8 @@ class Diagnostics(logging.Handler):
     """Writes to stderr, also the records that the library logs.
 
     Attributes:
-        is_terminal: Whether stderr is a terminal.
-        has_connected: Whether the library has logged a connection. A failure before that ends the
+        is_terminal: True if stderr is a terminal.
+        has_connected: True if the library has logged a connection. A failure before that ends the
             command, and is reported as its end.
     """
 

@@ -154,8 +154,8 @@ class Csv:
 
     Args:
         fields: Names of the fields.
-        for_terminal: Whether to escape characters that a terminal would obey.
-        for_spreadsheet: Whether to keep spreadsheets from running cells as formulas.
+        for_terminal: True to escape characters that a terminal would obey.
+        for_spreadsheet: True to keep spreadsheets from running cells as formulas.
     """
 
     def __init__(

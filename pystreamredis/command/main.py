@@ -25,8 +25,8 @@ class CtrlC:
     """Handles SIGINT until messages are printed.
 
     Attributes:
-        has_come: Whether the signal has come. A finalizer may lose an exception, not this.
-        is_exception: Whether to raise a `KeyboardInterrupt`, too.
+        has_come: True if the signal has come. A finalizer may lose an exception, not this.
+        is_exception: True to raise a `KeyboardInterrupt`, too.
     """
 
     def __init__(self) -> None:

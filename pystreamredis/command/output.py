@@ -33,11 +33,11 @@ class Output:
     """Writes lines, as long as `wait` returns that the file is writable.
 
     Attributes:
-        is_gone: Whether the reader has gone.
+        is_gone: True if the reader has gone.
         failure: The error that ended writing otherwise.
-        is_file: Whether it is a regular file.
-        is_pipe: Whether it is a pipe or a socket.
-        is_terminal: Whether it is a terminal.
+        is_file: True if it is a regular file.
+        is_pipe: True if it is a pipe or a socket.
+        is_terminal: True if it is a terminal.
     """
 
     def __init__(self, fd: int, wait: Callable[[int], bool]) -> None:
@@ -53,12 +53,12 @@ class Output:
 
     @property
     def has_ended(self) -> bool:
-        """Whether no more can be written."""
+        """True if no more can be written."""
         return self.is_gone or self.failure is not None or self._has_no_reader()
 
     @property
     def is_empty(self) -> bool:
-        """Whether the file has no content; True for everything but regular files."""
+        """True if the file has no content, and for everything but regular files."""
         return not self.is_file or os.fstat(self._fd).st_size == 0
 
     def write(self, lines: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last message is at the end of the time to read."""
+        """True if the last message is at the end of the time to read."""
         return bool(self._samples) and self._samples[-1][2] >= self._until
 
     def line(self, now: float, width: int) -> str:
