@@ -11,7 +11,7 @@ from pystreamredis.command.arguments import parse
 from pystreamredis.command.connecting import describe
 from tests.certificates import Authority
 from tests.commands import ENDED_BY_CTRL_C, Terminal, run, url_of
-from tests.peer import closed_port
+from tests.peer import Conversation, Peer, closed_port
 from tests.proxy import Proxy
 from tests.servers import StartServer
 
@@ -31,6 +31,24 @@ def test_a_missing_server_is_reported() -> None:
     assert done.stdout == ""
     assert done.stderr.startswith(f"pystreamredis: cannot connect to 127.0.0.1:{port}: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("is_temporary", [True, False])
+def test_the_text_of_a_server_is_one_line_that_no_terminal_obeys(*, is_temporary: bool) -> None:
+    text = "x\r\npystreamredis: all is well\x1b[2J\u202e\u200f\x07".encode() + b"\xff"
+    error = b"!%d\r\n%b\r\n"
+    code = b"LOADING " if is_temporary else b"ERR "
+
+    def handle(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.send(error % (len(code + text), code + text))
+        conversation.stay_silent()
+
+    with Peer(handle) as peer:
+        done = run(f"redis://{peer.host}:{peer.port}", "s=0", "--exit")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert r"x\r\npystreamredis: all is well\x1b[2J\u202e\u200f\x07\xff" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from pystreamredis.command.diagnostics import Diagnostics
+from pystreamredis.escaping import escape
 
 
 def record(level: int, text: str) -> logging.LogRecord:
@@ -16,6 +17,14 @@ def record(level: int, text: str) -> logging.LogRecord:
 def test_a_remark_is_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
     Diagnostics().report("refused: \x1b[2J\nha")
     assert capsys.readouterr().err == "pystreamredis: refused: \\x1b[2J\\nha\n"
+
+
+@pytest.mark.parametrize("unsafe", ["\u200f", "\u061c", "\u200b", "\U000e0041", "\udcff", "\u202e"])
+def test_a_remark_shows_characters_that_would_not_be_seen(
+    unsafe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Diagnostics().report(f"refused: {unsafe}ha")
+    assert capsys.readouterr().err == f"pystreamredis: refused: {escape(unsafe)}ha\n"
 
 
 def test_a_remark_erases_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
