@@ -279,16 +279,20 @@ class Redis:
 def _read_sources(sources: Mapping[str, Redis]) -> Servers:
     if not isinstance(sources, Mapping):
         raise TypeError(
-            f"sources is a {type(sources).__name__}, but must be a dict of names to Redis()"
+            f"sources is of type {type(sources).__name__}, but must be a dict of names to Redis()"
         )
     if not sources:
         raise ValueError("no sources are given; give at least one")
     servers: dict[str | None, ConnectionOptions] = {}
     for name, redis in sources.items():
         if not isinstance(name, str):
-            raise TypeError(f"source {name!r} is a {type(name).__name__}, but a name must be a str")
+            raise TypeError(
+                f"source {name!r} is of type {type(name).__name__}, but a name must be a str"
+            )
         if not isinstance(redis, Redis):
-            raise TypeError(f"source {name!r} is a {type(redis).__name__}, but must be a Redis()")
+            raise TypeError(
+                f"source {name!r} is of type {type(redis).__name__}, but must be a Redis()"
+            )
         servers[name] = redis._connection
     # Else their IDs could not be compared.
     if len({options.decode_responses for options in servers.values()}) > 1:

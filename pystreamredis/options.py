@@ -85,7 +85,7 @@ def _check_host(option: str, value: Any) -> Any:
         # The value is not shown: other libraries' clients show much of themselves.
         hint = "; streams go into streams=" if isinstance(value, (dict, list, tuple, set)) else ""
         raise TypeError(
-            f"{option} is a {type(value).__name__}, but must be a str or a callable{hint}"
+            f"{option} is of type {type(value).__name__}, but must be a str or a callable{hint}"
         )
     if not value:
         raise ValueError(f"{option} is empty, but must be a name or an address")
@@ -108,7 +108,9 @@ def _check_password(option: str, value: Any) -> Any:
         return value  # a callable
     kind = type(reveal(value))
     if kind is not type(None) and not issubclass(kind, (str, bytes)):
-        raise TypeError(f"{option} is a {kind.__name__}, but must be a str, bytes or a callable")
+        raise TypeError(
+            f"{option} is of type {kind.__name__}, but must be a str, bytes or a callable"
+        )
     return value
 
 
@@ -675,7 +677,7 @@ class ConnectionOptions:
             return None
         kind = type(password).__name__
         del password  # Reports with local variables would show it.
-        raise OSError(f"password() returned a {kind}, but must return a str or bytes")
+        raise OSError(f"password() returned a value of type {kind}, but must return a str or bytes")
 
     def encode(self, name: str | bytes) -> bytes:
         """Return a stream's name as the key that it is on the wire.

@@ -58,7 +58,7 @@ def read_streams(
     for name, _ in pairs:
         if not isinstance(name, (str, bytes)):
             raise TypeError(
-                f"stream name {name!r} is a {type(name).__name__}, but must be a str or bytes"
+                f"stream name {name!r} is of type {type(name).__name__}, but must be a str or bytes"
             )
     return pairs
 
@@ -186,7 +186,7 @@ def _read(start: object) -> bytes | None:
         return None if start == "$" else parse_start(start)
     if hasattr(start, "utcoffset"):
         return _read_datetime(start)
-    raise TypeError(f"it is a {type(start).__name__}")
+    raise TypeError(f"it is of type {type(start).__name__}")
 
 
 def _read_datetime(start: object) -> bytes:
@@ -194,7 +194,7 @@ def _read_datetime(start: object) -> bytes:
     from datetime import datetime, timedelta, timezone
 
     if not isinstance(start, datetime):
-        raise TypeError(f"it is a {type(start).__name__}")
+        raise TypeError(f"it is of type {type(start).__name__}")
     if start.utcoffset() is None:
         raise ValueError("it is a naive datetime, which is not a point in time without its zone")
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)

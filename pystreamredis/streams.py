@@ -18,66 +18,71 @@ class Streams(construction.Streams):
 
     A message is ``(name, id, data)``: ``('Stream0', b'1529416095111-4', {b'index': b'21'})``.
 
-    Any keyword that is no option names a stream, and its value says from where to
+    Any keyword that is not an option names a stream, and its value says from where to
     follow it: None or ``"$"`` is now (the first message after this object was made),
     an int is an epoch time in ms (messages of that very ms included, 0 is all there
     are), an aware datetime likewise, and ``"<ms>-<sequence>"`` is the ID of the last
-    message that is *not* wanted, as in `positions`.
+    message that is *not* wanted, as in `positions`. Options of redis-py that do not exist
+    here are refused; streams of these names go into `streams`.
 
     One thread iterates; `close` may be called from any.
 
     Args:
-        host: Where the server is: a name or an address; or a callable without arguments,
-            asked at each connect, that returns a tuple of host and port. What it raises
-            is a connection that failed. It is not cut short: it is to end in time.
-        port: Its port, unless a callable says it.
-        streams: Streams whose names are no keywords: a dict of names to start values,
+        host: The server's name or address; or a callable without arguments, asked at each
+            connect, that returns a tuple of host and port. An exception of the callable
+            is a failed connection. Nothing cuts the callable short: it must end in time.
+        port: The server's port, unless a callable returns it.
+        streams: Streams whose names are not keywords: a dict of names to start values,
             or a list, a tuple, a set or one name, which start now.
-        count: How many entries of each stream one read asks for. Changes round trips
+        count: Entries of each stream that one read asks for. Changes round trips
             and memory only: at most twice as many of each are held.
-        block: How long to wait for a message, in ms, from when the caller asked; 0 is
+        block: Time to wait for a message, in ms, from when the caller asked; 0 is
             for ever, None not at all.
-        stop_on_timeout: What happens after that wait. Mind that it reads the other
+        stop_on_timeout: End or go on after that wait. The name reads the other
             way round: False ends the iteration (`StopIteration`; a later one goes
-            on), True hands over `timeout_response` and goes on.
-        timeout_response: What is handed over then.
-        raise_connection_exceptions: Whether a `ConnectionError` is raised; otherwise it
-            is handed over in lieu of a message. Iterating further connects again in
-            either case, in the latter `block` ms later.
-        fields: What makes the data of a message of its ``(field, value)`` pairs; `list`
-            keeps a field that comes twice.
-        hold: For how long to keep each message back, in ms, so that a message of another
+            on), True returns `timeout_response` and goes on.
+        timeout_response: The value to return then.
+        raise_connection_exceptions: Raise a `ConnectionError`; otherwise it is returned
+            instead of a message. Iterating further connects again in either case, in
+            the latter `block` ms later.
+        fields: A callable that makes the data of a message of its ``(field, value)`` pairs;
+            `list` keeps a field that comes twice.
+        hold: Time to keep each message back, in ms, so that a message of another
             stream that comes later with a smaller ID is sorted in.
-        on_rewind: What to do about a stream that seems to have begun again with smaller
+        on_rewind: Treatment of a stream that seems to have begun again with smaller
             IDs: ``"keep"`` the position, so that nothing is repeated, or ``"restart"``
             from its beginning. Either is logged as a warning.
-        connections: Over how many connections at most to spread the streams; None for one
-            for each hundred of them, and not more than a hundred.
-        username: The user to log in as, with `password`.
-        password: The password, or a callable that returns it, asked at each connect.
+        connections: Largest number of connections over which the streams are spread; None
+            for one for each hundred of them, and at most a hundred.
+        max_bytes: Memory for messages that were read and not yet delivered, in bytes,
+            about. Where entries are large, reads ask for fewer than `count`.
+        username: The user to log in as, with `password`. Empty is none, here and below.
+        password: The password, or a callable that returns it, asked at each connect. An
+            exception of the callable is a failed connection.
         db: The number of the database.
-        protocol: 2 or 3, the version of RESP to ask for; replies in either are read.
+        protocol: The version of RESP to ask for, 2 or 3; replies in either are read.
         client_name: A name for this connection in the server's lists.
-        unix_socket_path: The path of a unix socket, in lieu of `host` and `port`.
+        unix_socket_path: The path of a unix socket, instead of `host` and `port`.
         ssl: True for TLS, or the context for it.
-        ssl_ca_certs: A file of certificates to trust, in lieu of the system's.
+        ssl_ca_certs: A file of certificates to trust, instead of the system's. This file
+            and the next two are read at each connect.
         ssl_certfile: A file with the client's certificate.
         ssl_keyfile: A file with its key.
-        ssl_check_hostname: Whether the server's certificate must be for `host`.
-        socket_timeout: How long a reply may be late, in seconds; None for ever.
-        socket_connect_timeout: How long connecting may take to each of the host's
+        ssl_check_hostname: Require that the server's certificate is for `host`.
+        socket_timeout: Time that a reply may be late, in seconds; None for ever.
+        socket_connect_timeout: Time that connecting may take to each of the host's
             addresses, in seconds; None is like `socket_timeout`.
-        socket_keepalive: Whether TCP probes a connection on which nothing happens.
-        decode_responses: Whether IDs, fields and values are text.
-        encoding: How they are decoded, and how names of streams are encoded.
-        encoding_errors: What becomes of bytes that are no text; see `bytes.decode`.
+        socket_keepalive: Have TCP probe a connection on which nothing happens.
+        decode_responses: Make IDs, fields and values text.
+        encoding: The encoding of that text, and of the names of streams.
+        encoding_errors: Treatment of bytes that are not text; see `bytes.decode`.
         named_streams: Streams and their start values.
 
     Raises:
-        ValueError, TypeError: An option or a start value that cannot be.
+        ValueError, TypeError: A bad option or start value.
         ConnectionError: The server cannot be reached, unless
             `raise_connection_exceptions` is False.
-        ResponseError: The server refuses for good.
+        ResponseError: The server refuses, and would refuse again.
 
     Source: https://redis.io/docs/latest/commands/xread/
     """
@@ -131,8 +136,8 @@ class Streams(construction.Streams):
             named_streams: The same as keywords.
 
         Raises:
-            ValueError, TypeError: A name or a start value that cannot be, or a stream
-                that is followed already.
+            ValueError, TypeError: A bad name or start value, a stream that is followed
+                already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
         """
         self._check_added(streams, named_streams)
@@ -142,10 +147,13 @@ class Streams(construction.Streams):
             self._driver.run(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
-        """Drop streams, with their messages that were not handed over yet.
+        """Drop streams, with their messages that were not delivered yet.
 
-        Names that are not followed are passed over. Of several sources, a stream is dropped
+        Names that are not followed are ignored. A stream of several sources is dropped
         from each, unless a tuple names one.
+
+        Raises:
+            TypeError: An argument is not a name.
         """
         check_names(names)
         if self._driver is None:
@@ -165,12 +173,13 @@ class Streams(construction.Streams):
 
 
 class Redis(construction.Redis):
-    """A server's address, and how to log in. It is no general client.
+    """A server's address and credentials; not a general client.
 
-    It connects to nothing by itself: each `streams` makes a connection of its own.
+    It connects to nothing by itself: each `streams` makes connections of its own. It can be
+    pickled, with the password in clear, unless that is a callable or `ssl` is a context.
 
     Args:
-        host: As all the others, like the connection options of `Streams`.
+        host: Like the other arguments, a connection option of `Streams`.
     """
 
     _kind = Streams

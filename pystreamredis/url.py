@@ -77,16 +77,14 @@ def _split(url: str) -> SplitResult:
     from urllib.parse import urlsplit
 
     if not isinstance(url, str):
-        raise TypeError(f"url is a {type(url).__name__}, but must be a str")
+        raise TypeError(f"url is of type {type(url).__name__}, but must be a str")
     if "://" not in url:
         raise ValueError(f"url: it has no scheme in front; {_FORMS}")
     try:
         parts = urlsplit(url)
         _ = parts.port  # is read only now
     except ValueError:
-        raise ValueError(
-            "url: its host or port cannot be read; give host:port, the port from 1 to 65535"
-        ) from None
+        raise ValueError("url: its host or port cannot be read; give host:port") from None
     if "@" in parts.path + parts.query + parts.fragment:
         # A part of the password may be there: the text does not show it.
         raise ValueError("url: '@' is behind the address; write '%40' there and in passwords")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+import re
+import shutil
 import ssl
-from collections.abc import Iterator
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +20,18 @@ from hypothesis import strategies as st
 
 import pystreamredis
 import pystreamredis.asyncio
-from pystreamredis.construction import RedisBase, StreamsBase
-from pystreamredis.options import ConnectionOptions, ReadOptions
+from pystreamredis.options import CONNECTION, OPTIONS, READ, ConnectionOptions, Option, ReadOptions
+from tests.certificates import Authority
 from tests.simulation import reading
+from tools import option_tables
 
 SECRET = "open sesame"
+HOST = "but must be a str or a callable"
+
+
+def connection(**given: Any) -> ConnectionOptions:
+    """Make options whose names are not written out."""
+    return ConnectionOptions(**given)
 
 
 def test_read_options_are_kept_as_they_were_given() -> None:
@@ -51,7 +64,9 @@ def test_counts_and_times_may_be_as_large_as_the_server_reads_them(option: str, 
 )
 def test_counts_and_times_out_of_range_are_refused(option: str, value: int) -> None:
     """Contract 7: `count` below 1, `block` below 0: the option and the value are named."""
-    with pytest.raises(ValueError, match=rf"^{option} is {value}, expected [01] to \d+$"):
+    with pytest.raises(
+        ValueError, match=rf"^{option} is {value}, but must be (at least [01]|below 2\*\*63)$"
+    ):
         reading(**{option: value})
 
 
@@ -61,11 +76,11 @@ def test_counts_and_times_that_are_no_int_are_refused(option: str, value: Any) -
     """Contract 7: or not an `int`."""
     with pytest.raises(TypeError) as caught:
         reading(**{option: value})
-    assert str(caught.value) == f"{option} is {value!r}, expected an int"
+    assert str(caught.value) == f"{option} is {value!r}, but must be an int"
 
 
 def test_no_count_at_all_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"^count is None, expected an int$"):
+    with pytest.raises(TypeError, match=r"^count is None, but must be an int$"):
         reading(count=None)
 
 
@@ -73,7 +88,7 @@ def test_no_count_at_all_is_refused() -> None:
 def test_what_to_do_about_a_rewind_is_one_of_two(value: Any) -> None:
     """Contract 7: the option and the value are named."""
     assert reading(on_rewind="restart").on_rewind == "restart"
-    with pytest.raises(ValueError, match="expected 'keep' or 'restart'") as caught:
+    with pytest.raises(ValueError, match="must be 'keep' or 'restart'") as caught:
         reading(on_rewind=value)
     assert str(caught.value).startswith(f"on_rewind is {value!r}, ")
 
@@ -81,7 +96,7 @@ def test_what_to_do_about_a_rewind_is_one_of_two(value: Any) -> None:
 @pytest.mark.parametrize("fields", [None, "dict", 1])
 def test_fields_has_to_be_something_to_call(fields: Any) -> None:
     """Contract 1.3: any callable that takes an iterable of pairs."""
-    with pytest.raises(TypeError, match=r"^fields is .*, expected a callable that takes pairs$"):
+    with pytest.raises(TypeError, match=r"^fields is .*, but must be a callable that takes pairs$"):
         reading(fields=fields)
 
 
@@ -102,7 +117,6 @@ def test_the_defaults_of_a_connection_are_those_of_the_contract() -> None:
         "protocol": 2,
         "socket_keepalive": True,
         "socket_timeout": 5.0,
-        "ssl_context": None,
         "unix_socket_path": None,
         "username": None,
     }
@@ -114,30 +128,34 @@ def test_the_defaults_of_a_connection_are_those_of_the_contract() -> None:
 def test_a_number_of_a_connection_has_to_be_in_range(option: str, low: int, high: int) -> None:
     """Contract 7: `port` outside 1-65535."""
     for value in (low, high):
-        assert getattr(ConnectionOptions(**{option: value}), option) == value  # type: ignore[arg-type]
+        assert getattr(connection(**{option: value}), option) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(ValueError, match=rf"^{option} is {value}, expected {low} to {high}$"):
-            ConnectionOptions(**{option: value})  # type: ignore[arg-type]
+        with pytest.raises(
+            ValueError, match=rf"^{option} is {value}, but must be from {low} to {high}$"
+        ):
+            connection(**{option: value})
     others: list[Any] = ["6379", 6379.0, True, None]
     for other in others:
         with pytest.raises(TypeError) as caught:
-            ConnectionOptions(**{option: other})
-        assert str(caught.value) == f"{option} is {other!r}, expected an int"
+            connection(**{option: other})
+        assert str(caught.value) == f"{option} is {other!r}, but must be an int"
 
 
 @pytest.mark.parametrize("option", ["socket_timeout", "socket_connect_timeout"])
 def test_a_timeout_is_a_number_of_seconds_above_zero(option: str) -> None:
     kept = option.replace("socket_connect", "connect")
     for value in (0.001, 1, 2.5, 2**31 - 1):
-        assert getattr(ConnectionOptions(**{option: value}), kept) == value  # type: ignore[arg-type]
+        assert getattr(connection(**{option: value}), kept) == value
     for value in (0, -1, 0.0, 2**31, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match=rf"^{option} is {value!r}, expected more than 0 sec"):
-            ConnectionOptions(**{option: value})  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"^{option} is {value!r}, but must be more than 0"):
+            connection(**{option: value})
     others: list[Any] = ["1", True, []]
     for other in others:
         with pytest.raises(TypeError) as caught:
-            ConnectionOptions(**{option: other})
-        assert str(caught.value) == f"{option} is {other!r}, expected a number of seconds, or None"
+            connection(**{option: other})
+        assert (
+            str(caught.value) == f"{option} is {other!r}, but must be a number of seconds, or None"
+        )
 
 
 def test_the_time_to_connect_is_that_of_a_reply_unless_it_is_given() -> None:
@@ -149,20 +167,20 @@ def test_the_time_to_connect_is_that_of_a_reply_unless_it_is_given() -> None:
 
 @pytest.mark.parametrize("option", ["username", "client_name", "unix_socket_path"])
 def test_texts_of_a_connection_are_text_bytes_or_none(option: str) -> None:
-    for value in ("text", b"bytes", "", None):
-        assert getattr(ConnectionOptions(**{option: value}), option) == value  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=rf"^{option} is 5, expected str, bytes or None$"):
-        ConnectionOptions(**{option: 5})  # type: ignore[arg-type]
+    for value in ("text", b"bytes", None):
+        assert getattr(connection(**{option: value}), option) == value
+    with pytest.raises(TypeError, match=rf"^{option} is 5, but must be a str, bytes or None$"):
+        connection(**{option: 5})
 
 
 @pytest.mark.parametrize(
     ("host", "error", "text"),
     [
-        (None, TypeError, "host is NoneType, expected a str or a callable"),
-        (b"localhost", TypeError, "host is bytes, expected a str or a callable"),
-        ({"s": 0}, TypeError, "host is dict, expected a str or a callable: streams go to streams="),
-        (["s"], TypeError, "host is list, expected a str or a callable: streams go to streams="),
-        ("", ValueError, "host is empty, expected a name or an address"),
+        (None, TypeError, f"host is of type NoneType, {HOST}"),
+        (b"localhost", TypeError, f"host is of type bytes, {HOST}"),
+        ({"s": 0}, TypeError, f"host is of type dict, {HOST}; streams go into streams="),
+        (["s"], TypeError, f"host is of type list, {HOST}; streams go into streams="),
+        ("", ValueError, "host is empty, but must be a name or an address"),
     ],
 )
 def test_a_host_is_a_name(host: Any, error: type[Exception], text: str) -> None:
@@ -178,7 +196,9 @@ def test_a_host_is_a_name(host: Any, error: type[Exception], text: str) -> None:
         ({"host": "::1", "port": 7}, "[::1]:7"),
         ({"host": "10.0.0.1"}, "10.0.0.1:6379"),
         ({"unix_socket_path": "/run/redis.sock"}, "unix:/run/redis.sock"),
-        ({"unix_socket_path": b"/run/\xff"}, "unix:/run/\N{REPLACEMENT CHARACTER}"),
+        ({"host": "evil\u202e\x1b"}, "evil\\u202e\\x1b:6379"),
+        ({"unix_socket_path": "/run/\udcff"}, "unix:/run/\\udcff"),
+        ({"unix_socket_path": b"/run/\xff"}, "unix:/run/\\udcff"),
     ],
 )
 def test_the_address_is_written_for_people(given: Any, address: str) -> None:
@@ -227,14 +247,134 @@ def test_a_password_of_another_type_is_refused_without_being_shown(password: Any
     with pytest.raises(TypeError) as caught:
         ConnectionOptions(password=password)
     kind = type(password).__name__
-    assert str(caught.value) == f"password is {kind}, expected str, bytes or a callable"
+    assert (
+        str(caught.value) == f"password is of type {kind}, but must be a str, bytes or a callable"
+    )
 
 
-def test_a_callable_that_returns_no_password_is_refused_without_showing_what() -> None:
-    """Contract 7: passwords are in no error text."""
-    options = ConnectionOptions(password=lambda: [SECRET])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^password\(\) returned list, expected str or bytes$"):
+@pytest.mark.parametrize("empty", ["", b"", lambda: "", lambda: b"", lambda: None, None])
+def test_an_empty_password_is_none(empty: Any) -> None:
+    """Contract 6.7."""
+    assert ConnectionOptions(password=empty).password() is None
+
+
+@pytest.mark.parametrize("option", ["username", "client_name"])
+@pytest.mark.parametrize("empty", ["", b""])
+def test_empty_text_is_none(option: str, empty: Any) -> None:
+    """Contract 6.7."""
+    assert getattr(connection(**{option: empty}), option) is None
+
+
+def test_an_empty_path_of_a_unix_socket_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^unix_socket_path is empty, but must be a path$"):
+        ConnectionOptions(unix_socket_path="")
+
+
+def test_a_unix_socket_is_refused_where_the_system_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Contract 7: as in Windows' Python."""
+    monkeypatch.delattr("socket.AF_UNIX")
+    with pytest.raises(ValueError, match=r"^unix_socket_path is given, but Python has no unix so"):
+        ConnectionOptions(unix_socket_path="/run/redis.sock")
+    assert ConnectionOptions().unix_socket_path is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (FileNotFoundError(2, "No such file"), "FileNotFoundError: [Errno 2] No such file"),
+        (OSError("the vault is away"), "OSError: the vault is away"),
+        # Texts of others may quote what they could not read.
+        (ValueError(f"bad token {SECRET}"), "ValueError"),
+        (KeyError(SECRET), "KeyError"),
+        (StopIteration(), "StopIteration"),
+    ],
+)
+def test_what_a_callable_password_raises_is_an_os_error(cause: Exception, text: str) -> None:
+    """Contract 5.1: so that it becomes a `ConnectionError`, with its cause."""
+
+    def password() -> str:
+        raise cause
+
+    with pytest.raises(OSError, match=r"^password\(\) raised ") as caught:
+        ConnectionOptions(password=password).password()
+    assert str(caught.value) == f"password() raised {text}"
+    assert caught.value.__cause__ is cause
+
+
+def test_an_interruption_of_a_callable_password_stays_one() -> None:
+    def password() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ConnectionOptions(password=password).password()
+
+
+def test_a_callable_that_returns_something_else_is_an_os_error_without_showing_what() -> None:
+    """Contract 7: passwords are in no error text; 5.1: it is a failed connection."""
+    secret = "-".join(["hunter", "2"])
+    options = ConnectionOptions(password=lambda: [secret])
+    expected = "password() returned a value of type list, but must return a str or bytes"
+    with pytest.raises(OSError, match=r"^password\(\) returned") as caught:
         options.password()
+    assert str(caught.value) == expected
+    # The first frame is that of this test.
+    assert caught.value.__traceback__ is not None
+    assert secret not in shown(caught.value.with_traceback(caught.value.__traceback__.tb_next))
+
+
+@pytest.mark.parametrize("cause", [OSError("away"), LookupError("no master")])
+def test_what_a_callable_host_raises_is_an_os_error(cause: Exception) -> None:
+    """Contract 5.1."""
+
+    def host() -> tuple[str, int]:
+        raise cause
+
+    with pytest.raises(OSError, match=rf"^host\(\) raised \w+: {cause}$") as caught:
+        ConnectionOptions(host).located()
+    assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize("found", ["host", ("host",), ("host", 0), (5, 1), ("", 1), None])
+def test_a_callable_host_that_returns_something_else_is_an_os_error(found: Any) -> None:
+    """Contract 5.1."""
+    with pytest.raises(OSError, match=r"^host\(\) returned ") as caught:
+        ConnectionOptions(lambda: found).located()
+    assert repr(found) in str(caught.value)
+
+
+class TestElsewhere:
+    """Redirections: where credentials may go because a server says so."""
+
+    def test_another_node_is_reached_in_the_same_way(self) -> None:
+        options = ConnectionOptions("one", 1, password=SECRET, db=2)
+        other = options.elsewhere("two", 2)
+        assert (other.address, other.password(), other.db) == ("two:2", SECRET, 2)
+
+    def test_it_is_there_whatever_a_callable_host_says(self) -> None:
+        other = ConnectionOptions(lambda: ("one", 1)).elsewhere("two", 2)
+        assert other.located() is other
+
+    def test_it_never_leaves_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        other = ConnectionOptions("one", 1, ssl=context).elsewhere("two", 2)
+        assert other.is_tls
+        assert other.make_ssl_context() is context
+
+    def test_it_never_leaves_a_unix_socket(self) -> None:
+        options = ConnectionOptions(unix_socket_path="/run/redis.sock", password=SECRET)
+        with pytest.raises(pystreamredis.ConnectionError, match="redirection") as caught:
+            options.elsewhere("evil.example", 7000)
+        assert "unix:/run/redis.sock" in str(caught.value)
+        assert "evil.example:7000" in str(caught.value)
+        assert options.elsewhere(options.host, options.port) is options
+
+
+def shown(error: BaseException) -> str:
+    """All that a report with local variables shows of an error."""
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(report.format())
 
 
 @pytest.mark.parametrize("password", [SECRET, SECRET.encode(), lambda: SECRET])
@@ -262,29 +402,69 @@ def test_bytes_that_are_no_text_survive(data: bytes) -> None:
     assert options.encode(str(data, options.encoding, options.encoding_errors)) == data
 
 
-@pytest.mark.parametrize(("encoding", "errors"), [("utf-9", "strict"), ("utf-8", "ignroe")])
-def test_an_encoding_that_there_is_not_is_told_at_once(encoding: str, errors: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("encoding", "utf-9"), ("encoding", "hex"), ("encoding", "\0"), ("encoding_errors", "ignroe")],
+)
+def test_an_unknown_encoding_is_refused_at_once(option: str, value: str) -> None:
     """Contract 7: the option and the value are named."""
-    with pytest.raises(ValueError, match=r"^encoding is '.*' and encoding_errors '.*': unknown"):
-        ConnectionOptions(encoding=encoding, encoding_errors=errors)
+    with pytest.raises(ValueError, match=rf"^{option} is .*, which cannot be used: ") as caught:
+        connection(**{option: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["encoding", "encoding_errors"])
+def test_an_encoding_is_text(option: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{option} is None, but must be a str$"):
+        connection(**{option: None})
+
+
+@pytest.mark.parametrize(
+    "name", [o.name for o in OPTIONS.values() if isinstance(o.default, bool) and o.name != "ssl"]
+)
+@pytest.mark.parametrize("value", ["no", "", None, 2, 0.0])
+def test_a_truth_value_is_nothing_else(name: str, value: Any) -> None:
+    """Contract 7: `stop_on_timeout="no"` would be true."""
+    kind: Any = ReadOptions if OPTIONS[name].kind == READ else ConnectionOptions
+    with pytest.raises(TypeError) as caught:
+        kind(**{name: value})
+    assert str(caught.value) == f"{name} is {value!r}, but must be True or False"
+
+
+@pytest.mark.parametrize("value", [1024, 2**63 - 1])
+def test_the_bound_of_memory_is_kept(value: int) -> None:
+    """Contract 3.4."""
+    assert reading(max_bytes=value).max_bytes == value
+    assert reading().max_bytes == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize("value", [0, 1023, -1, 2**63])
+def test_a_bound_of_memory_that_no_reply_fits_into_is_refused(value: int) -> None:
+    """Contract 7."""
+    with pytest.raises(ValueError, match=rf"^max_bytes is {value}, but must be "):
+        reading(max_bytes=value)
 
 
 class TestTls:
-    """The `ssl` options, which become one context."""
+    """The `ssl` options, of which a context is made at each connect."""
 
     def test_there_is_none_unless_it_is_asked_for(self) -> None:
-        assert ConnectionOptions(ssl=False).ssl_context is None
+        options = ConnectionOptions(ssl=False)
+        assert options.make_ssl_context() is None
+        assert not options.is_tls
 
     def test_true_makes_a_context_that_trusts_nobody_blindly(self) -> None:
         """Contract 1.2: `ssl=True`, `ssl_check_hostname=True`."""
-        context = ConnectionOptions(ssl=True).ssl_context
+        options = ConnectionOptions(ssl=True)
+        context = options.make_ssl_context()
+        assert options.is_tls
         assert context is not None
         assert context.check_hostname
         assert context.verify_mode is ssl.CERT_REQUIRED
 
     def test_the_name_of_the_host_need_not_be_checked(self) -> None:
         """Contract 1.2: `ssl_check_hostname`; the certificate itself still is."""
-        context = ConnectionOptions(ssl=True, ssl_check_hostname=False).ssl_context
+        context = ConnectionOptions(ssl=True, ssl_check_hostname=False).make_ssl_context()
         assert context is not None
         assert not context.check_hostname
         assert context.verify_mode is ssl.CERT_REQUIRED
@@ -292,13 +472,15 @@ class TestTls:
     def test_a_context_is_used_as_it_is(self) -> None:
         """Contract 1.2: or an `ssl.SSLContext`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        assert ConnectionOptions(ssl=context).ssl_context is context
+        options = ConnectionOptions(ssl=context)
+        assert options.is_tls
+        assert options.make_ssl_context() is options.make_ssl_context() is context
 
     @pytest.mark.parametrize("value", [None, 0, 1, "yes"])
     def test_it_is_nothing_else(self, value: Any) -> None:
         with pytest.raises(TypeError) as caught:
             ConnectionOptions(ssl=value)
-        assert str(caught.value) == f"ssl is {value!r}, expected a bool or an ssl.SSLContext"
+        assert str(caught.value) == f"ssl is {value!r}, but must be a bool or an ssl.SSLContext"
 
     @pytest.mark.parametrize("value", [True, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)])
     def test_a_unix_socket_has_none(self, value: Any) -> None:
@@ -307,40 +489,163 @@ class TestTls:
 
     @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
     @pytest.mark.parametrize("value", [False, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)])
-    def test_files_without_it_are_no_silent_plain_text(self, option: str, value: Any) -> None:
-        with pytest.raises(ValueError, match=r"but ssl is .*, expected ssl=True$"):
-            ConnectionOptions(ssl=value, **{option: "file.pem"})  # type: ignore[arg-type]
+    def test_files_without_it_are_not_silently_ignored(self, option: str, value: Any) -> None:
+        with pytest.raises(ValueError, match=rf"^{option} is given, but ssl is .*give ssl=True"):
+            connection(ssl=value, **{option: "file.pem"})
 
     def test_a_key_needs_its_certificate(self) -> None:
         with pytest.raises(ValueError, match=r"^ssl_keyfile is given without ssl_certfile"):
             ConnectionOptions(ssl=True, ssl_keyfile="key.pem")
 
     @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
-    def test_a_file_that_is_not_there_or_no_certificate_is_told_at_once(
+    def test_a_file_that_is_missing_or_broken_is_reported_at_once(
         self, option: str, tmp_path: Path
     ) -> None:
         """Contract 7: the option and the value are named, and the cause is kept."""
         broken = tmp_path / "broken.pem"
         broken.write_text("no certificate")
         for path in (str(broken), str(tmp_path / "none.pem")):
-            with pytest.raises(ValueError, match=f"{option} ") as caught:
-                ConnectionOptions(ssl=True, **{option: path})  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match=f"^{option} is ") as caught:
+                connection(ssl=True, **{option: path})
             assert repr(path) in str(caught.value)
             assert isinstance(caught.value.__cause__, OSError)
 
-    def test_a_certificate_of_the_client_comes_with_its_key(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+    def test_the_name_of_a_file_is_text_or_a_path(self, option: str, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match=rf"^{option} is 5, but must be the name of a file"):
+            connection(ssl=True, **{option: 5})
+        with pytest.raises(ValueError, match="cannot be read"):
+            connection(ssl=True, **{option: tmp_path / "none.pem"})
+
+
+class TestRenewal:
+    """Certificates in files are those of the moment at each connect (contract 5.4)."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """The files of an authority and of a client, and a second pair of them."""
+        for part in ("1", "2"):
+            (tmp_path / part).mkdir()
+            Authority(tmp_path / part).sign("client", "DNS:localhost")
+        for name in ("authority.pem", "client.pem", "client.key"):
+            (tmp_path / name).write_bytes((tmp_path / "1" / name).read_bytes())
+        return tmp_path
+
+    @pytest.fixture
+    def options(self, folder: Path) -> ConnectionOptions:
+        return ConnectionOptions(
+            ssl=True,
+            ssl_ca_certs=str(folder / "authority.pem"),
+            ssl_certfile=str(folder / "client.pem"),
+            ssl_keyfile=folder / "client.key",
+        )
+
+    def test_the_context_is_reused_while_no_file_has_changed(
+        self, options: ConnectionOptions
     ) -> None:
-        """Contract 1.2: `ssl_certfile`, `ssl_keyfile`."""
-        loaded: list[tuple[str, str | None]] = []
+        context = options.make_ssl_context()
+        assert context is not None
+        assert options.make_ssl_context() is context
+        assert options.at("elsewhere", 1).make_ssl_context() is context
 
-        def load(context: ssl.SSLContext, certfile: str, keyfile: str | None = None) -> None:
-            loaded.append((certfile, keyfile))
+    def test_an_authority_that_was_renewed_is_trusted(
+        self, folder: Path, options: ConnectionOptions
+    ) -> None:
+        before = options.make_ssl_context()
+        renew(folder, "authority.pem")
+        after = options.make_ssl_context()
+        assert before is not None
+        assert after is not None
+        assert before.get_ca_certs() != after.get_ca_certs()
+        assert after.check_hostname
 
-        monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load)
-        ConnectionOptions(ssl=True, ssl_certfile="cert.pem", ssl_keyfile="key.pem")
-        ConnectionOptions(ssl=True, ssl_certfile="both.pem")
-        assert loaded == [("cert.pem", "key.pem"), ("both.pem", None)]
+    @pytest.mark.parametrize("names", [("client.pem", "client.key"), ("client.key", "client.pem")])
+    def test_a_renewal_of_two_files_may_be_half_done(
+        self, folder: Path, options: ConnectionOptions, names: tuple[str, str]
+    ) -> None:
+        """Contract 5.4: a certificate and a key that do not fit fail this one connect."""
+        before = options.make_ssl_context()
+        renew(folder, names[0])
+        with pytest.raises(OSError, match=r"^ssl_certfile is .* and ssl_keyfile .*, but it cannot"):
+            options.make_ssl_context()
+        renew(folder, names[1])
+        assert options.make_ssl_context() is not before
+
+    def test_a_file_that_is_gone_fails_until_it_is_back(
+        self, folder: Path, options: ConnectionOptions
+    ) -> None:
+        """Contract 5.4: never with what was read before."""
+        path = folder / "authority.pem"
+        text = path.read_bytes()
+        path.unlink()
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"^ssl_ca_certs is .*No such file") as caught:
+                options.make_ssl_context()
+            assert repr(str(path)) in str(caught.value)
+        path.write_bytes(text)
+        assert options.make_ssl_context() is not None
+
+    def test_an_encrypted_key_is_refused_and_nobody_is_asked(self, folder: Path) -> None:
+        """OpenSSL would ask on the terminal, at each connect."""
+        program = shutil.which("openssl")
+        assert program is not None  # or there would be no certificates
+        words = ("ec", "-aes128", "-passout", "pass:x", "-in", "client.key", "-out", "locked.key")
+        subprocess.run((program, *words), cwd=folder, check=True, capture_output=True)
+        with pytest.raises(ValueError, match=r"the key is encrypted; give ssl= an ssl.SSLContext"):
+            ConnectionOptions(
+                ssl=True,
+                ssl_certfile=str(folder / "client.pem"),
+                ssl_keyfile=str(folder / "locked.key"),
+            )
+
+
+def renew(folder: Path, name: str) -> None:
+    """Put a new file in place of an old one, as renewals do."""
+    new = folder / f"new-{name}"
+    new.write_bytes((folder / "2" / name).read_bytes())
+    new.replace(folder / name)
+
+
+class TestPickle:
+    """Contract 8.3: `Redis` where its options can, `Streams` not."""
+
+    @pytest.mark.parametrize("duplicate", [lambda r: pickle.loads(pickle.dumps(r)), copy.deepcopy])
+    @pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
+    def test_a_redis_survives(self, module: Any, duplicate: Callable[[Any], Any]) -> None:
+        given: dict[str, Any] = {"username": "me", "password": SECRET, "db": 3, "ssl": True}
+        r = module.Redis("host", 7, socket_connect_timeout=2, **given)
+        copied = duplicate(r)
+        assert type(copied) is type(r)
+        assert repr(copied) == repr(r) == "<Redis at host:7, db 3>"
+
+    def test_options_survive(self) -> None:
+        options = ConnectionOptions(lambda: ("host", 1), username="me").at("two", 2)
+        with pytest.raises((AttributeError, pickle.PicklingError)):
+            pickle.dumps(options)
+        options = ConnectionOptions(ask, username="me", password=b"x", decode_responses=True)
+        copied = pickle.loads(pickle.dumps(options))
+        assert (copied.located().address, copied.password()) == ("asked:5", b"x")
+        assert (copied.username, copied.decode_responses) == ("me", True)
+
+    def test_a_password_that_is_a_callable_is_never_pickled(self) -> None:
+        r = pystreamredis.Redis(password=ask)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="whose password is a callable cannot be pickled"):
+            pickle.dumps(r)
+        assert repr(copy.copy(r)) == repr(copy.deepcopy(r)) == repr(r)
+
+    @pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
+    @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+    def test_streams_say_that_they_do_not(
+        self, module: Any, duplicate: Callable[[Any], Any]
+    ) -> None:
+        streams = module.Streams.__new__(module.Streams)
+        with pytest.raises(TypeError, match=r"^Streams cannot be pickled or copied.*positions"):
+            duplicate(streams)
+
+
+def ask() -> tuple[str, int]:
+    """Find a host."""
+    return "asked", 5
 
 
 def test_options_have_no_room_for_a_misspelt_one() -> None:
@@ -348,25 +653,64 @@ def test_options_have_no_room_for_a_misspelt_one() -> None:
     for options in (reading(), ConnectionOptions()):
         with pytest.raises(AttributeError):
             options.no_option = 1  # type: ignore[union-attr]
-    assert ReadOptions.__slots__
+    for kind in (ReadOptions, ConnectionOptions):
+        with pytest.raises(TypeError, match="'no_option' is not an option"):
+            kind(no_option=1)
 
 
-def test_options_are_the_same_wherever_they_are_spelt_out() -> None:
-    """Contract 1.2: `Redis(...).streams(...)` is another way to say `Streams(...)`."""
-    holder: dict[str, Any] = RedisBase.__init__.__kwdefaults__ or {}
-    reading: dict[str, Any] = RedisBase.streams.__kwdefaults__ or {}
-    assert ConnectionOptions.__init__.__kwdefaults__ == holder
-    assert StreamsBase.__init__.__kwdefaults__ == holder | reading
-    assert set(inspect.signature(ReadOptions).parameters) == set(reading)
-    for kind in (RedisBase, StreamsBase, ConnectionOptions):
-        assert (kind.__init__.__defaults__ or ())[:2] == ("localhost", 6379)
+class TestTable:
+    """One table: what else names the options follows it."""
+
+    @pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
+    def test_signatures_have_its_options_and_defaults_in_its_order(self, module: Any) -> None:
+        """Contract 1.2: `Redis(...).streams(...)` is another way to say `Streams(...)`."""
+        read = {o.name: o.default for o in OPTIONS.values() if o.kind == READ}
+        connection = {o.name: o.default for o in OPTIONS.values() if o.kind == CONNECTION}
+        assert defaults(module.Redis) == list(connection.items())
+        assert defaults(module.Redis.streams) == [("streams", None), *read.items()]
+        address = [(name, connection.pop(name)) for name in ("host", "port")]
+        expected = [*address, ("streams", None), *read.items(), *connection.items()]
+        assert defaults(module.Streams) == expected
+
+    def test_the_docstring_explains_each(self) -> None:
+        text = inspect.getdoc(pystreamredis.Streams) or ""
+        named = re.findall(r"^    (\w+): ", text.partition("Raises:")[0], flags=re.MULTILINE)
+        assert named == [*inspect.signature(pystreamredis.Streams).parameters]
+
+    def test_the_reference_page_is_made_of_it(self) -> None:
+        page = option_tables.PAGE.read_text("utf-8")
+        assert option_tables.fill(page) == page
+        for option in OPTIONS.values():
+            assert f"* - ``{option.name}``" in page
+
+    def test_the_defaults_pass_the_checks(self) -> None:
+        for option in OPTIONS.values():
+            assert option.check(option.name, option.default) == option.default
+
+    @pytest.mark.parametrize("option", list(OPTIONS.values()), ids=lambda o: o.name)
+    def test_each_option_is_checked_and_named_when_it_is_bad(self, option: Option) -> None:
+        """Contract 7."""
+        if option.name == "timeout_response":
+            pytest.skip("may be anything")
+        kind: Any = ReadOptions if option.kind == READ else ConnectionOptions
+        with pytest.raises((TypeError, ValueError), match=f"^{option.name} is "):
+            kind(**{option.name: [object()]})
+
+    @pytest.mark.parametrize("option", list(OPTIONS.values()), ids=lambda o: o.name)
+    def test_urls_have_those_that_it_says(self, option: Option) -> None:
+        """Contract 1.1: connection options as query parameters, but for the address itself."""
+        is_parameter = option.kind == CONNECTION and option.name not in {"host", "port"}
+        assert (option.parse is not None) == is_parameter
+
+
+def defaults(function: Any) -> list[tuple[str, object]]:
+    parameters = inspect.signature(function).parameters.values()
+    return [(p.name, p.default) for p in parameters if p.default is not p.empty]
 
 
 @pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
-def test_errors_of_pythons_own_name_what_callers_know(module: Any) -> None:
-    """Not the bases that both shells have in common."""
-    with pytest.raises(TypeError, match=r"^Redis\.__init__\(\) got an unexpected .* 'retry'$"):
-        module.Redis(retry=1)
+def test_errors_of_pythons_own_name_the_public_classes(module: Any) -> None:
+    """Contract 7: not the bases that both shells have in common."""
     with pytest.raises(TypeError, match=r"^Redis\.streams\(\) takes "):
         module.Redis().streams("s", 0)
     with pytest.raises(TypeError, match=r"^Streams\.__init__\(\) takes "):

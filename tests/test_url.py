@@ -111,21 +111,23 @@ def test_truth_is_written_in_the_usual_ways(name: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "maybe", "1,5"])
 def test_a_parameter_that_cannot_be_read_is_refused(name: str, expected: str, text: str) -> None:
     """Contract 7: the option and the value are named."""
-    with pytest.raises(ValueError, match=rf"^url: {name} is '{text}', expected {expected}$"):
+    with pytest.raises(ValueError, match=rf"^url: {name} is '{text}', but must be {expected}$"):
         parse_url(f"redis://host?{name}={text}")
 
 
 @pytest.mark.parametrize("url", ["redis://host/db", "redis://host/1/2", "redis://host/0.5"])
 def test_a_database_is_a_number(url: str) -> None:
     """Contract 7."""
-    with pytest.raises(ValueError, match=r"^url: db is '.*', expected a whole number$"):
+    with pytest.raises(ValueError, match=r"^url: db is '.*', but must be a whole number$"):
         parse_url(url)
 
 
 @pytest.mark.parametrize("name", ["count", "tiemout", "Stream0", "fields"])
 def test_an_unknown_parameter_is_refused(name: str) -> None:
     """Contract 7: an unknown query parameter; what there is comes with it."""
-    with pytest.raises(ValueError, match=rf"^url: unknown parameter '{name}', expected one of "):
+    with pytest.raises(
+        ValueError, match=rf"^url: unknown parameter '{name}'; those known are user"
+    ):
         parse_url(f"redis://host?db=1&{name}=0")
 
 
@@ -133,7 +135,7 @@ def test_an_unknown_parameter_is_refused(name: str) -> None:
 def test_an_unknown_scheme_is_refused(scheme: str) -> None:
     """Contract 7: an unknown URL scheme."""
     with pytest.raises(
-        ValueError, match=r"^url: scheme '.*', expected redis://host:port, "
+        ValueError, match=r"^url: unknown scheme '.*'; give redis://host:port, "
     ) as caught:
         parse_url(f"{scheme}://host")
     assert repr(scheme) in str(caught.value)
@@ -142,27 +144,29 @@ def test_an_unknown_scheme_is_refused(scheme: str) -> None:
 @pytest.mark.parametrize("url", ["", "host", "host:6379", "127.0.0.1:6379", "redis:host", "/s"])
 def test_an_address_alone_is_no_url(url: str) -> None:
     """Contract 7."""
-    with pytest.raises(ValueError, match=r"^url: no scheme in front, expected redis://host:port, "):
+    with pytest.raises(
+        ValueError, match=r"^url: it has no scheme in front; give redis://host:port, "
+    ):
         parse_url(url)
 
 
 @pytest.mark.parametrize("url", ["redis://host:port", "redis://host:65536", "redis://[::1"])
 def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
     """Contract 7."""
-    with pytest.raises(ValueError, match=r"^url: its host or port cannot be read, expected host:p"):
+    with pytest.raises(ValueError, match=r"^url: its host or port cannot be read; give host:port$"):
         parse_url(url)
 
 
 def test_a_unix_socket_needs_a_path() -> None:
     """Contract 7."""
-    with pytest.raises(ValueError, match=r"^url: unix:// without a path"):
+    with pytest.raises(ValueError, match=r"^url: unix:// has no path; give unix:"):
         parse_url("unix://")
 
 
 @pytest.mark.parametrize("url", [None, b"redis://host", 5])
 def test_a_url_is_text(url: Any) -> None:
     """Contract 7."""
-    with pytest.raises(TypeError, match=r"^url is \w+, expected str$"):
+    with pytest.raises(TypeError, match=r"^url is of type \w+, but must be a str$"):
         parse_url(url)
 
 

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 class Streams(construction.Streams):
     """An asynchronous iterator over the messages of many streams, merged and sorted by ID.
 
-    Everything is as in `pystreamredis.Streams`: options, messages, order, errors; only what
-    waits is awaited, and where that raises `StopIteration`, this raises
-    `StopAsyncIteration`.
+    Options, messages, order and errors are those of `pystreamredis.Streams`; calls that
+    wait are awaited, and `StopAsyncIteration` takes the place of `StopIteration`.
 
-    The constructor checks what it is given and connects to nothing, since it cannot wait.
-    What is "now" for the streams that start now is fixed when the first of these is
+    The constructor checks its arguments and connects to nothing, since it cannot wait.
+    "Now" is fixed for the streams that start now when the first of these is
     through: ``await Streams.connect(...)``, ``async with``, or the first message that is
     asked for.
 
@@ -41,7 +40,7 @@ class Streams(construction.Streams):
         """Make one as the constructor does, and connect: "now" is now.
 
         Raises:
-            ValueError, TypeError: An option or a start value that cannot be.
+            ValueError, TypeError: A bad option or start value.
             ConnectionError: The server cannot be reached, unless
                 `raise_connection_exceptions` is False.
             ResponseError: The server refuses for good.
@@ -88,8 +87,8 @@ class Streams(construction.Streams):
             named_streams: The same as keywords.
 
         Raises:
-            ValueError, TypeError: A name or a start value that cannot be, or a stream
-                that is followed already.
+            ValueError, TypeError: A bad name or start value, a stream that is followed
+                already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
             RuntimeError: Another task waits for a message.
         """
@@ -100,12 +99,13 @@ class Streams(construction.Streams):
             await self._driver.run(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
-        """Drop streams, with their messages that were not handed over yet.
+        """Drop streams, with their messages that were not delivered yet.
 
-        Names that are not followed are passed over. Of several sources, a stream is dropped
+        Names that are not followed are ignored. A stream of several sources is dropped
         from each, unless a tuple names one.
 
         Raises:
+            TypeError: An argument is not a name.
             RuntimeError: Another task waits for a message.
         """
         check_names(names)
@@ -126,9 +126,9 @@ class Streams(construction.Streams):
 
 
 class Redis(construction.Redis):
-    """A server's address, and how to log in, as `pystreamredis.Redis`.
+    """A server's address and credentials, like `pystreamredis.Redis`.
 
-    What its `streams` returns is not connected yet, as after the constructor of `Streams`.
+    The `Streams` that `streams` returns are not connected yet, as after their constructor.
     """
 
     _kind = Streams
