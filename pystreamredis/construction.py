@@ -181,9 +181,8 @@ class Streams:
 
     def __repr__(self) -> str:
         reader = getattr(self, "_reader", None)
-        return (
-            f"<{type(self).__name__} {'that is not complete' if reader is None else reader!r}>"
-        )
+        what = "that is not complete" if reader is None else repr(reader)
+        return f"<{type(self).__name__} {what}>"
 
     def __reduce__(self) -> Never:
         raise TypeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import os
 import socket
 import traceback
 import tracemalloc
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pystreamredis
+import pystreamredis.asyncio
 from pystreamredis import AuthenticationError, ConnectionError, ProtocolError, Redis, Streams
 from tests.peer import Expect, Peer
 from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from tests.servers import Endpoint
 
 # Made at run time, so that no line of this file that a traceback quotes has it.
 SECRET = "-".join(["hunter", "2"])
+HERE: dict[str, Any] = {"host": "127.0.0.1", "port": 1}
 
 
 @pytest.fixture
@@ -44,6 +49,11 @@ def test_the_listener_notices_connections() -> None:
         with pytest.raises(ConnectionError):
             Streams(host, port, "s", socket_timeout=0.1)
         listening.accept()[0].close()
+
+
+def named(name: str, value: object) -> dict[str, Any]:
+    """One keyword, for type checkers of any type."""
+    return {name: value}
 
 
 def at(listener: socket.socket) -> dict[str, Any]:
@@ -298,6 +308,76 @@ def test_a_bad_url(listener: socket.socket, url: str, seen: str) -> None:
             make()
 
 
+@pytest.mark.parametrize("name", [["a"], {"a"}, None, 5, ("a", "b", "c")], ids=repr)
+def test_a_name_to_discard_that_is_none(embedded: Endpoint, name: Any) -> None:
+    """Contract 7, 2.5: a list of names is not a name."""
+    with Streams(embedded.host, embedded.port, ["a", "b"]) as streams:
+        with pytest.raises(TypeError, match=r"^discard\(\) got ") as caught:
+            streams.discard("b", name)
+        assert repr(name) in str(caught.value)
+        assert list(streams.positions) == ["a", "b"]
+
+
+def test_a_stream_that_was_given_as_the_host() -> None:
+    """Contract 7: said where it fails, and only there."""
+    with pytest.raises(ValueError, match=r"'Stream0' was taken as the host: .*streams='"):
+        Streams("Stream0")
+    with pytest.raises(ValueError, match=r"^no streams are given; give at least one$"):
+        Streams("redis.example.com")
+
+
+EARLY = [1, 1530403200, 10**10, "1530403200", b"1530403200"]
+LATE = [0, 10**10 + 1, 1530403200000, "1530403200000", "1530403200-0", None, "$"]
+
+
+@pytest.mark.parametrize("start", EARLY, ids=repr)
+def test_a_start_that_may_be_in_seconds_is_a_warning(
+    embedded: Endpoint, caplog: pytest.LogCaptureFixture, start: Any
+) -> None:
+    """Contract 2.2: once, with the stream and the value."""
+    with Streams(embedded.host, embedded.port, {"a": start, "b": 0}) as streams:
+        list(streams)
+        streams.add(c=start)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    ms = int(start)
+    assert warnings == [
+        f"stream {name!r}: start {ms} is taken as ms, early in 1970; "
+        f"if it is in seconds, take {ms}000"
+        for name in ("a", "c")
+    ]
+    assert {r.name for r in caplog.records} == {"pystreamredis"}
+
+
+@pytest.mark.parametrize("start", LATE, ids=repr)
+def test_a_start_that_is_clearly_in_ms_is_no_warning(
+    embedded: Endpoint, caplog: pytest.LogCaptureFixture, start: Any
+) -> None:
+    """Contract 2.2."""
+    with Streams(embedded.host, embedded.port, a=start):
+        pass
+    assert [r for r in caplog.records if r.levelno == logging.WARNING] == []
+
+
+def test_a_start_of_one_source_alone_may_be_in_seconds_as_well(
+    embedded: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = {"x": Redis(embedded.host, embedded.port)}
+    Streams.from_sources(sources, {"x": {"a": 1530403200}}).close()
+    assert [r for r in caplog.records if "take 1530403200000" in r.getMessage()] != []
+
+
+@pytest.mark.parametrize("bad", [{"count": 0}, {"port": 0}, {"zzz": "abc"}], ids=repr)
+def test_a_report_with_local_variables_can_be_made(bad: dict[str, Any]) -> None:
+    """What is not complete has a `repr`, too."""
+    with pytest.raises(ValueError, match=next(iter(bad))) as caught:
+        Streams(**(HERE | {"s": 0} | bad))
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "".join(report.format())
+    for kind in (pystreamredis.Streams, pystreamredis.asyncio.Streams):
+        assert repr(kind.__new__(kind)) == "<Streams that is not complete>"
+    assert repr(pystreamredis.Redis.__new__(pystreamredis.Redis)) == "<Redis that is not complete>"
+
+
 # Passwords.
 
 
@@ -309,6 +389,135 @@ def test_a_password_is_in_no_repr() -> None:
     streams.close()
     assert SECRET not in f"{r!r} {r!s} {streams!r} {failure!r} {told(failure)}"
     assert SECRET not in repr(Redis.from_url(f"redis://user:{SECRET}@127.0.0.1:1/0"))
+
+
+URL = f"redis://me:{SECRET}@127.0.0.1:1"
+FAILURES: dict[str, Callable[[], object]] = {
+    "a bad option": lambda: Streams(**HERE, s=0, password=SECRET, count=0),
+    "a bad connection option": lambda: Streams(**HERE, s=0, password=SECRET, db=-1),
+    "a bad start": lambda: Streams(**HERE, s=-1, password=SECRET.encode()),
+    "no streams": lambda: Streams(**HERE, password=SECRET),
+    "an option of redis-py": lambda: Streams(**HERE, s=0, password=SECRET, retry=None),
+    "a failed connection": lambda: Streams(**HERE, s=0, password=SECRET),
+    "a password of another type": lambda: Streams(**HERE, s=0, **named("password", [SECRET])),
+    "a misspelt password": lambda: Streams(**HERE, s=0, passwrod=SECRET),
+    "a host that is a URL": lambda: Streams(URL, s=0),
+    "a handle": lambda: Redis(**{**HERE, "port": 0}, password=SECRET),
+    "a handle with a stream": lambda: Redis(**HERE, password=SECRET, **named("s", 0)),
+    "a handle that is a URL": lambda: Redis(URL),
+    "streams of a handle": lambda: Redis(**HERE, password=SECRET).streams(s=0),
+    "a URL": lambda: Streams.from_url(URL, s=0),
+    "a URL and a bad option": lambda: Streams.from_url(URL, s=0, block=-1),
+    "a URL and a password": lambda: Streams.from_url("redis://127.0.0.1:1", s=0, password=SECRET),
+    "a bad URL": lambda: Streams.from_url(f"{URL}?unknown=1", s=0),
+    "a bad URL of a handle": lambda: Redis.from_url(f"{URL}/zero"),
+    "a secret in the query": lambda: Redis.from_url(f"redis://127.0.0.1?auth={SECRET}"),
+    "sources": lambda: Streams.from_sources({"a": Redis(**HERE, password=SECRET)}, s=0),
+    "a secret for sources": lambda: Streams.from_sources({"a": Redis(**HERE)}, "s", token=SECRET),
+}
+
+
+@pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES)
+def test_no_frame_of_a_constructor_has_a_password_in_its_locals(
+    fail: Callable[[], object],
+) -> None:
+    """Contract 7: error reporters show the local variables of each frame."""
+    with pytest.raises((ValueError, TypeError, ConnectionError)) as caught:
+        fail()
+    assert SECRET not in told(caught.value)
+    frames = list(frames_of(caught.value))
+    assert frames
+    for frame in frames:
+        assert SECRET not in repr(frame.f_locals), frame.f_code.co_qualname
+
+
+def frames_of(error: BaseException) -> Iterator[FrameType]:
+    """The library's frames in the tracebacks of an error, and of all that led to it."""
+    folder = os.path.dirname(pystreamredis.__file__)
+    while True:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename.startswith(folder):
+                yield frame
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return
+        error = cause
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["auth", "pwd", "passwd", "token", "secret", "pass", "credentials", "api_key", "Password2"],
+)
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_what_may_be_a_secret_is_not_shown(name: str, kind: Callable[[str], Any]) -> None:
+    """Contract 7: given under a keyword that is not an option, and so as a start."""
+    ways: list[Callable[[], object]] = [
+        lambda: Streams(**HERE, **named(name, kind(SECRET))),
+        lambda: Redis(**HERE).streams(**named(name, kind(SECRET))),
+        lambda: Streams(**HERE, streams={name: kind(SECRET)}),
+    ]
+    for make in ways:
+        with pytest.raises(ValueError, match=rf"^stream '{name}': start \(not shown\); ") as caught:
+            make()
+        assert SECRET not in told(caught.value)
+
+
+@pytest.mark.parametrize("name", ["auth", "token", "passengers", "authors"])
+def test_a_stream_may_have_such_a_name(embedded: Endpoint, name: str) -> None:
+    """Contract 2.1: its start counts, whatever kind it is."""
+    embedded.command("XADD", name, "1-1", "f", "v")
+    starts: list[Any] = [0, "0", b"0-0"]
+    for start in starts:
+        with Streams(embedded.host, embedded.port, block=None, **named(name, start)) as streams:
+            streams.discard(name)
+            streams.add(**named(name, start))
+            assert [message[1] for message in streams] == [b"1-1"]
+
+
+def test_an_error_about_names_that_are_no_text_can_be_printed() -> None:
+    """Contract 7: surrogates, as file names have them, are escaped."""
+    ways: list[Callable[[], object]] = [
+        lambda: Streams(**HERE, streams={"\udcff": -1}),
+        lambda: Streams(**HERE, streams=["\udcff", "\udcff"]),
+        lambda: Streams(**HERE, streams="s", **named("\udcff", "\udcfe")),
+        lambda: Streams("\udcff", s=0),
+        lambda: Streams(unix_socket_path="/nowhere/\udcff", s=0),
+        lambda: Redis(**HERE, **named("\udcff", 0)),
+        lambda: Redis.from_url("redis://h/0?\udcff=1"),
+    ]
+    for way in ways:
+        with pytest.raises((ValueError, TypeError, ConnectionError)) as caught:
+            way()
+        str(caught.value).encode()
+
+
+def test_what_a_callable_password_raises_is_a_failed_connection(embedded: Endpoint) -> None:
+    """Contract 5.1: both classes, with address and cause; the next try asks again."""
+    asked: list[Any] = [OSError("the vault is away"), [SECRET], KeyError(SECRET), None]
+
+    def password() -> Any:
+        found = asked.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    embedded.command("XADD", "s", "1-1", "f", "v")
+    with Streams(
+        embedded.host,
+        embedded.port,
+        s=0,
+        password=password,
+        block=10,
+        raise_connection_exceptions=False,
+    ) as streams:
+        failures = [next(streams) for _ in range(3)]
+        assert next(streams)[1] == b"1-1"
+    for failure in failures:
+        assert isinstance(failure, ConnectionError)
+        assert f"{embedded.host}:{embedded.port}" in str(failure)
+        assert SECRET not in str(failure)
+        assert failure.__cause__ is not None
+    assert "the vault is away" in str(failures[0])
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

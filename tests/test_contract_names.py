@@ -66,6 +66,11 @@ def defaults_of(function: Callable[..., Any]) -> dict[str, object]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
+def named(name: str, value: object) -> dict[str, Any]:
+    """One keyword, for type checkers of any type."""
+    return {name: value}
+
+
 def only(streams: Streams) -> Any:
     """The one message that is there."""
     with streams:
@@ -229,6 +234,76 @@ def test_a_handle_connects_to_nothing_by_itself() -> None:
     """Contract 1: `Redis` holds an address and credentials."""
     r = Redis("nowhere.invalid", 1, password="p")  # would fail if it resolved the name
     assert "nowhere.invalid:1" in repr(r)
+
+
+# Options that belong elsewhere.
+
+
+ELSEWHERE = {
+    "ssl_min_version": "ssl.SSLContext",
+    "ssl_cert_reqs": "ssl.SSLContext",
+    "health_check_interval": "socket_timeout=",
+    "retry": "raise_connection_exceptions=False",
+    "retry_on_timeout": "raise_connection_exceptions=False",
+    "credential_provider": "password=",
+    "max_connections": "connections=",
+    "charset": "encoding=",
+    "path": "unix_socket_path=",
+    "startup_nodes": "cluster",
+}
+
+
+@pytest.mark.parametrize("value", [None, 0, "$"])
+@pytest.mark.parametrize(("option", "advice"), ELSEWHERE.items())
+def test_an_option_of_redis_py_is_refused_and_not_followed(
+    option: str, advice: str, value: Any
+) -> None:
+    """Contract 2.1: `TypeError`, which says what to use instead, and where a stream goes."""
+    ways: list[Callable[..., object]] = [
+        lambda **named: Streams("127.0.0.1", 1, "s", **named),
+        lambda **named: Streams.from_url("redis://127.0.0.1:1", "s", **named),
+        lambda **named: Streams.from_sources({"a": Redis()}, "s", **named),
+        lambda **named: Redis("127.0.0.1", 1, **named),
+        lambda **named: Redis.from_url("redis://127.0.0.1:1", **named),
+        lambda **named: Redis("127.0.0.1", 1).streams("s", **named),
+    ]
+    for way in ways:
+        with pytest.raises(TypeError, match=f"got '{option}', which is an option of redis-py") as e:
+            way(**{option: value})
+        assert advice in str(e.value)
+        assert f"streams={{'{option}': ...}}" in str(e.value)
+
+
+@pytest.mark.parametrize("option", ["host", "port", *CONNECTION_OPTIONS])
+def test_a_connection_option_is_not_followed_as_a_stream(option: str) -> None:
+    """Contract 2.1: given to `Redis.streams()`, where it would be ignored."""
+    with pytest.raises(TypeError, match=f"got '{option}', which is an option of the connection"):
+        Redis("127.0.0.1", 1).streams("s", **named(option, None))
+
+
+def test_an_option_is_not_added_as_a_stream(embedded: Endpoint) -> None:
+    """Contract 2.1, 2.5."""
+    with Streams(embedded.host, embedded.port, "s") as streams:
+        for option in ("db", "count", "ssl_min_version"):
+            with pytest.raises(TypeError, match=f"^add\\(\\) got '{option}', which is an option"):
+                streams.add(**named(option, 0))
+        assert list(streams.positions) == ["s"]
+
+
+def test_what_neither_class_knows_is_a_stream_or_refused() -> None:
+    """Contract 1.1: `Redis` takes no streams."""
+    with pytest.raises(TypeError, match="unknown option 'Stream0'; streams go into"):
+        Redis(**named("Stream0", 0))
+
+
+def test_streams_may_have_the_names_of_options(embedded: Endpoint) -> None:
+    """Contract 2.1: by `streams=`."""
+    names = ["retry", "db", "count", "ssl_min_version"]
+    for name in names:
+        embedded.command("XADD", name, "1-1", "f", "v")
+    with Redis(embedded.host, embedded.port).streams(dict.fromkeys(names, 0), block=None) as found:
+        found.add({"host": None})
+        assert [message[0] for message in found] == names
 
 
 # The seed's own words.

@@ -14,14 +14,13 @@ import pytest
 
 import pystreamredis
 from pystreamredis import ConnectionError, ProtocolError, Streams
-from pystreamredis.log import log_notices
+from pystreamredis.io.log import write
 from tests.peer import Conversation, Peer, closed_port
 from tests.resp import encode
 from tests.scripted import at, entries, ids_of, next_item, read, serve, take
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
-    from pystreamredis.outages import Notice
 
 HOUSE = Path(pystreamredis.__file__).parent.parent
 LOGGER = "pystreamredis"
