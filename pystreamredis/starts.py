@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .protocol.ids import before, parse_start
+from .redis_py import ADVICE
 from .options import CONNECTION, OPTIONS
 from .secret import Secret, is_secret_name, reveal
 
@@ -136,8 +137,6 @@ def check_keywords(caller: str, named: Iterable[str]) -> None:
     Raises:
         TypeError: There is such a one.
     """
-    from .redis_py import ADVICE
-
     for name in named:
         if name in OPTIONS:
             kind = OPTIONS[name].kind

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 from . import construction
+from .core.failures import no_descriptors
 from .starts import check_names
 
 TYPE_CHECKING = False
@@ -87,8 +90,10 @@ class Streams(construction.Streams):
     Source: https://redis.io/docs/latest/commands/xread/
     """
 
-    # Until there is one to close.
+    # None before there is one to close, and after.
     _driver: Driver | None = None
+    # True if no descriptor was left to load the driver's module.
+    _is_late = False
 
     def __iter__(self) -> Self:
         return self
@@ -97,6 +102,10 @@ class Streams(construction.Streams):
         for message in self._reader.batch.iterator:
             return message
         driver = self._driver
+        if driver is None and self._is_late:
+            sleep(self._reader.pause)
+            self._begin()
+            return next(self)
         if driver is None:
             raise StopIteration
         batch = driver.run(driver.next_batch)
@@ -108,10 +117,15 @@ class Streams(construction.Streams):
         raise StopIteration
 
     def _begin(self) -> None:
-        # Sockets and all that: a third of the time that an import takes, which programs that
-        # only may connect, or do so by asyncio, need not spend.
-        from .io.blocking import Driver
-
+        # Sockets take a third of the time of an import, which programs that only may connect, or
+        # do so by asyncio, need not spend.
+        try:
+            from .io.blocking import Driver
+        except OSError as error:
+            self._is_late = True
+            self._reader.report(no_descriptors(error))
+            return
+        self._is_late = False
         self._driver = driver = Driver(self._reader)
         try:
             driver.run(driver.establish)
@@ -167,6 +181,7 @@ class Streams(construction.Streams):
         `positions` stay readable.
         """
         driver, self._driver = self._driver, None
+        self._is_late = False
         if driver is not None:
             driver.close()
             self._reader.batch.take_back()

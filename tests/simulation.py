@@ -1,9 +1,8 @@
-"""A server, a connection to it and a clock that are all made up: bytes in, bytes out.
+"""Simulated servers, connections and time, for tests of the core and the engine.
 
-For the tests of the core, which has no sockets and no clocks either. `Server` holds
-streams and answers XREAD as servers do; `Shell` does for a follower what a driver
-does for it, with connections that deliver in chunks of any size and break after any
-number of bytes, and with time that passes only while nothing else is left to do.
+`Server` holds streams and answers XREAD as servers do. `Simulation` drives the engine as the
+shells do, over connections that deliver in chunks of any size and break after any number of
+bytes, with time that passes only while nothing else is left to do.
 """
 
 from __future__ import annotations
@@ -11,17 +10,22 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from itertools import chain, cycle, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pystreamredis.follower import Follower
+from pystreamredis.core.reader import Reader
+from pystreamredis.core.session import Phase
+from pystreamredis.io.engine import Engine
 from pystreamredis.options import ConnectionOptions, ReadOptions
 from pystreamredis.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pystreamredis.source import Part
-    from pystreamredis.starts import Start, StreamsArgument
+    from pystreamredis.core.assignment import Assignment
+    from pystreamredis.core.delivery import Batch
+    from pystreamredis.core.session import Session
+    from pystreamredis.io.engine import Steps
+    from pystreamredis.starts import Followed, Start, StreamsArgument
 
 MAX_ID = 2**128 - 1
 is_id = re.compile(rb"\d+-\d+").fullmatch
@@ -56,25 +60,23 @@ class Bulk(list[Any]):
     """What RESP3 has as a map and RESP2 as an array of pairs."""
 
 
-def check_attention(follower: Follower) -> None:
-    """See to it that no part is overlooked, nor any time; and take note of what is to be logged."""
-    wake_at = follower.wake_at()
-    for part in follower.parts:
-        assert part in follower.stirred or part.is_settled
-        if part.conversation.failure is None and part.wake_at is not None:
+def check_attention(reader: Reader) -> None:
+    """Check that no connection is overlooked, nor any time."""
+    wake_at = reader.wake_at()
+    for assignment in reader.assignments:
+        session = assignment.session
+        assert assignment in reader.active or (session is not None and session.is_parked)
+        if assignment.failure is None and assignment.wake_at is not None:
             assert wake_at is not None
-            assert wake_at <= part.wake_at
-        part.conversation.notices.clear()
-        check_unsettled(part)
-    assert follower.stirred.keys() <= set(follower.parts)
+            assert wake_at <= assignment.wake_at
+        check_unsettled(assignment)
+    assert reader.active.keys() <= set(reader.assignments)
 
 
-def check_unsettled(part: Part) -> None:
-    """See to it that no stream is taken for settled that is not."""
-    of_all = [c for c in part.conversation.cursors if c.waiting or not c.complete]
-    found = part.conversation.find_unsettled()
-    assert sorted(found, key=id) == sorted(of_all, key=id)
-    assert set(of_all) <= set(part.find_unsettled()) or part.conversation.answered is not None
+def check_unsettled(assignment: Assignment) -> None:
+    """Check that the merge looks at every stream that has a part in it."""
+    of_all = [s for s in assignment.streams if s.pending or not s.caught_up]
+    assert sorted(assignment.find_unsettled(), key=id) == sorted(of_all, key=id)
 
 
 def encode(value: Any, resp: int) -> bytes:
@@ -313,25 +315,119 @@ class Raw:
         self.raw = raw
 
 
-class Shell:
-    """Does for a follower what a driver does, but with a `Server` and a clock of its own.
+class Link:
+    """A simulated connection: what the engine takes for `Connection`.
+
+    Attributes:
+        peer: The server's side of it; None if there is none.
+        left: Number of bytes that it still delivers; None if it does not break.
+    """
+
+    has_pending = False
+
+    def __init__(self, reader: Reader, assignment: Assignment, simulation: Simulation) -> None:
+        self.session: Session | None = None
+        self.deadline: float | None = None
+        self.peer: Peer | None = None
+        self.left: int | None = None
+        self._reader = reader
+        self._assignment = assignment
+        self._simulation = simulation
+
+    def begin(self) -> None:
+        """Connect, or fail at once."""
+        simulation, assignment = self._simulation, self._assignment
+        now, options = simulation.now, assignment.options
+        simulation.attempts.append(now)
+        failure = simulation.failures.popleft() if simulation.failures else None
+        server = simulation.servers.get(options.address, simulation.server)
+        if failure is None and options.address in simulation.unreachable:
+            failure = ConnectionRefusedError(111, "Connection refused")
+        if failure is not None:
+            self._reader.not_opened(now, assignment, options.address, failure)
+            return
+        self.peer = Peer(server)
+        self.peer.noise = simulation.noise
+        self.left = simulation.next_cut()
+        simulation.links.append(self)
+        self.session = self._reader.opened(now, assignment, options.address)
+        self.close_if_over()
+
+    def respond(self) -> None:
+        """Receive what the peer has sent, or notice the end of the connection."""
+        session, peer, now = self.session, self.peer, self._simulation.now
+        if session is None or peer is None:
+            return
+        self._reader.active[self._assignment] = None
+        if self.left == 0:
+            session.lose(now, self._simulation.ends)
+        elif peer.sent:
+            session.receive(self._simulation.take_chunk(self), now)
+            self.flush()
+            session.process()
+        elif peer.closes:
+            session.lose(now)
+        self.close_if_over()
+
+    def expire(self) -> None:
+        """Give up to connect."""
+        raise AssertionError("a simulated connection is made at once")
+
+    def flush(self) -> None:
+        """Pass to the peer what the session has to send."""
+        if self.session is None or self.peer is None or not self.session.outgoing:
+            return
+        data = self.session.take_outgoing(self._simulation.now)
+        closes_on = self._simulation.closes_on
+        if closes_on is not None and closes_on in data:
+            self.peer.closes = True
+            return
+        self.peer.receive(data, self._simulation.now)
+
+    def close(self) -> None:
+        """End it."""
+        self.peer = None
+        if self in self._simulation.links:
+            self._simulation.links.remove(self)
+
+    def close_if_over(self) -> None:
+        """End it if its session has ended."""
+        if self.session is not None and self.session.phase is Phase.CLOSED:
+            self.close()
+
+    @property
+    def is_readable(self) -> bool:
+        """True if there is something to receive."""
+        if self.peer is None or self._simulation.is_deaf:
+            return False
+        return bool(self.peer.sent or self.peer.closes or self.left == 0)
+
+
+class Simulation:
+    """A poller without sockets: drives the engine with a clock of its own.
+
+    Time passes only while nothing else is left to do.
 
     Args:
-        server: The server.
-        streams: What to follow.
-        chunks: Of how many bytes each piece of a reply is, over and over.
-        cuts: After how many bytes received each connection breaks; None for never,
-            which is what those are like that no cut is left for.
+        server: The server at every address that `servers` does not have.
+        streams: The streams to follow.
+        chunks: Sizes of the pieces of replies, over and over, in bytes.
+        cuts: Numbers of bytes after which connections break, one after the other; None for
+            never, which is also what the connections after these do.
         connection: Connection options.
+        sources: Connection options for each of several sources instead.
+        servers: Servers by address, ``"host:port"``.
         read: Read options.
 
     Attributes:
         now: The time, in seconds.
-        failures: What the next attempts to connect end in, None for success.
-        attempts: When it was tried to connect.
-        is_deaf: The peer sends nothing any more, nor does it close.
-        ends: What the connections that are cut end in; None for the end of the stream.
-        most_held: How many messages of one stream were held at most.
+        failures: The outcomes of the next attempts to connect, None for success.
+        attempts: The times of attempts to connect.
+        unreachable: Addresses at which nobody listens.
+        is_deaf: True if peers neither send anything any more, nor close.
+        ends: The error of connections that are cut; None for the end of the stream.
+        most_held: The most messages of one stream that were held.
+        links: The open connections.
     """
 
     def __init__(
@@ -342,26 +438,38 @@ class Shell:
         chunks: Iterable[int] = (),
         cuts: Iterable[int | None] = (),
         connection: Mapping[str, Any] | None = None,
+        sources: Mapping[str | None, Mapping[str, Any]] | None = None,
+        servers: Mapping[str, Server] | None = None,
         **read: Any,
     ) -> None:
         self.server = server
+        self.servers = dict(servers or {})
         self.now = 1000.0
         self.failures: deque[OSError | None] = deque()
         self.attempts: list[float] = []
+        self.unreachable: set[str] = set()
         self.is_deaf = False
-        self.peer: Peer | None = None
         self.noise = b""
         self.closes_on: bytes | None = None
         self.ends: OSError | None = ConnectionResetError(104, "connection reset by peer")
         self.most_held = 0
-        options = ConnectionOptions(**(connection or {}))
-        self.follower = Follower({None: options}, reading(**read), ("count", "block", "password"))
+        self.links: list[Link] = []
+        given = sources or {None: connection or {}}
+        options = {name: ConnectionOptions(**each) for name, each in given.items()}
+        self.reader = Reader(options, reading(**read), ("count", "block", "password"))
+        self.engine = Engine(
+            self.reader, cast("Any", self), connect=cast("Any", Link), clock=lambda: self.now
+        )
         self._chunks: Iterator[int] = cycle(tuple(chunks) or (2**20,))
         self._cuts: Iterator[int | None] = chain(cuts, repeat(None))
-        self._left: int | None = None
         self._events: list[tuple[float, Callable[[], object]]] = []
         if streams is not None:
-            self.follower.add(streams, {})
+            self.reader.add(streams, {})
+
+    @property
+    def peer(self) -> Peer | None:
+        """The server's side of the only connection."""
+        return self.links[0].peer if self.links else None
 
     def at(self, seconds: float, event: Callable[[], object]) -> None:
         """Let something happen that many seconds from now."""
@@ -369,43 +477,47 @@ class Shell:
         self._events.sort(key=lambda event: event[0])
 
     def sleep(self, seconds: float) -> None:
-        """Let the caller work for some time, in which the server goes on."""
+        """Let the caller work for some time, in which the servers go on."""
         until = self.now + seconds
         for _ in range(PATIENCE):
             if not self._pass_time(until):
                 return
         raise AssertionError("time does not pass")
 
-    def establish(self) -> Shell:
-        """Do as a constructor does."""
-        for _ in range(PATIENCE):
-            if not self.follower.is_establishing():
-                return self
-            self._exchange()
-        raise AssertionError("the conversation is never ready")
+    def run(self, steps: Steps) -> Batch:
+        """Run an operation of the engine to its end."""
+        try:
+            timeout = next(steps)
+            for _ in range(PATIENCE):
+                timeout = steps.send(cast("Any", self._wait(timeout)))
+        except StopIteration as done:
+            batch: Batch = done.value
+            return batch
+        finally:
+            steps.close()
+        raise AssertionError("it waits without end")
 
-    def add(self, **named: Start) -> None:
+    def establish(self) -> Simulation:
+        """Do as a constructor does."""
+        self.run(self.engine.establish())
+        return self
+
+    def add(self, streams: StreamsArgument | None = None, **named: Start) -> None:
         """Do as `Streams.add` does."""
-        self.follower.add(None, named)
-        self._disconnect()
-        self.follower.parts[0].conversation.abandon()
-        self.establish()
+        self.run(self.engine.add(streams, named))
+
+    def discard(self, *names: Followed) -> None:
+        """Do as `Streams.discard` does."""
+        self.reader.discard(names)
 
     def next(self) -> Any:
         """Do as `Streams.__next__` does."""
-        for message in self.follower.batch.iterator:
+        for message in self.reader.batch.iterator:
             return message
-        follower = self.follower
-        follower.begin_wait(self.now)
-        for _ in range(PATIENCE):
-            batch = follower.step(self.now)
-            check_unsettled(follower.parts[0])
-            if batch is not None:
-                self._note_what_is_held()
-                self._flush()
-                return next(batch.iterator)
-            self._exchange()
-        raise AssertionError("it waits without end")
+        batch = self.run(self.engine.next_batch())
+        check_attention(self.reader)
+        self._note_held()
+        return next(batch.iterator)
 
     def take(self, how_many: int) -> list[Any]:
         """Take some messages."""
@@ -420,68 +532,40 @@ class Shell:
             except StopIteration:
                 return messages
 
-    def _note_what_is_held(self) -> None:
-        held = Counter(message[0] for message in self.follower.batch.messages)
-        for cursor in self.follower.parts[0].conversation.cursors:
-            held[cursor.name] += len(cursor.waiting)
-        self.most_held = max(self.most_held, *held.values(), 0)
+    def interrupt(self) -> None:
+        """Do as a shell does when Ctrl-C comes in the middle of something."""
+        self.reader.rewind()
+        self.engine.disconnect()
 
-    def _exchange(self) -> None:
-        if self.peer is not None:
-            self._communicate(self.peer)
-        elif self.follower.may_connect(self.now, self.follower.parts[0]):
-            self._connect()
-        else:
-            wake_at = self.follower.wake_at()
-            assert wake_at is not None, "nothing to wait for"
-            self.sleep(wake_at - self.now)
-        if not self.follower.parts[0].conversation.is_open:
-            self._disconnect()
+    def next_cut(self) -> int | None:
+        """Return the number of bytes after which the next connection breaks."""
+        return next(self._cuts)
 
-    def _connect(self) -> None:
-        self.attempts.append(self.now)
-        failure = self.failures.popleft() if self.failures else None
-        if failure is not None:
-            self.follower.parts[0].conversation.not_opened(self.now, failure)
-            return
-        self.peer = Peer(self.server)
-        self.peer.noise = self.noise
-        self._left = next(self._cuts)
-        self.follower.opened(self.now, self.follower.parts[0])
+    def take_chunk(self, link: Link) -> bytes:
+        """Take out the next piece of what the peer of a connection has sent."""
+        assert link.peer is not None
+        size = next(self._chunks)
+        if link.left is not None:
+            size = min(size, link.left)
+        data, link.peer.sent = link.peer.sent[:size], link.peer.sent[size:]
+        if link.left is not None:
+            link.left -= len(data)
+        return data
 
-    def _communicate(self, peer: Peer) -> None:
-        self._flush()
-        conversation = self.follower.parts[0].conversation
-        if self.peer is None or not (self._is_readable(peer) or self._wait(peer)):
-            self.follower.woke(self.now)
-        elif self._left == 0:
-            conversation.closed(self.now, self.ends)
-        elif peer.sent:
-            data = self._chunk(peer)
-            conversation.received(data, self.now)
-            self._flush()
-            conversation.process()
-        else:
-            conversation.closed(self.now)
-
-    def _is_readable(self, peer: Peer) -> bool:
-        return not self.is_deaf and bool(peer.sent or peer.closes or self._left == 0)
-
-    def _wait(self, peer: Peer) -> bool:
-        """Let time pass until something can be read; False if it was waited too long."""
+    def _wait(self, timeout: float | None) -> list[Link]:
+        """Let time pass until something can be read, or for `timeout` seconds."""
+        until = None if timeout is None else self.now + timeout
         for _ in range(PATIENCE):
-            wake_at = self.follower.wake_at()
-            if not self._pass_time(wake_at):
-                return False
-            if self._is_readable(peer):
-                return True
+            ready = [link for link in self.links if link.is_readable]
+            if ready or not self._pass_time(until):
+                return ready
         raise AssertionError("the server has nothing to say")
 
     def _pass_time(self, until: float | None) -> bool:
-        """Go on to the next thing that happens; False if that is none before `until`."""
-        deadline = self.peer.deadline if self.peer is not None else None
+        """Go on to the next thing that happens; return False if that is none before `until`."""
+        peers = [link.peer for link in self.links if link.peer is not None]
         times = [event[0] for event in self._events[:1]]
-        times += [] if deadline is None else [deadline]
+        times += [peer.deadline for peer in peers if peer.deadline is not None]
         if until is not None and (not times or until < min(times)):
             self.now = max(self.now, until)
             return False
@@ -489,32 +573,14 @@ class Shell:
         self.now = max(self.now, min(times))
         if self._events and self._events[0][0] <= self.now:
             self._events.pop(0)[1]()
-        if self.peer is not None:
-            self.peer.work(self.now)
+        for link in list(self.links):
+            if link.peer is not None:
+                link.peer.work(self.now)
         return True
 
-    def _chunk(self, peer: Peer) -> bytes:
-        size = next(self._chunks)
-        if self._left is not None:
-            size = min(size, self._left)
-        data, peer.sent = peer.sent[:size], peer.sent[size:]
-        if self._left is not None:
-            self._left -= len(data)
-        return data
-
-    def _flush(self) -> None:
-        if self.peer is None:
-            return
-        data = self.follower.parts[0].conversation.take_outgoing()
-        if self.closes_on is not None and self.closes_on in data:
-            self.peer.closes = True
-            return
-        self.peer.receive(data, self.now)
-
-    def interrupt(self) -> None:
-        """Do as a driver does when Ctrl-C comes in the middle of something."""
-        self._disconnect()
-        self.follower.rewind()
-
-    def _disconnect(self) -> None:
-        self.peer = None
+    def _note_held(self) -> None:
+        held = Counter(message[0] for message in self.reader.batch.messages)
+        for assignment in self.reader.assignments:
+            for stream in assignment.streams:
+                held[stream.name] += len(stream.pending)
+        self.most_held = max(self.most_held, *held.values(), 0)

@@ -6,9 +6,12 @@ import builtins
 import logging
 import os
 import socket
+import threading
 import traceback
 import tracemalloc
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,13 +19,16 @@ import pytest
 import pystreamredis
 import pystreamredis.asyncio
 from pystreamredis import AuthenticationError, ConnectionError, ProtocolError, Redis, Streams
+from tests.certificates import Authority
 from tests.peer import Expect, Peer
+from tests.proxy import Proxy
 from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from tests.peer import Conversation
     from tests.servers import Endpoint
 
 # Made at run time, so that no line of this file that a traceback quotes has it.
@@ -489,6 +495,113 @@ def test_an_error_about_names_that_are_no_text_can_be_printed() -> None:
         with pytest.raises((ValueError, TypeError, ConnectionError)) as caught:
             way()
         str(caught.value).encode()
+
+
+@contextmanager
+def redirecting(path: Path, reply: bytes) -> Iterator[None]:
+    """Listen at a unix socket, and answer the first command of each connection with this."""
+    ended = threading.Event()
+
+    def accept(listener: socket.socket) -> None:
+        while not ended.is_set():
+            with suppress(OSError), listener.accept()[0] as sock:
+                sock.settimeout(LONG)
+                while (data := sock.recv(65536)) and not ended.is_set():
+                    sock.sendall(b"+OK\r\n" if b"AUTH" in data else reply)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(0.05)
+        thread = threading.Thread(target=accept, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+    thread.join(LONG)
+
+
+@pytest.mark.parametrize("raising", [True, False])
+def test_a_redirection_never_leaves_a_unix_socket(
+    listener: socket.socket, tmp_path: Path, *, raising: bool
+) -> None:
+    """Contract 7: credentials meant for a local server are not sent over a network."""
+    host, port = listener.getsockname()
+    path = tmp_path / "s"
+    options: dict[str, Any] = {"block": 10, "raise_connection_exceptions": raising}
+    with redirecting(path, f"-MOVED 1 {host}:{port}\r\n".encode()):
+        r = Redis(unix_socket_path=str(path), password=SECRET)
+        with r.streams(s=0, **options) as streams:
+            failures = [failure_of(streams) for _ in range(2)]
+    for failure in failures:
+        assert f"unix:{path} redirects to {host}:{port}" in str(failure)
+
+
+def failure_of(streams: Streams) -> ConnectionError:
+    """The failure that comes next, returned or raised."""
+    for _ in range(100):
+        try:
+            item = next(streams, None)
+        except ConnectionError as error:
+            return error
+        if isinstance(item, ConnectionError):
+            return item
+    raise AssertionError("no failure in 100 tries")
+
+
+def test_a_redirection_never_leaves_tls(tmp_path: Path) -> None:
+    """Contract 7: the node is asked for TLS, and sent nothing in clear."""
+    authority = Authority(tmp_path)
+    context = authority.sign("server", "IP:127.0.0.1").server_context()
+
+    def look(conversation: Conversation) -> None:
+        conversation.wait_for_bytes()
+        conversation.close()
+
+    with Peer(look) as other:
+        moved = f"-MOVED 1 {other.host}:{other.port}\r\n".encode()
+        with (
+            Peer([Expect("AUTH"), b"+OK\r\n", Expect("XREAD"), moved]) as peer,
+            Proxy(peer.host, peer.port, ssl_context=context) as proxy,
+        ):
+            r = Redis(
+                proxy.host, proxy.port, ssl=True, ssl_ca_certs=authority.certfile, password=SECRET
+            )
+            with r.streams(s=0, block=10, raise_connection_exceptions=False) as streams:
+                assert f"{other.host}:{other.port}" in str(failure_of(streams))
+        assert other.connections > 0
+        assert other.commands == []
+
+
+def test_renewed_certificates_are_taken_up_without_a_restart(
+    embedded: Endpoint, tmp_path: Path
+) -> None:
+    """Contract 5.4: by a reader that lives, and by a handle that was made before."""
+    authorities = []
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        authorities.append(Authority(tmp_path / name))
+    contexts = [a.sign("server", "IP:127.0.0.1").server_context() for a in authorities]
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(Path(authorities[0].certfile).read_bytes())
+    embedded.command("XADD", "s", "1-0", "f", "v")
+    with Proxy(embedded.host, embedded.port, ssl_context=contexts[0]) as proxy:
+        r = Redis(proxy.host, proxy.port, ssl=True, ssl_ca_certs=str(trusted))
+        with r.streams(s=0, block=10, raise_connection_exceptions=False) as streams:
+            assert next(streams)[1] == b"1-0"
+            proxy.ssl_context = contexts[1]
+            proxy.drop_all()
+            # The first failure is the lost connection, the second one that of the certificate.
+            failures = [failure_of(streams) for _ in range(2)]
+            assert "certificate verify failed" in str(failures[1])
+            trusted.unlink()
+            assert "ssl_ca_certs" in str(failure_of(streams))
+            trusted.write_bytes(Path(authorities[1].certfile).read_bytes())
+            embedded.command("XADD", "s", "2-0", "f", "v")
+            assert next(streams)[1] == b"2-0"
+        with r.streams(s=0, block=None) as streams:
+            assert len(list(streams)) == 2
 
 
 def test_what_a_callable_password_raises_is_a_failed_connection(embedded: Endpoint) -> None:

@@ -120,3 +120,10 @@ def not_resp(address: str, cause: WireError, *, is_secret_sent: bool) -> Protoco
 def login_failed(address: str, cause: Exception) -> ConnectionError:
     """Make the error for a callable of the caller that has failed: it had no password to give."""
     return ConnectionError(f"cannot log in to {address}: {escape(str(cause), _SHOWN)}")
+
+
+def no_descriptors(cause: OSError) -> ConnectionError:
+    """Make the error for a reader that cannot even begin to connect."""
+    error = ConnectionError(f"cannot begin to connect: {escape(str(cause), _SHOWN)}")
+    error.__cause__ = cause
+    return error

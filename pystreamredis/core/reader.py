@@ -214,7 +214,7 @@ class Reader:
             if assignment.failure is not None and self._is_news(assignment, assignment.failure):
                 return self._deliver_failure(assignment, assignment.failure)
         if self._failures:
-            return self._report(self._failures.pop(0))
+            return self.report(self._failures.pop(0))
         if self._is_over(now):
             return self._deliver_timeout()
         self._ask_for_caller(now)
@@ -314,6 +314,17 @@ class Reader:
                 session.time_out(now)
             if now >= session.poll_not_before:
                 session.poll_not_before = 0.0
+
+    def report(self, error: RedisError) -> Batch:
+        """Raise a failure, or return it as what is delivered next."""
+        if self._is_raised(error):
+            raise error
+        return self._install(Item(error))
+
+    @property
+    def pause(self) -> float:
+        """Seconds before another try to connect."""
+        return self._wait.pause
 
     def rewind(self) -> None:
         """Forget what was not delivered: it will be read again, over new connections.
@@ -525,12 +536,7 @@ class Reader:
         if assignment.upstream.is_cluster:
             # Cluster retries do not wait for the caller's next call.
             assignment.must_pause = False
-        return self._report(failure.error)
-
-    def _report(self, error: RedisError) -> Batch:
-        if self._is_raised(error):
-            raise error
-        return self._install(Item(error))
+        return self.report(failure.error)
 
     def _deliver_timeout(self) -> Batch:
         if not self._reading.stop_on_timeout:

@@ -435,7 +435,7 @@ class Session:
             self._replies.unmade.clear()
             self.events.append(Unmakable())
         if self._unsettled is not None:
-            self._unsettled = [*self._unsettled, *ends]
+            self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
         return bool(ends)
 
     def _apply_partial(self) -> int:

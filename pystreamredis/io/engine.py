@@ -15,7 +15,7 @@ from .log import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from typing import TypeAlias
 
     from ..core.assignment import Assignment
@@ -30,14 +30,29 @@ if TYPE_CHECKING:
 class Engine:
     """Moves bytes between a reader and its connections.
 
+    Args:
+        reader: Whoever says what to send, and what replies mean.
+        poller: Whoever watches sockets.
+        connect: Maker of connections.
+        clock: Clock, in seconds.
+
     Attributes:
         is_closed: True once no operation shall go on.
     """
 
-    def __init__(self, reader: Reader, poller: Watcher) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        poller: Watcher,
+        *,
+        connect: type[Connection] = Connection,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.is_closed = False
         self._reader = reader
         self._poller = poller
+        self._connect = connect
+        self._clock = clock
         self._connections: dict[Assignment, Connection] = {}
         # The assignments that the connections are of.
         self._assignments: list[Assignment] = []
@@ -51,7 +66,7 @@ class Engine:
             RedisError: That failed, and failures are to be raised.
         """
         reader = self._reader
-        while reader.is_establishing(monotonic(), names) and not self.is_closed:
+        while reader.is_establishing(self._clock(), names) and not self.is_closed:
             yield from self._exchange()
         self._flush()
         return reader.batch
@@ -113,9 +128,9 @@ class Engine:
 
     def _next_batch(self) -> Steps:
         reader = self._reader
-        reader.begin_wait(monotonic())
+        reader.begin_wait(self._clock())
         while not self.is_closed:
-            batch = reader.step(monotonic())
+            batch = reader.step(self._clock())
             if batch is not None:
                 self._flush()
                 return batch
@@ -124,7 +139,7 @@ class Engine:
 
     def _exchange(self) -> Generator[float | None, list[Connection], None]:
         """Connect, or send, wait and receive: one step nearer to an answer."""
-        now = monotonic()
+        now = self._clock()
         timeout = self._prepare(now)
         if timeout is not None and timeout < 0:
             return
@@ -137,8 +152,8 @@ class Engine:
         for connection in ready:
             connection.respond()
         self._pending = [connection for connection in ready if connection.has_pending]
-        if timeout is not None and (not ready or now + timeout <= monotonic()):
-            self._reader.woke(monotonic())
+        if timeout is not None and (not ready or now + timeout <= self._clock()):
+            self._reader.woke(self._clock())
             for connection in self._connections.values():
                 connection.close_if_over()
         if self._reader.log:
@@ -174,7 +189,7 @@ class Engine:
                 if deadline is not None and (until is None or deadline < until):
                     until = deadline
             elif reader.may_connect(now, assignment):
-                connections[assignment] = connection = Connection(reader, assignment, self._poller)
+                connections[assignment] = connection = self._connect(reader, assignment, self._poller)
                 connection.begin()
                 return -1.0
         if self._pending:
