@@ -193,7 +193,7 @@ class Held:
 @OVER
 @pytest.mark.parametrize("sends_a_part", [True, False])
 @pytest.mark.parametrize("nth", [1, 2, 3])
-@pytest.mark.parametrize("names", ["a", "b", "abc", "abcx"])
+@pytest.mark.parametrize("names", ["a", "bc", "abcx"])
 @pytest.mark.parametrize("adds_again", [True, False])
 def test_a_stream_is_dropped_while_a_read_of_it_is_on_its_way(
     names: str, nth: int, sends_a_part: bool, connections: int, adds_again: bool
@@ -201,7 +201,7 @@ def test_a_stream_is_dropped_while_a_read_of_it_is_on_its_way(
     """Contract 2.5: by another thread, while one waits for its answer."""
     send = Held("a", nth, sends_a_part=sends_a_part)
     store = Store(HELD, send)
-    options = FAST | {"connections": connections, "block": 1000, "stop_on_timeout": False}
+    options = FAST | {"connections": connections, "block": 50, "stop_on_timeout": False}
     with (
         Peer(store) as peer,
         Streams(
@@ -249,10 +249,11 @@ AGAIN = "1031-0"
 def read_until(streams: Any, found: list[Any], changed: Event) -> None:
     """Collect messages until one comes after the change, or no stream is left."""
     try:
-        for message in streams:
-            found.append(message)
-            if changed.is_set():
-                return
+        while not changed.is_set():
+            for message in streams:
+                found.append(message)
+                if changed.is_set():
+                    return
     except ValueError:
         return
 
