@@ -47,7 +47,7 @@ class Proxy:
     Only one that reads replies, which must not be TLS, can add some or cut them.
 
     `port` stays the same, `commands` is what clients have sent, passed on or not, and
-    `connections` is how many were accepted.
+    `connections` is how many were accepted; `added` is how many replies too many were sent.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class Proxy:
         self.delays = 0.0
         self.silent: Literal["", "swallow", "hold"] = ""
         self.faults: dict[Direction, _Fault] = {}
-        self.surplus: bytes | None = None
+        self.surplus: tuple[bytes, int] | None = None
+        self.added = 0
         self.longest_reply: int | None = None
 
     def __enter__(self) -> Self:
@@ -134,12 +135,14 @@ class Proxy:
         """
         self.faults["down"] = _Fault(offset, byte, once=True, pattern=pattern)
 
-    def add_reply(self, reply: bytes) -> None:
-        """Send one reply too many after the next one that holds something; if empty, that again.
+    def add_replies(self, reply: bytes, every: int) -> None:
+        """Send one reply too many after each n-th one that holds something, until `heal`.
 
-        Once: then `surplus` is None.
+        Args:
+            reply: What to send; if empty, that one again.
+            every: Which ones.
         """
-        self.surplus = reply
+        self.surplus = (reply, every)
 
     def cut_replies(self, size: int) -> None:
         """Let that many bytes of each reply through, then close the connection, until `heal`."""
@@ -187,6 +190,7 @@ class _Link:
         self._proxy = proxy
         self._parser = CommandParser()
         self._scanner = ReplyScanner()
+        self._full_replies = 0
         self.thread = Thread(target=self._run, args=(client,), daemon=True)
         self.thread.start()
 
@@ -263,11 +267,19 @@ class _Link:
                 return sent + reply[passed : max(longest, passed)], "close"
             sent += reply[passed:]
             passed = 0
-            surplus = self._proxy.surplus
-            if surplus is not None and _holds_something(reply) and reply in replies:
-                sent += surplus or reply
-                self._proxy.surplus = None
+            if reply in replies and _holds_something(reply):
+                sent += self._find_surplus(reply)
         return sent, ""
+
+    def _find_surplus(self, reply: bytes) -> bytes:
+        if self._proxy.surplus is None:
+            return b""
+        self._full_replies += 1
+        surplus, every = self._proxy.surplus
+        if self._full_replies % every:
+            return b""
+        self._proxy.added += 1
+        return surplus or reply
 
     def _apply(self, fault: _Fault, data: bytes) -> tuple[bytes, Literal["", "close", "reset"]]:
         at = fault.offset - fault.passed[self]

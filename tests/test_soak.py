@@ -184,9 +184,9 @@ network: delayed
 network: stalled
 network: silent, half-open
 network: a byte of structure spoilt
-network: a nil too many
-network: a reply doubled
-network: an empty array too many
+network: nils too many
+network: replies doubled
+network: empty arrays too many
 network: long replies cut each time
 network: any byte spoilt, under TLS
 server: kill -9 and restart, which loads

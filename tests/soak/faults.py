@@ -140,9 +140,9 @@ class ProxyFaults(Faults):
         faults = self._spoiling()
         if self._proxy.reads_replies:
             faults |= {
-                "network: a nil too many": lambda: self._add_reply(b"*-1\r\n"),
-                "network: an empty array too many": lambda: self._add_reply(b"*0\r\n"),
-                "network: a reply doubled": lambda: self._add_reply(b""),
+                "network: nils too many": lambda: self._add_replies(b"*-1\r\n"),
+                "network: empty arrays too many": lambda: self._add_replies(b"*0\r\n"),
+                "network: replies doubled": lambda: self._add_replies(b""),
                 "network: long replies cut each time": self._cut_replies,
             }
         return faults | {
@@ -212,12 +212,11 @@ class ProxyFaults(Faults):
         self._proxy.drop_all(reset=True)
         return True
 
-    def _add_reply(self, reply: bytes) -> bool:
-        self._proxy.add_reply(reply)
-        for _ in range(40):
-            if self._proxy.surplus is None or self._ending.wait(0.01):
-                break
-        return self._proxy.surplus is None
+    def _add_replies(self, reply: bytes) -> bool:
+        before = self._proxy.added
+        self._proxy.add_replies(reply, self._random.randrange(2, 8))
+        self._last(0.1, 0.8)
+        return self._proxy.added > before
 
     def _cut_replies(self) -> bool:
         # A lone message passes, but for what is asked for in looking back.
