@@ -136,7 +136,9 @@ class Proxy:
         self.faults["down"] = _Fault(offset, byte, once=True, pattern=pattern)
 
     def add_replies(self, reply: bytes, every: int) -> None:
-        """Send one reply too many after each n-th one that holds something, until `heal`.
+        """Send one reply too many with each n-th one that holds something, until `heal`.
+
+        It is in front of those that come in one piece, and behind others.
 
         Args:
             reply: What to send; if empty, that one again.
@@ -265,10 +267,12 @@ class _Link:
         for reply in [*replies, self._scanner.reply]:
             if longest is not None and len(reply) > longest:
                 return sent + reply[passed : max(longest, passed)], "close"
-            sent += reply[passed:]
-            passed = 0
+            surplus = b""
             if reply in replies and _holds_something(reply):
-                sent += self._find_surplus(reply)
+                surplus = self._find_surplus(reply)
+            # In front of it, where it was not begun: there it looks like its answer.
+            sent += reply[passed:] + surplus if passed else surplus + reply
+            passed = 0
         return sent, ""
 
     def _find_surplus(self, reply: bytes) -> bytes:

@@ -376,7 +376,8 @@ def test_streams_are_dropped_and_added_while_the_server_is_down(connections: int
                 expected.take(item)
             streams.discard("a", "c")
             expected.discard("a", "c")
-            next(streams)
+            if isinstance(item := next(streams), tuple):
+                expected.take(item)
             gone.clear()
             streams.add(a="1020-0", x=0)
             expected.add("a", "1020-0")
@@ -404,8 +405,9 @@ def test_streams_of_a_cluster_are_dropped_and_added(names: list[str], connection
                 expected.take(message)
             streams.discard(*names)
             expected.discard(*names)
-            for message in collect(streams, 5).messages:
-                expected.take(message)
+            for _ in range(5):
+                if isinstance(item := next(streams), tuple):
+                    expected.take(item)
             streams.add({names[0]: "1015-0"})
             expected.add(names[0], "1015-0")
             expected.look_that_all_came(streams)
