@@ -105,10 +105,9 @@ def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes |
     try:
         return _read(reveal(start))
     except (ValueError, TypeError) as error:
-        # Not raised here, where reports with local variables would show a secret.
         failure = type(error)(_describe(name, start, error, options))
-    start = None
-    raise failure from None
+    # Raised here, it is without the frames below, which have a secret as a local variable.
+    raise failure
 
 
 def find_doubtful_starts(

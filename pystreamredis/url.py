@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import OPTIONS
-from .secret import conceal_keywords, is_secret_name, reveal
+from .secret import is_secret_name, reveal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,15 +36,10 @@ def parse_url(url: str) -> dict[str, Any]:
 def merge_url(url: str, options: dict[str, Any]) -> dict[str, Any]:
     """Make options of a URL, which may be in a `Secret`, and of others, which take precedence.
 
-    Passwords are put into a `Secret`.
-
     Raises:
         ValueError: As `parse_url`.
     """
-    conceal_keywords(options)
-    merged = parse_url(reveal(url)) | options
-    conceal_keywords(merged)
-    return merged
+    return parse_url(reveal(url)) | options
 
 
 def _parse(url: str) -> dict[str, Any]:

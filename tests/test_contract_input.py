@@ -409,6 +409,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "a misspelt password": lambda: Streams(**HERE, s=0, passwrod=SECRET),
     "a host that is a URL": lambda: Streams(URL, s=0),
     "a handle": lambda: Redis(**{**HERE, "port": 0}, password=SECRET),
+    "a handle with a secret": lambda: Redis(**HERE, **named("pwd", SECRET)),
     "a handle with a stream": lambda: Redis(**HERE, password=SECRET, **named("s", 0)),
     "a handle that is a URL": lambda: Redis(URL),
     "streams of a handle": lambda: Redis(**HERE, password=SECRET).streams(s=0),

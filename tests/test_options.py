@@ -626,6 +626,8 @@ class TestPickle:
         copied = pickle.loads(pickle.dumps(options))
         assert (copied.located().address, copied.password()) == ("asked:5", b"x")
         assert (copied.username, copied.decode_responses) == ("me", True)
+        other = pickle.loads(pickle.dumps(ConnectionOptions("one", 1).at("two", 2)))
+        assert other.address == "two:2"
 
     def test_a_password_that_is_a_callable_is_never_pickled(self) -> None:
         r = pystreamredis.Redis(password=ask)  # type: ignore[arg-type]
@@ -656,6 +658,12 @@ def test_options_have_no_room_for_a_misspelt_one() -> None:
     for kind in (ReadOptions, ConnectionOptions):
         with pytest.raises(TypeError, match="'no_option' is not an option"):
             kind(no_option=1)
+
+
+def test_options_that_are_not_complete_have_a_repr() -> None:
+    """A report with local variables shows them while their constructor runs."""
+    incomplete = ConnectionOptions.__new__(ConnectionOptions)
+    assert repr(incomplete) == "ConnectionOptions(not complete)"
 
 
 class TestTable:
