@@ -372,6 +372,14 @@ def test_a_start_of_one_source_alone_may_be_in_seconds_as_well(
     assert [r for r in caplog.records if "take 1530403200000" in r.getMessage()] != []
 
 
+def test_a_source_may_have_the_name_of_a_secret(embedded: Endpoint) -> None:
+    """Contract 2.1: and its streams stand under that name."""
+    sources = {"auth": Redis(embedded.host, embedded.port)}
+    streams = Streams.from_sources(sources, **named("auth", {"a": 0}))
+    assert streams.positions == {"auth": {"a": b"0-0"}}
+    streams.close()
+
+
 @pytest.mark.parametrize("bad", [{"count": 0}, {"port": 0}, {"zzz": "abc"}], ids=repr)
 def test_a_report_with_local_variables_can_be_made(bad: dict[str, Any]) -> None:
     """What is not complete has a `repr`, too."""

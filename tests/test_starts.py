@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.ids import before, number_of
-from pystreamredis.starts import read_start, read_streams
+from pystreamredis.starts import find_doubtful_starts, read_start, read_streams
 
 OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 
@@ -193,3 +193,10 @@ def test_a_password_under_a_misspelt_keyword_with_a_number_is_not_shown() -> Non
     with pytest.raises(ValueError, match="start \\(not shown\\)") as caught:
         read_start("passwort2", "open sesame", OPTIONS)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", [True, 1.5, "1e9", "1-0", "²", "1" * 5000, None, object()])
+def test_what_is_not_an_early_time_is_not_doubtful(start: Any) -> None:
+    """Contract 2.2: bad starts are errors already, and IDs are not times."""
+    assert find_doubtful_starts({"s": start}, {"t": start}) == []
+    assert find_doubtful_starts(["s"], {}) == find_doubtful_starts(None, {}) == []
