@@ -489,7 +489,7 @@ def test_a_link_that_was_planted_since_is_not_followed(
     victim = path.parent / "victim"
     victim.write_text('{"a": "9-9"}')
     path.symlink_to(victim)
-    with pytest.raises(StateError):
+    with pytest.raises(StateError, match="Too many levels of symbolic links"):
         state.store({"a": "1-0"})
     assert victim.read_text() == '{"a": "9-9"}'
     path.unlink()
@@ -518,17 +518,54 @@ def test_a_file_that_is_removed_meanwhile_is_created(
     assert json.loads(path.read_text()) == {"a": "2-0"}
 
 
+@pytest.mark.parametrize("has_links", [True, False])
 def test_a_file_that_another_command_creates_meanwhile_is_kept(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
 ) -> None:
     link = os.link
 
     def come_second(source: str, target: str) -> None:
         monkeypatch.setattr(os, "link", link)
         State(str(path)).store({"b": "1-0"})
+        if not has_links:
+            raise OSError(errno.EPERM, "no links here")
         link(source, target)
 
     monkeypatch.setattr(os, "link", come_second)
+    State(str(path)).store({"a": "1-0"})
+    assert json.loads(path.read_text()) == {"a": "1-0", "b": "1-0"}
+
+
+def test_a_file_is_created_under_a_lock_where_there_are_no_links(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = note_lock_files(path, monkeypatch)
+    monkeypatch.setattr(os, "link", Mock(side_effect=OSError(errno.EPERM, "no links here")))
+    State(str(path)).store({"a": "1-0"})
+    assert held == [["state.json.lock"]]
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_the_lock_is_on_the_file_that_is_there_by_then(
+    path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Another command replaces the file between its opening and the lock."""
+    path.write_text("{}")
+    flock, replace = fcntl.flock, os.replace
+
+    def come_late(handle: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        State(str(path)).store({"b": "1-0"})
+        monkeypatch.setattr(os, "replace", expect_the_lock)
+        flock(handle, operation)
+
+    def expect_the_lock(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        with pytest.raises(StateBusyError):
+            State(str(path)).store({"c": "1-0"})
+        replace(source, target)
+
+    monkeypatch.setattr(fcntl, "flock", come_late)
     State(str(path)).store({"a": "1-0"})
     assert json.loads(path.read_text()) == {"a": "1-0", "b": "1-0"}
 
@@ -541,9 +578,8 @@ def test_a_file_that_comes_and_goes_ends_no_command_for_good(
         State(str(path)).store({"a": "1-0"})
 
 
-def test_a_file_system_without_locks_has_a_lock_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def note_lock_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return a list that will have the lock files that are there at each replacement."""
     held: list[list[str]] = []
     replace = os.replace
 
@@ -552,6 +588,13 @@ def test_a_file_system_without_locks_has_a_lock_file(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", note)
+    return held
+
+
+def test_a_file_system_without_locks_has_a_lock_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = note_lock_files(path, monkeypatch)
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks")))
     path.write_text("{}")
     State(str(path)).store({"a": "1-0"})
