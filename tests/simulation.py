@@ -66,9 +66,10 @@ def check_attention(reader: Reader) -> None:
     for assignment in reader.assignments:
         session = assignment.session
         assert assignment in reader.active or (session is not None and session.is_parked)
-        if assignment.failure is None and assignment.wake_at is not None:
+        own = assignment.next_try_at if session is None else session.wake_at
+        if assignment.failure is None and own is not None:
             assert wake_at is not None
-            assert wake_at <= assignment.wake_at
+            assert wake_at <= own
         check_unsettled(assignment)
     assert reader.active.keys() <= set(reader.assignments)
 
@@ -323,8 +324,6 @@ class Link:
         left: Number of bytes that it still delivers; None if it does not break.
     """
 
-    has_pending = False
-
     def __init__(self, reader: Reader, assignment: Assignment, simulation: Simulation) -> None:
         self.session: Session | None = None
         self.deadline: float | None = None
@@ -353,11 +352,11 @@ class Link:
         self.session = self._reader.opened(now, assignment, options.address)
         self.close_if_over()
 
-    def respond(self) -> None:
+    def respond(self) -> bool:
         """Receive what the peer has sent, or notice the end of the connection."""
         session, peer, now = self.session, self.peer, self._simulation.now
         if session is None or peer is None:
-            return
+            return False
         self._reader.active[self._assignment] = None
         if self.left == 0:
             session.lose(now, self._simulation.ends)
@@ -368,6 +367,7 @@ class Link:
         elif peer.closes:
             session.lose(now)
         self.close_if_over()
+        return False
 
     def expire(self) -> None:
         """Give up to connect."""

@@ -180,6 +180,7 @@ def test_columns_of_a_table() -> None:
         (["a", "--untill=-1h"], "unknown option --untill; did you mean --until?"),
         (["a", "--nothing-like-it"], "unknown option --nothing-like-it; the name of a stream goes"),
         (["-15x"], "unknown option -15x; the name of a stream goes after --"),
+        (["a", "--x\x1b[2J\n"], "unknown option --x\\x1b[2J\\n; the name of a stream"),
         (["a", "-x"], "unknown option -x; the name of a stream goes after --"),
         (["-h", "host", "a"], "-h prints the help; give the server as redis://host:port"),
         (["-p", "6379", "a"], "unknown option -p; give the server as redis://host:port"),

@@ -138,10 +138,8 @@ class Assignment:
         return self if self.key is not None else (self.upstream, self.options.address)
 
     @property
-    def wake_at(self) -> float | None:
-        """Time until which to wait for bytes, or before the next try to connect; None for ever."""
-        if self.session is not None:
-            return self.session.wake_at
+    def next_try_at(self) -> float | None:
+        """Time of the next try to connect; None if there is none, or one is under way."""
         return None if self.is_connecting or not self.streams else self.retry_at
 
     def assign(self, streams: list[StreamState]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 
 # The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
 # and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
@@ -19,37 +19,32 @@ class Wait:
     Attributes:
         block: How long the caller waits, in ms; 0 for ever, None for not at all.
         number: Number of the wait.
-        began: Time when it began, in seconds of the caller's clock.
+        ends_at: Time when the caller has waited for long enough, in seconds of the caller's
+            clock.
+        block_ahead: How long a read may block that is sent ahead of the caller's next wait,
+            in ms; None for not at all.
 
     Args:
         block: The caller's `block`.
     """
 
-    __slots__ = ("began", "block", "number")
+    __slots__ = ("_seconds", "block", "block_ahead", "ends_at", "number")
 
     def __init__(self, block: int | None) -> None:
         self.block = block
+        self.block_ahead = block if block is None else min(block or _SLICE, _SLICE)
         self.number = 0
-        self.began = 0.0
+        self._seconds = inf if block == 0 else (block or 0) / 1000
+        self.ends_at = inf
 
     def begin(self, now: float) -> None:
         """Begin to wait."""
         self.number += 1
-        self.began = now
+        self.ends_at = now + self._seconds
 
-    @property
-    def ends_at(self) -> float:
-        """Time when the caller has waited for long enough, unless that is never."""
-        return self.began + (self.block or 0) / 1000
-
-    def is_over(self, now: float) -> bool:
-        """Return True if the caller has waited for long enough."""
-        return self.block != 0 and now >= self.ends_at
-
-    @property
-    def block_ahead(self) -> int | None:
-        """How long a read may block that is sent ahead of the caller's next wait, in ms."""
-        return self.block if self.block is None else min(self.block or _SLICE, _SLICE)
+    def restart(self, now: float) -> None:
+        """Have the wait count from here."""
+        self.ends_at = now + self._seconds
 
     def block_for_caller(self, now: float, held_until: float | None) -> int | None:
         """Return how long a read may block while the caller waits, in ms.
@@ -59,11 +54,12 @@ class Wait:
             held_until: Time when the first message held back is released, if there is one:
                 nothing is over before.
         """
-        until = self.ends_at
-        if held_until is not None:
-            until = max(until, held_until)
-        elif not self.block:
-            return self.block_ahead
+        if held_until is None:
+            if not self.block:
+                return self.block_ahead
+            until = self.ends_at
+        else:
+            until = held_until if self.block == 0 else max(self.ends_at, held_until)
         return min(_SLICE, max(1, ceil((until - now) * 1000)))
 
     def shorten(self, block: int) -> int:

@@ -23,6 +23,8 @@ from .merge import count_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..protocol import ServerError
     from .stream import StreamState
 
@@ -56,21 +58,14 @@ class Request:
         refused: Errors that parts of the round were answered with, and the streams concerned.
     """
 
-    __slots__ = (
-        "after",
-        "blocks",
-        "count",
-        "due",
-        "is_exact",
-        "is_speculative",
-        "put_off",
-        "received_before",
-        "refused",
-        "round",
-        "streams",
-        "unanswered",
-        "wait",
-    )
+    # Most requests are single reads that are answered: these are set only where they differ.
+    is_exact = True
+    is_speculative = False
+    received_before = 0
+    round: Request | None = None
+    unanswered = 1
+    put_off = 0
+    refused: Sequence[tuple[ServerError, list[StreamState]]] = ()
 
     def __init__(
         self,
@@ -87,13 +82,6 @@ class Request:
         self.due = now + (block or 0) / 1000
         self.blocks = block is not None
         self.wait = wait
-        self.is_exact = True
-        self.is_speculative = False
-        self.received_before = 0
-        self.round: Request | None = None
-        self.unanswered = 1
-        self.put_off = 0
-        self.refused: list[tuple[ServerError, list[StreamState]]] = []
 
 
 class Predictions:
@@ -112,49 +100,44 @@ class Predictions:
 
 
 class ReadAhead:
-    """All requests of a connection whose replies are still to come, in the order of sending."""
+    """All requests of a connection whose replies are still to come.
 
-    __slots__ = ("_head", "_head_of", "_predictions", "_requests")
+    Attributes:
+        requests: The requests in the order of sending. The next reply answers the first.
+    """
+
+    __slots__ = ("_head", "_head_of", "_predictions", "requests")
 
     def __init__(self, predictions: Predictions) -> None:
         self._predictions = predictions
-        self._requests: deque[Request] = deque()
+        self.requests: deque[Request] = deque()
         # The beginning of the last request: mostly the same streams are read again.
         self._head = b""
         self._head_of: tuple[list[StreamState], int, int | None] = [], 0, None
 
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    @property
-    def next(self) -> Request:
-        """The request that the next reply answers."""
-        return self._requests[0]
-
     def append(self, request: Request, block: int | None) -> bytes:
         """Append a request to the others, and return its bytes."""
-        self._requests.append(request)
+        self.requests.append(request)
         head_of = request.streams, request.count, block
         if self._head_of != head_of:
             keys = [stream.key for stream in request.streams]
             self._head_of = head_of
             self._head = encode_xread_head(keys, count=request.count, block=block)
-        return self._head + encode_ids(request.after)
-
-    def take(self) -> Request:
-        """Take out the request that the next reply answers."""
-        return self._requests.popleft()
+        after = request.after
+        if len(after) == 1:
+            return b"%b$%d\r\n%b\r\n" % (self._head, len(after[0]), after[0])
+        return self._head + encode_ids(after)
 
     def distrust(self) -> None:
         """Have each stream of each reply checked, after the set of streams was changed."""
-        for request in self._requests:
+        for request in self.requests:
             request.is_exact = False
 
     def can_speculate(self) -> bool:
         """Return True if one read is on its way, and the next may leave before its reply."""
-        if len(self._requests) != 1:
+        if len(self.requests) != 1:
             return False
-        request = self._requests[0]
+        request = self.requests[0]
         return request.is_exact and request.round is None and self._predictions.are_useful
 
     def confirm(self) -> bool:
@@ -163,7 +146,7 @@ class ReadAhead:
         Returns:
             False if it asks after entries that were not received.
         """
-        request = self._requests[0] if self._requests else None
+        request = self.requests[0] if self.requests else None
         if request is None or not request.is_speculative:
             return True
         if request.after == list(map(last_id_of, request.streams)):
@@ -226,6 +209,10 @@ class ReadSize:
     def is_exceeded(self, size: int) -> bool:
         """Return True if a reply of so many bytes, and still more, should be given up."""
         return size > 2 * self.max_reply and self.count > 1
+
+    def is_fine(self, size: int) -> bool:
+        """Return True if a reply of so many bytes changes nothing."""
+        return size <= self.max_reply and self.count == self._most
 
     def completed(self, size: int) -> None:
         """Adapt to a reply of so many bytes that came whole."""

@@ -48,7 +48,7 @@ from .events import (
     Unmakable,
 )
 from .hold import Hold
-from .merge import next_batch, release
+from .merge import BATCH, next_batch, release
 from .session import Phase, Session
 from .topology import Upstream
 
@@ -85,6 +85,7 @@ class Reader:
         active: The assignments in which something has happened, or has to be done.
         batch: The messages that are being delivered.
         log: Lines for the log.
+        has_streams: True if any streams are followed.
     """
 
     def __init__(
@@ -97,11 +98,12 @@ class Reader:
         self._reading = reading
         self._keywords = keywords
         self._wait = Wait(reading.block)
-        self._hold = Hold(reading.hold)
+        self._hold = Hold(reading.hold) if reading.hold else None
         self.assignments: list[Assignment] = []
         self.active: dict[Assignment, None] = {}
         self.batch: Batch = EMPTY
         self.log: list[Log] = []
+        self.has_streams = False
         # Deadline of the first reply that a parked connection waits for.
         self._parked_until = inf
         # Reads that were answered, and not looked at yet.
@@ -178,15 +180,11 @@ class Reader:
 
     # Questions of the engine.
 
-    @property
-    def has_streams(self) -> bool:
-        """True if any streams are followed."""
-        return any(upstream.streams for upstream in self._upstreams.values())
-
     def begin_wait(self, now: float) -> None:
         """Take note that the caller asks for a message, and none is at hand."""
         # The delivered messages need not be held while the next ones come in.
-        self._install(EMPTY)
+        if self.batch is not EMPTY:
+            self._install(EMPTY)
         self._wait.begin(now)
         for assignment in self.active:
             if assignment.must_pause:
@@ -201,8 +199,6 @@ class Reader:
         """
         if self._runs or self._rest:
             return self._install(self._next_batch())
-        if self._is_parked:
-            return None
         if len(self.assignments) > 1:
             self._park()
         self._take_events()
@@ -215,7 +211,7 @@ class Reader:
                 return self._deliver_failure(assignment, assignment.failure)
         if self._failures:
             return self.report(self._failures.pop(0))
-        if self._is_over(now):
+        if now >= self._wait.ends_at and self._is_over():
             return self._deliver_timeout()
         self._ask_for_caller(now)
         return None
@@ -273,10 +269,13 @@ class Reader:
         """Return the time until which to wait for bytes, or for another try to connect."""
         earliest = self._parked_until
         for assignment in self.active:
-            time = assignment.wake_at
-            if time is not None and time < earliest and assignment.failure is None:
+            if assignment.failure is not None:
+                continue
+            session = assignment.session
+            time = assignment.next_try_at if session is None else session.wake_at
+            if time is not None and time < earliest:
                 earliest = time
-        held_until = self._hold.due_at if self._reading.hold else None
+        held_until = None if self._hold is None else self._hold.due_at
         if held_until is not None and any(a.session is not None for a in self.assignments):
             earliest = min(earliest, held_until)
         return None if earliest == inf else earliest
@@ -286,7 +285,7 @@ class Reader:
     def opened(self, now: float, assignment: Assignment, address: str) -> Session:
         """Take note of a new connection. Where it is the only one, a wait counts from here."""
         if not any(other.session is not None for other in self.assignments):
-            self._wait.began = now
+            self._wait.restart(now)
         assignment.history.opened(address, now)
         assignment.session = session = Session(assignment, address, now)
         self.active[assignment] = None
@@ -309,11 +308,13 @@ class Reader:
             session = assignment.session
             if session is None:
                 continue
-            deadline = session.reply_deadline
-            if deadline is not None and now >= deadline:
-                session.time_out(now)
-            if now >= session.poll_not_before:
+            wake_at = session.wake_at
+            if wake_at is None or now < wake_at:
+                continue
+            if session.phase is Phase.IDLE:
                 session.poll_not_before = 0.0
+            else:
+                session.time_out(now)
 
     def report(self, error: RedisError) -> Batch:
         """Raise a failure, or return it as what is delivered next."""
@@ -350,15 +351,6 @@ class Reader:
 
     # Events.
 
-    @property
-    def _is_parked(self) -> bool:
-        """True if the only connection waits for a reply, and nothing else is due."""
-        if len(self.assignments) > 1 or self._may_release or self._failures or self._reading.hold:
-            return False
-        assignment = self.assignments[0]
-        session = assignment.session
-        return session is not None and session.is_parked and bool(assignment.streams)
-
     def _look_over(self) -> None:
         """Take note of changed connections of the upstreams."""
         assignments: list[Assignment] = []
@@ -371,6 +363,7 @@ class Reader:
         for assignment in assignments:
             assignment.history.read_size.share(self._reading.max_bytes, len(assignments))
         self._look_at(self.assignments if assignments == self.assignments else assignments)
+        self.has_streams = any(assignment.streams for assignment in assignments)
         # Streams that are gone or apart may have held messages back.
         self._may_release = True
 
@@ -388,7 +381,7 @@ class Reader:
             if session is None or not session.is_parked or session.find_unsettled():
                 continue
             del self.active[assignment]
-            deadline = session.reply_deadline
+            deadline = session.wake_at
             if deadline is not None and deadline < self._parked_until:
                 self._parked_until = deadline
 
@@ -435,7 +428,8 @@ class Reader:
 
     def _install(self, batch: Batch) -> Batch:
         # In this order, so that no other thread sees positions go back.
-        self._delivered.update(self.batch.delivered())
+        if self.batch is not EMPTY:
+            self._delivered.update(self.batch.delivered())
         self.batch = batch
         return batch
 
@@ -460,22 +454,24 @@ class Reader:
 
     def _release(self, now: float) -> Batch | None:
         """Take out the messages that became deliverable since the last time."""
-        completed, self._completed = self._completed, []
+        completed, hold = self._completed, self._hold
         if completed:
+            self._completed = []
             self._take_answers(completed)
-            if self._reading.hold:
-                self._hold.arrived(self._find_unsettled(self.active), now)
-        elif self._hold.due_at is None and not self._may_release:
+        elif not self._may_release and (hold is None or hold.due_at is None):
             return None
         self._may_release = False
-        limit = self._hold.limit(now) if self._reading.hold else None
-        # Messages that are held back are delivered before a failure is.
-        if limit is not None and any(assignment.failure for assignment in self.active):
-            limit = None
-        self._runs = self._merge(limit)
+        if hold is None and len(self.assignments) == 1 and not self._has_unmade:
+            session = self.assignments[0].session
+            run = None if session is None else session.take_only_run()
+            if run and len(run) < BATCH:
+                return Batch(run, {run[0][0]: run[-1][1]})
+            self._runs = [run] if run else self._merge(None)
+        else:
+            self._runs = self._merge(self._hold_back(completed, now))
         if self._runs:
             return self._next_batch()
-        if self._hold.due_at is not None:
+        if hold is not None and hold.due_at is not None:
             return None
         for assignment, request in completed:
             streams = assignment.streams
@@ -484,6 +480,16 @@ class Reader:
             if is_all and (len(self.assignments) == 1 or not any(s.pending for s in streams)):
                 assignment.found_nothing = request, now
         return None
+
+    def _hold_back(self, completed: list[tuple[Assignment, Request]], now: float) -> int | None:
+        """Return the largest ID that may be delivered, as a number; None for any."""
+        if self._hold is None:
+            return None
+        if completed:
+            self._hold.arrived(self._find_unsettled(self.active), now)
+        limit = self._hold.limit(now)
+        # Messages that are held back are delivered before a failure is.
+        return None if any(assignment.failure for assignment in self.active) else limit
 
     def _take_answers(self, completed: list[tuple[Assignment, Request]]) -> None:
         changed: dict[Upstream, None] = {}
@@ -566,24 +572,26 @@ class Reader:
         """
         for assignment in self.active:
             session = assignment.session
-            if session is not None and session.expects_more and not session.prepare(now):
+            if session is not None and session.expects_more:
                 block = self._limit_block(assignment, self._wait.block_ahead)
                 session.ask(now, block, self._wait.number)
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
+        wait, held_until = self._wait, None if self._hold is None else self._hold.due_at
         for assignment in self.active:
             session = assignment.session
             if session is None or session.phase is not Phase.IDLE or not assignment.streams:
                 continue
-            block = self._wait.block_for_caller(now, self._hold.due_at)
-            if self._has_found_nothing(assignment):
+            block = wait.block_for_caller(now, held_until)
+            if assignment.found_nothing is not None and self._has_found_nothing(assignment):
                 # Others have not looked for long enough.
-                if self._reading.block is None:
+                if wait.block is None:
                     continue
-                block = self._wait.block_ahead
-            if not session.prepare(now):
-                session.ask(now, self._limit_block(assignment, block), self._wait.number)
+                block = wait.block_ahead
+            if len(self.assignments) > 1:
+                block = self._limit_block(assignment, block)
+            session.ask(now, block, wait.number)
 
     def _limit_block(self, assignment: Assignment, block: int | None) -> int | None:
         """Return how long a read may block, where others may wait for what it finds."""
@@ -595,10 +603,8 @@ class Reader:
             return None
         return block if all(map(_is_caught_up, unsettled)) else self._wait.shorten(block)
 
-    def _is_over(self, now: float) -> bool:
+    def _is_over(self) -> bool:
         """Return True if reads have found nothing for as long as the caller would wait."""
-        if not self._wait.is_over(now):
-            return False
         block = self._reading.block
         awaited = [a for a in self.assignments if a.streams and not (block is None and a.is_down)]
         return bool(awaited) and all(map(self._has_found_nothing, awaited))
@@ -606,7 +612,9 @@ class Reader:
     def _has_found_nothing(self, assignment: Assignment) -> bool:
         """Return True if this assignment has, for all of that time."""
         block = self._reading.block
-        if assignment.found_nothing is None or block == 0 or self._hold.due_at is not None:
+        if assignment.found_nothing is None or block == 0:
+            return False
+        if self._hold is not None and self._hold.due_at is not None:
             return False
         request, answered_at = assignment.found_nothing
         if block is None:

@@ -146,30 +146,29 @@ class Session:
     @property
     def expects_more(self) -> bool:
         """True if nothing is on its way, though streams have more entries."""
-        if self.phase is not Phase.IDLE or self._newcomers:
+        if self.phase is not Phase.IDLE or self._unsettled == [] or self._newcomers:
             return False
         return not all(map(_is_caught_up, self.find_unsettled()))
 
     @property
     def may_block(self) -> bool:
         """True if the server may wait before it answers the read that is on its way."""
-        return self.phase is Phase.READING and self._ahead.next.blocks
-
-    @property
-    def reply_deadline(self) -> float | None:
-        """Time from which silence means that the peer is gone; None if nothing is awaited."""
-        timeout = self._assignment.options.socket_timeout
-        if timeout is None or self.phase in (Phase.IDLE, Phase.CLOSED):
-            return None
-        due = self._ahead.next.due if self._ahead else 0.0
-        return max(due, self._last_activity, self._last_sent) + timeout
+        return self.phase is Phase.READING and self._ahead.requests[0].blocks
 
     @property
     def wake_at(self) -> float | None:
-        """Time until which to wait for bytes, or before the next read; None for ever."""
-        if self.phase is Phase.IDLE:
+        """Time until which to wait for bytes, or before the next read; None for ever.
+
+        While anything is awaited, silence until then means that the peer is gone.
+        """
+        phase, requests = self.phase, self._ahead.requests
+        if phase is Phase.IDLE:
             return self.poll_not_before or None
-        return self.reply_deadline
+        timeout = self._assignment.options.socket_timeout
+        if timeout is None or phase is Phase.CLOSED:
+            return None
+        due = requests[0].due if requests else 0.0
+        return max(due, self._last_activity, self._last_sent) + timeout
 
     def find_unsettled(self) -> list[StreamState]:
         """List the streams that the merge has to look at.
@@ -180,6 +179,15 @@ class Session:
         unsettled = self._assignment.streams if self._unsettled is None else self._unsettled
         self._unsettled = [s for s in unsettled if s.pending or not s.caught_up]
         return self._unsettled
+
+    def take_only_run(self) -> list[Message] | None:
+        """Take out the pending messages if they are of one stream, and nothing is unknown."""
+        unsettled = self._unsettled
+        if unsettled is None or len(unsettled) != 1 or not unsettled[0].caught_up:
+            return None
+        stream = unsettled[0]
+        run, stream.pending, self._unsettled = stream.pending, [], []
+        return run
 
     # Orders of the reader.
 
@@ -235,11 +243,18 @@ class Session:
         Streams with COUNT messages pending are left out. While messages wait for what other
         streams hold, no read blocks: its very answer releases them.
 
+        Nothing is sent while something else has to be done before (`prepare`).
+
         Args:
             now: Time, in seconds of the caller's clock.
             block: How long the server may wait, in ms; None for not at all.
             wait: Number of the caller's wait.
         """
+        if now >= self._check_at or self._newcomers or self.poll_not_before:
+            if self.prepare(now):
+                return
+        elif self.phase is not Phase.IDLE:
+            return
         assignment = self._assignment
         streams, count = assignment.streams, assignment.history.read_size.count
         asked = streams
@@ -253,15 +268,16 @@ class Session:
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]
         groups = assignment.upstream.topology.group(asked)
-        whole = None
-        if len(groups) > 1:
-            block = None
-            whole = Request(asked, [], count, now, block, wait)
-            whole.unanswered = len(groups)
+        if len(groups) == 1:
+            after = list(map(last_id_of, asked))
+            self._send(Request(asked, after, count, now, block, wait), block)
+            return
+        whole = Request(asked, [], count, now, None, wait)
+        whole.unanswered = len(groups)
         for group in groups:
-            request = Request(group, list(map(last_id_of, group)), count, now, block, wait)
+            request = Request(group, list(map(last_id_of, group)), count, now, None, wait)
             request.round = whole
-            self._send(request, block)
+            self._send(request, None)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take in received bytes. What is `outgoing` now has to be sent before `process`.
@@ -271,16 +287,16 @@ class Session:
         """
         self._last_received = now
         self._reply_size += len(data)
-        self._values.feed(data)
+        self._values.buffer.feed(data)
         # Nothing is unsettled while messages come one by one.
         if self._unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
             self._speculate(now)
 
     def process(self) -> None:
         """Read what was received."""
-        forget = self._values.buffer.forget
+        forget, ahead = self._values.buffer.forget, self._ahead.requests
         try:
-            while self._read_value() if self._dialogue or not self._ahead else self._read_reply():
+            while self._read_value() if self._dialogue or not ahead else self._read_reply():
                 if forget():
                     return
             if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
@@ -307,7 +323,7 @@ class Session:
         self._fail(failure, now, cause)
 
     def time_out(self, now: float) -> None:
-        """Take note that nothing came until `reply_deadline`."""
+        """Take note that nothing came until `wake_at`."""
         options, seconds = self._assignment.options, now - self._last_activity
         self._apply_partial()
         self._fail(failures.no_reply(options, self.address, seconds), now)
@@ -324,7 +340,7 @@ class Session:
 
     def _send(self, request: Request, block: int | None) -> None:
         buffer = self._values.buffer
-        if len(buffer):
+        if buffer.pos < len(buffer.data):
             request.received_before = buffer.fed
         self.outgoing.append(self._ahead.append(request, block))
         self.phase = Phase.READING
@@ -332,7 +348,7 @@ class Session:
 
     def _speculate(self, now: float) -> None:
         """Send the next read if the reply that is coming in seems to be full, and where it ends."""
-        assignment, request = self._assignment, self._ahead.next
+        assignment, request = self._assignment, self._ahead.requests[0]
         streams = assignment.streams
         unsettled = streams if self._unsettled is None else self._unsettled
         full = [stream for stream in unsettled if not stream.caught_up]
@@ -354,7 +370,7 @@ class Session:
 
     def _read_reply(self) -> bool:
         """Read the reply to the oldest request; return False if it is not all there."""
-        request, values = self._ahead.next, self._values
+        request, values = self._ahead.requests[0], self._values
         if request.received_before and values.consumed < request.received_before:
             return self._read_value()
         self._replies.max_entries = request.count
@@ -367,30 +383,36 @@ class Session:
                 self._drop(f"gave up a reply of more than {size} bytes, to ask for fewer entries")
             return False
         self._last_activity = self._last_received
-        self._ahead.take()
+        self._ahead.requests.popleft()
         self._answer(reply, request)
         return True
 
     def _answer(self, reply: Reply, request: Request) -> None:
         history, size = self._assignment.history, self._reply_size
+        ahead = self._ahead.requests
         self._reply_size = 0
-        if not self._ahead:
+        if not ahead:
             if (not reply or isinstance(reply, ServerError)) and self._replies.is_within_reply:
                 raise WireError("two replies to one request, expected one")
             self.phase = Phase.IDLE
         whole = request.round or request
         if isinstance(reply, ServerError):
             history.is_understood = True
-            whole.refused.append((reply, request.streams))
+            whole.refused = [*whole.refused, (reply, request.streams)]
         else:
             is_fresh = self._apply(reply or [], request)
-            history.read_size.completed(size)
+            if not history.read_size.is_fine(size):
+                history.read_size.completed(size)
             if request.blocks and not is_fresh and self._last_received < request.due:
                 self.rest_until(min(request.due, self._last_received + _EARLY_REST))
-            if not self._ahead.confirm():
+            if ahead and not self._ahead.confirm():
                 self._drop("a read was sent ahead of entries that have not come")
         whole.unanswered -= 1
-        if not whole.unanswered and self.phase is not Phase.CLOSED:
+        if whole.unanswered or self.phase is Phase.CLOSED:
+            return
+        if whole.after and not whole.refused:
+            self.events.append(Completed(whole))
+        else:
             self._complete(whole)
 
     def _apply(self, replies: list[StreamReply], request: Request) -> bool:
@@ -401,10 +423,11 @@ class Session:
         Raises:
             WireError: An entry is not after the ID that was asked for.
         """
-        self._note_answer()
+        if not self._is_answered:
+            self._note_answer()
         streams, read, by_name = self._assignment.streams, request.streams, self._by_name
         if request.is_exact and (read is streams or read == streams):
-            read = self.find_unsettled()
+            read = self.find_unsettled() if self._unsettled != [] else []
         else:
             if not request.is_exact:
                 pairs = zip(read, request.after, strict=True)
@@ -435,7 +458,7 @@ class Session:
             self._replies.unmade.clear()
             self.events.append(Unmakable())
         if self._unsettled is not None:
-            self._unsettled = list(dict.fromkeys([*self._unsettled, *ends]))
+            self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
         return bool(ends)
 
     def _apply_partial(self) -> int:
@@ -444,9 +467,9 @@ class Session:
         Returns:
             The number of these entries.
         """
-        if not self._ahead or self._dialogue is not None:
+        if not self._ahead.requests or self._dialogue is not None:
             return 0
-        replies, request = self._replies.take_partial(), self._ahead.next
+        replies, request = self._replies.take_partial(), self._ahead.requests[0]
         sizes = [len(messages) for _, messages in replies]
         if not sizes:
             return 0
@@ -470,7 +493,7 @@ class Session:
         """Take note of bytes that complete nothing. Pushes are no answer, however many come."""
         if self._replies.is_within_reply:
             self._last_activity = self._last_received
-        elif (deadline := self.reply_deadline) is not None and self._last_received >= deadline:
+        elif (deadline := self.wake_at) is not None and self._last_received >= deadline:
             self.time_out(self._last_received)
 
     def _complete(self, request: Request) -> None:

@@ -109,10 +109,17 @@ class Poller:
         if self._called:
             called, self._called = self._called, []
             return called
-        ready = self._wait(_LONGEST if timeout is None else min(timeout, _LONGEST))
+        limit = _LONGEST if timeout is None else min(timeout, _LONGEST)
+        if self._poll is None:
+            ready: list[tuple[int, int]] = self._sleep(limit)
+        else:
+            ready = self._poll.poll(min(limit, _SLICE) * 1000) or self._wait(limit)
         if self._is_woken.is_set():
             raise Woken
-        return [self._watched[fd][2] for fd, _ in ready if fd in self._watched]
+        watched = self._watched
+        if len(ready) == 1 and ready[0][0] in watched:
+            return [watched[ready[0][0]][2]]
+        return [watched[fd][2] for fd, _ in ready if fd in watched]
 
     def reset(self) -> None:
         """Watch no socket any more, whatever was half done."""
@@ -138,25 +145,21 @@ class Poller:
             self.wake()
 
     def _wait(self, timeout: float) -> list[tuple[int, int]]:
-        """Wait in slices, between which signals are handled, where they are: in the main thread.
+        """Wait on in slices, between which signals are handled: in the main thread.
 
         `signal.set_wakeup_fd` would do without, but is the application's to set.
         """
-        deadline = monotonic() + timeout
-        poll = self._poll
-        if poll is None:
-            return self._sleep(deadline)
-        ready: list[tuple[int, int]] = poll.poll(min(timeout, _SLICE) * 1000)
-        if ready or timeout <= 0:
-            return ready
+        poll, deadline = self._poll, monotonic() + timeout - _SLICE
         slice_ = _SLICE if current_thread() is main_thread() else _LONGEST
+        ready: list[tuple[int, int]] = []
         while not ready and (left := deadline - monotonic()) > 0:
             ready = poll.poll(min(left, slice_) * 1000)
         # A process that was stopped meanwhile has not looked since.
         return ready or poll.poll(0)
 
-    def _sleep(self, deadline: float) -> list[tuple[int, int]]:
+    def _sleep(self, timeout: float) -> list[tuple[int, int]]:
         """Wait without any descriptor, since there may be none."""
+        deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0 and not self._is_woken.wait(min(left, _SLICE)):
             pass
         return []
@@ -239,9 +242,36 @@ class Driver(Engine):
             if self.is_closed:  # by a thread that has it for a moment
                 return EMPTY
             raise RuntimeError("another thread is iterating, expected one at a time") from None
+        steps: Steps | None = None
         try:
-            return EMPTY if self.is_closed else self._run(operation(*arguments))
+            if self.is_closed:
+                return EMPTY
+            steps = operation(*arguments)
+            if self._is_torn:
+                self._tidy_up()
+            wait = self._poller.wait
+            timeout = next(steps)
+            while True:
+                timeout = steps.send(wait(timeout))
+        except StopIteration as done:
+            batch: Batch = done.value
+            return batch
+        except Woken:
+            return EMPTY
+        except RedisError:
+            raise
+        except BaseException:
+            # An interruption can come anywhere: what was half done is done again. Without
+            # steps the caller's arguments were refused.
+            if steps is not None:
+                self._is_torn = True
+                self._tidy_up()
+            raise
         finally:
+            if steps is not None:
+                steps.close()
+            if self._reader.log:
+                self.write_log()
             self._is_free = True
             if self.is_closed:
                 self._dispose()
@@ -257,30 +287,6 @@ class Driver(Engine):
             if self._generation == forks.generation:  # else the parent would be woken
                 self._poller.wake()
             self._dispose()
-
-    def _run(self, steps: Steps) -> Batch:
-        try:
-            if self._is_torn:
-                self._tidy_up()
-            wait = self._poller.wait
-            timeout = next(steps)
-            while True:
-                timeout = steps.send(wait(timeout))
-        except StopIteration as done:
-            batch: Batch = done.value
-            return batch
-        except Woken:
-            return EMPTY
-        except (RedisError, ValueError, TypeError):
-            raise
-        except BaseException:
-            # An interruption can come anywhere: what was half done is done again.
-            self._is_torn = True
-            self._tidy_up()
-            raise
-        finally:
-            steps.close()
-            self.write_log()
 
     def _discard(self, names: Iterable[Followed]) -> Steps:
         self._reader.discard(names)

@@ -110,13 +110,6 @@ class Connection:
         # Pieces that were received before anybody asked for them, and the error after them.
         self._fetched: list[bytes | OSError] = []
 
-    @property
-    def has_pending(self) -> bool:
-        """True if bytes can be had that no poller sees."""
-        if self._sock is None or self.session is None:
-            return False
-        return bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
-
     def begin(self) -> None:
         """Begin to connect."""
         self._assignment.is_connecting = True
@@ -136,16 +129,38 @@ class Connection:
         else:
             self._looked_up(look_up)
 
-    def respond(self) -> None:
-        """Go on: the socket is ready, or the look-up is done."""
-        if self.session is not None:
-            self._receive()
-        elif self._look_up is not None:
-            if self._look_up.done():
-                look_up, self._look_up = self._look_up, None
-                self._looked_up(look_up.result)
-        elif self._steps is not None:
-            self._go_on(is_ready=True)
+    def respond(self) -> bool:
+        """Go on: the socket is ready, or the look-up is done.
+
+        Returns:
+            True if more bytes can be had that no poller sees.
+        """
+        session = self.session
+        if session is None:
+            self._go_on_connecting()
+            return False
+        if self._sock is None:
+            return False
+        now = monotonic()
+        self._reader.active[self._assignment] = None
+        try:
+            data = self._take_fetched() if self._fetched else self._receive()
+        except OSError as error:
+            session.lose(now, error)
+        else:
+            if data:
+                session.receive(data, now)
+                if session.outgoing:
+                    self.flush()
+                session.process()
+            elif data is not None:
+                session.lose(now)
+        if self._unsent:
+            self.flush()
+        if session.phase is Phase.CLOSED:
+            self.close()
+            return False
+        return bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
 
     def expire(self) -> None:
         """Give up: it is not open by the deadline."""
@@ -178,7 +193,7 @@ class Connection:
         if self.session is None or self._sock is None or self._unsent or len(self._fetched) >= _ENOUGH:
             return False
         try:
-            data = self._receive_bytes()
+            data = self._receive()
         except OSError as error:
             self._fetched.append(error)
             return False
@@ -205,6 +220,14 @@ class Connection:
             self.close()
 
     # Connecting.
+
+    def _go_on_connecting(self) -> None:
+        if self._look_up is not None:
+            if self._look_up.done():
+                look_up, self._look_up = self._look_up, None
+                self._looked_up(look_up.result)
+        elif self._steps is not None:
+            self._go_on(is_ready=True)
 
     def _looked_up(self, outcome: Callable[[], tuple[ConnectionOptions, Addresses]]) -> None:
         assignment = self._assignment
@@ -326,34 +349,13 @@ class Connection:
 
     # Receiving.
 
-    def _receive(self) -> None:
-        session, now = self.session, monotonic()
-        if session is None or self._sock is None:
-            return
-        self._reader.active[self._assignment] = None
-        try:
-            data = self._take_fetched() if self._fetched else self._receive_bytes()
-        except OSError as error:
-            session.lose(now, error)
-        else:
-            if data:
-                session.receive(data, now)
-                if session.outgoing:
-                    self.flush()
-                session.process()
-            elif data is not None:
-                session.lose(now)
-        self.close_if_over()
-        if self._unsent:
-            self.flush()
-
     def _take_fetched(self) -> bytes:
         first = self._fetched.pop(0)
         if isinstance(first, OSError):
             raise first
         return first
 
-    def _receive_bytes(self) -> bytes | None:
+    def _receive(self) -> bytes | None:
         """Receive what has come: b"" at the end of the stream, None if there is nothing.
 
         Memory for large replies is allocated by the system, which is faster than to keep it.

@@ -56,6 +56,8 @@ class Engine:
         self._connections: dict[Assignment, Connection] = {}
         # The assignments that the connections are of.
         self._assignments: list[Assignment] = []
+        # Time until which the last wait was to last.
+        self._until = 0.0
         # Connections that may have more bytes than a poller sees.
         self._pending: list[Connection] = []
 
@@ -67,7 +69,9 @@ class Engine:
         """
         reader = self._reader
         while reader.is_establishing(self._clock(), names) and not self.is_closed:
-            yield from self._exchange()
+            timeout = self._prepare(self._clock())
+            if timeout is None or timeout >= 0:
+                self._respond((yield timeout), timeout)
         self._flush()
         return reader.batch
 
@@ -127,32 +131,26 @@ class Engine:
         return reader.batch
 
     def _next_batch(self) -> Steps:
-        reader = self._reader
-        reader.begin_wait(self._clock())
+        reader, clock = self._reader, self._clock
+        reader.begin_wait(clock())
         while not self.is_closed:
-            batch = reader.step(self._clock())
+            batch = reader.step(clock())
             if batch is not None:
                 self._flush()
                 return batch
-            yield from self._exchange()
+            timeout = self._prepare(clock())
+            if timeout is None or timeout >= 0:
+                self._respond((yield timeout), timeout)
         return EMPTY
 
-    def _exchange(self) -> Generator[float | None, list[Connection], None]:
-        """Connect, or send, wait and receive: one step nearer to an answer."""
-        now = self._clock()
-        timeout = self._prepare(now)
-        if timeout is not None and timeout < 0:
-            return
-        ready = yield timeout
+    def _respond(self, ready: list[Connection], timeout: float | None) -> None:
+        """Have connections respond to what has come, or take note that nothing has."""
         if self.is_closed:
             return
-        for connection in self._pending:
-            if connection not in ready:
-                ready.append(connection)
-        for connection in ready:
-            connection.respond()
-        self._pending = [connection for connection in ready if connection.has_pending]
-        if timeout is not None and (not ready or now + timeout <= self._clock()):
+        if self._pending:
+            ready += [connection for connection in self._pending if connection not in ready]
+        self._pending = [connection for connection in ready if connection.respond()]
+        if timeout is not None and (not ready or self._until <= self._clock()):
             self._reader.woke(self._clock())
             for connection in self._connections.values():
                 connection.close_if_over()
@@ -193,8 +191,12 @@ class Engine:
                 connection.begin()
                 return -1.0
         if self._pending:
+            self._until = now
             return 0.0
-        return None if until is None else max(0.0, until - now)
+        if until is None:
+            return None
+        self._until = until
+        return max(0.0, until - now)
 
     def _match(self) -> None:
         """End the connections of assignments that are gone."""
