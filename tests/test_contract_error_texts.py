@@ -21,7 +21,7 @@ from tests.scripted import at, entries, next_item
 from tests.servers import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECRET = "s3cr3t-of-this-test"
 # Terminals and log files act on these: escape sequences, a bell, NUL, DEL, C1 controls and the
@@ -48,12 +48,13 @@ def script(command: str, reply: bytes) -> list[Any]:
     return [Expect(command), reply, SILENT]
 
 
+SHAPES: dict[str, Callable[[bytes], bytes]] = {
+    "simple": lambda code: simple(code + ODD),
+    "blob": lambda code: blob(code + ODD_LINES),
+}
 # Options, and what every connection is met with.
 PLACES: dict[str, tuple[dict[str, Any], list[Any]]] = {}
-for shape, made in (
-    ("simple", lambda code: simple(code + ODD)),
-    ("blob", lambda c: blob(c + ODD_LINES)),
-):
+for shape, made in SHAPES.items():
     PLACES |= {
         f"XREAD that fails for now, {shape}": ({"s": 0}, script("XREAD", made(b"LOADING "))),
         f"XREAD that is refused, {shape}": ({"s": 0}, script("XREAD", made(b"DENIED "))),

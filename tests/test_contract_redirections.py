@@ -177,7 +177,7 @@ def test_plain_tcp_is_redirected_as_ever() -> None:
 def test_a_unix_socket_to_a_cluster_is_of_use_for_its_own_slots(tmp_path: Path, word: str) -> None:
     """Contract 5.6: what only says that streams are read by slots leads nowhere else."""
     path = str(tmp_path / "socket")
-    refused = []
+    refused: list[list[bytes]] = []
 
     def node(conversation: Conversation) -> None:
         if not refused:

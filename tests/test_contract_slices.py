@@ -8,7 +8,7 @@ import pytest
 
 from pystreamredis import ConnectionError, Redis, Streams
 from tests.live import LiveServer, next_live
-from tests.peer import Conversation, Peer
+from tests.peer import Conversation, Expect, Peer
 from tests.scripted import at, block_of, entries, next_item
 
 MOST = 20_000
@@ -52,7 +52,7 @@ def test_no_read_blocks_for_longer_than_a_slice(block: int, protocol: int) -> No
 def test_a_wait_that_is_no_longer_than_a_slice_is_one(block: int) -> None:
     """Contract 4.1: with time passing it may be a little less."""
     with (
-        Peer(lambda it: [it.expect("XREAD"), it.reply(entries("s", "1-0"))]) as peer,
+        Peer([Expect("XREAD"), entries("s", "1-0")]) as peer,
         Streams(**at(peer), block=block, s=0) as streams,
     ):
         assert next(streams)[1] == b"1-0"

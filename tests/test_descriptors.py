@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from tests.live import LiveServer
-from tests.peer import Peer
+from tests.peer import CLOSE, Expect, Peer
+from tests.scripted import entries
 from tests.servers import LONG
 
 PROGRAM = """
@@ -223,11 +224,7 @@ def test_a_reconnect_without_descriptors_fails_as_a_connection_does(which: str, 
     """Contract 5.1, 5.2, 5.3: and goes on once there are some."""
     with Peer(
         LiveServer(s=["1-0"]),  # to warm up
-        lambda it: [
-            it.expect("XREAD"),
-            it.reply([["s", [["1-0", ["f", "v"]]]]]),
-            it.close(),
-        ],
+        [Expect("XREAD"), entries("s", "1-0"), CLOSE],
         LiveServer(s=["1-0", "2-0"]),
     ) as peer:
         run(RECONNECT, which, peer.port, how)

@@ -149,11 +149,13 @@ class NoReaders(asyncio.SelectorEventLoop):
     What asyncio's own functions remove readers by stays, since they add them by others.
     """
 
-    def add_reader(self, *_: object) -> None:
+    def add_reader(self, *_: object) -> Any:
         """Refuse it."""
         raise NotImplementedError
 
-    add_writer = add_reader
+    def add_writer(self, *_: object) -> Any:
+        """Refuse it."""
+        raise NotImplementedError
 
 
 def new_event_loop(setup: str) -> asyncio.AbstractEventLoop:
