@@ -39,7 +39,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, s
 
 def records(data: bytes, sizes: list[int]) -> list[bytes]:
     """Cut into pieces of these sizes, again and again."""
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(data):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(data[at : at + size])
