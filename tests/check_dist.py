@@ -130,6 +130,20 @@ def mypy(python: Path, folder: Path, program: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def pyright(python: Path, folder: Path, program: str) -> list[str]:
+    """Return what pyright says of a program of a user's."""
+    (folder / "program.py").write_text(program, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", python, "program.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.stdout.splitlines()
+
+
 def test_the_wheel_holds_every_module_as_it_is_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {
@@ -211,3 +225,10 @@ def test_each_wrong_line_of_a_users_program_is_found(installed: Path, tmp_path: 
     found = {int(line.split(":")[1]) for line in said if ": error:" in line}
     first = WRONG.splitlines().index('Streams("localhost", "6379", s=0)') + 1
     assert found == set(range(first, len(WRONG.splitlines()) + 1))
+
+
+def test_an_editable_install_is_visible_to_mypy_and_pyright(tmp_path: Path) -> None:
+    """The environment that runs this has one; an import hook would hide the sources."""
+    here = Path(sys.executable)
+    assert mypy(here, tmp_path, RIGHT) == ["Success: no issues found in 1 source file"]
+    assert pyright(here, tmp_path, RIGHT) == ["0 errors, 0 warnings, 0 informations"]
