@@ -32,6 +32,7 @@ class History:
         read_size: COUNT, as far as replies have shown what is possible.
         says_hello: True if the next connection begins with HELLO.
         is_understood: True once a peer has sent RESP.
+        is_answered: True once an XREAD was answered over the last connection.
         address_turn: Number of the host's addresses to try later, since they were of no use.
     """
 
@@ -40,6 +41,7 @@ class History:
         "_lost_at",
         "_opened_at",
         "address_turn",
+        "is_answered",
         "is_understood",
         "predictions",
         "read_size",
@@ -51,6 +53,7 @@ class History:
         self.read_size = ReadSize(count)
         self.says_hello = wants_hello(options)
         self.is_understood = False
+        self.is_answered = False
         self.address_turn = 0
         self._address = ""
         self._opened_at = 0.0
@@ -60,6 +63,7 @@ class History:
         """Take note of a new connection; nothing was answered yet."""
         self._address = address
         self._opened_at = now
+        self.is_answered = False
 
     def answered(self) -> Log:
         """Take note of the first answer over a connection; return a line for the log."""
@@ -72,8 +76,11 @@ class History:
     def failed(self, failure: RedisError, now: float) -> Log:
         """Take note of a failure; return a line for the log.
 
-        A failure begins an outage, and is a warning, unless it is one more try amid one.
+        A failure begins an outage, and is a warning, unless it is one more try amid one. An
+        address that was of no use has its turn again after the host's other ones.
         """
+        if not self.is_answered:
+            self.address_turn += 1
         if self._lost_at is None:
             self._lost_at = now
             return Log(WARNING, str(failure))

@@ -186,16 +186,17 @@ class ReadSize:
         most: The COUNT that the caller allows.
 
     Attributes:
+        most: The COUNT that the caller allows.
         count: The COUNT of the next read.
         max_reply: The size that a reply should have at most, in bytes.
     """
 
-    __slots__ = ("_most", "_patience", "_whole", "count", "max_reply")
+    __slots__ = ("_patience", "_whole", "count", "max_reply", "most")
 
     def __init__(self, most: int) -> None:
         self.count = most
         self.max_reply = _SMALL
-        self._most = most
+        self.most = most
         self._whole = 0
         self._patience = 1
 
@@ -210,17 +211,13 @@ class ReadSize:
         """Return True if a reply of so many bytes, and still more, should be given up."""
         return size > 2 * self.max_reply and self.count > 1
 
-    def is_fine(self, size: int) -> bool:
-        """Return True if a reply of so many bytes changes nothing."""
-        return size <= self.max_reply and self.count == self._most
-
     def completed(self, size: int) -> None:
         """Adapt to a reply of so many bytes that came whole."""
         if size > self.max_reply:
             self.count = max(1, self.count * self.max_reply // size)
-        elif self.count < self._most:
+        elif self.count < self.most:
             self._whole += 1
-            more = min(self._most, self.count + 1 + self.count // _GROWTH)
+            more = min(self.most, self.count + 1 + self.count // _GROWTH)
             if self._whole >= self._patience and size * more <= self.max_reply * self.count:
                 self.count = more
                 self._whole = 0

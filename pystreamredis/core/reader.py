@@ -184,7 +184,8 @@ class Reader:
         """Take note that the caller asks for a message, and none is at hand."""
         # The delivered messages need not be held while the next ones come in.
         if self.batch is not EMPTY:
-            self._install(EMPTY)
+            self._delivered.update(self.batch.delivered())
+            self.batch = EMPTY
         self._wait.begin(now)
         for assignment in self.active:
             if assignment.must_pause:
@@ -202,13 +203,14 @@ class Reader:
         if len(self.assignments) > 1:
             self._park()
         self._take_events()
-        batch = self._release(now)
-        if batch is not None:
-            self._ask_ahead(now)
-            return self._install(batch)
+        if self._completed or self._may_release or self._hold is not None:
+            batch = self._release(now)
+            if batch is not None:
+                return self._install(batch)
         for assignment in list(self.active):
-            if assignment.failure is not None and self._is_news(assignment, assignment.failure):
-                return self._deliver_failure(assignment, assignment.failure)
+            failure = assignment.failure
+            if failure is not None and self._is_news(assignment, failure):
+                return self._deliver_failure(assignment, failure)
         if self._failures:
             return self.report(self._failures.pop(0))
         if now >= self._wait.ends_at and self._is_over():
@@ -458,7 +460,7 @@ class Reader:
         if completed:
             self._completed = []
             self._take_answers(completed)
-        elif not self._may_release and (hold is None or hold.due_at is None):
+        elif not self._may_release and hold is not None and hold.due_at is None:
             return None
         self._may_release = False
         if hold is None and len(self.assignments) == 1 and not self._has_unmade:
@@ -470,6 +472,8 @@ class Reader:
         else:
             self._runs = self._merge(self._hold_back(completed, now))
         if self._runs:
+            # The next reads are on their way while the caller works through this batch.
+            self._ask_ahead(now)
             return self._next_batch()
         if hold is not None and hold.due_at is not None:
             return None

@@ -27,6 +27,8 @@ from .slots import ON_THE_MOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..protocol.xread import Reply, StreamReply
     from ..protocol.messages import Message
     from ..starts import Followed
@@ -82,10 +84,8 @@ class Session:
         "_by_name",
         "_check_at",
         "_dialogue",
-        "_is_answered",
         "_last_activity",
         "_last_received",
-        "_last_sent",
         "_names",
         "_newcomers",
         "_replies",
@@ -111,10 +111,9 @@ class Session:
         self._names: dict[bytes, Followed] = {}
         self._replies = XreadParser(self._names, assignment.upstream.factory, values=self._values)
         self._dialogue: Dialogue | None = None
-        self._is_answered = False
         # Bytes received since the last reply was complete.
         self._reply_size = 0
-        self._last_received = self._last_sent = self._last_activity = now
+        self._last_received = self._last_activity = now
         # Time to look next for streams that are silent for too long.
         self._check_at = 0.0
         self._by_name: dict[Followed, StreamState] = {}
@@ -168,7 +167,7 @@ class Session:
         if timeout is None or phase is Phase.CLOSED:
             return None
         due = requests[0].due if requests else 0.0
-        return max(due, self._last_activity, self._last_sent) + timeout
+        return max(due, self._last_activity) + timeout
 
     def find_unsettled(self) -> list[StreamState]:
         """List the streams that the merge has to look at.
@@ -193,7 +192,7 @@ class Session:
 
     def take_outgoing(self, now: float) -> bytes:
         """Take out the bytes to send, at the time when they are sent."""
-        self._last_sent = now
+        self._last_activity = now
         data = self.outgoing[0] if len(self.outgoing) == 1 else b"".join(self.outgoing)
         self.outgoing.clear()
         return data
@@ -316,7 +315,7 @@ class Session:
             return
         missing = self._replies.expecting()
         is_understood = assignment.history.is_understood or self._values.consumed > 0
-        self._apply_partial()
+        self._break_off()
         failure = failures.connection_lost(
             assignment.options, self.address, cause, missing=missing, is_understood=is_understood
         )
@@ -325,7 +324,7 @@ class Session:
     def time_out(self, now: float) -> None:
         """Take note that nothing came until `wake_at`."""
         options, seconds = self._assignment.options, now - self._last_activity
-        self._apply_partial()
+        self._break_off()
         self._fail(failures.no_reply(options, self.address, seconds), now)
 
     def close(self) -> None:
@@ -378,8 +377,8 @@ class Session:
         if isinstance(reply, NeedData):
             read_size = self._assignment.history.read_size
             if read_size.is_exceeded(self._reply_size):
-                size, entries = self._reply_size, self._apply_partial()
-                read_size.exceeded(size, entries, len(request.streams))
+                size = self._reply_size
+                read_size.exceeded(size, sum(self._apply_partial()), len(request.streams))
                 self._drop(f"gave up a reply of more than {size} bytes, to ask for fewer entries")
             return False
         self._last_activity = self._last_received
@@ -401,8 +400,9 @@ class Session:
             whole.refused = [*whole.refused, (reply, request.streams)]
         else:
             is_fresh = self._apply(reply or [], request)
-            if not history.read_size.is_fine(size):
-                history.read_size.completed(size)
+            read_size = history.read_size
+            if size > read_size.max_reply or read_size.count < read_size.most:
+                read_size.completed(size)
             if request.blocks and not is_fresh and self._last_received < request.due:
                 self.rest_until(min(request.due, self._last_received + _EARLY_REST))
             if ahead and not self._ahead.confirm():
@@ -423,7 +423,7 @@ class Session:
         Raises:
             WireError: An entry is not after the ID that was asked for.
         """
-        if not self._is_answered:
+        if not self._assignment.history.is_answered:
             self._note_answer()
         streams, read, by_name = self._assignment.streams, request.streams, self._by_name
         if request.is_exact and (read is streams or read == streams):
@@ -461,32 +461,33 @@ class Session:
             self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
         return bool(ends)
 
-    def _apply_partial(self) -> int:
-        """Apply the whole entries of a reply that breaks off.
+    def _break_off(self) -> None:
+        """Apply what has come of a reply that breaks off, and ask for less the next time."""
+        if self._ahead.requests and self._replies.is_within_reply:
+            sizes = self._apply_partial()
+            self._assignment.history.read_size.broke(max(sizes, default=0))
+
+    def _apply_partial(self) -> list[int]:
+        """Apply the whole entries of a reply that does not come to its end.
 
         Returns:
-            The number of these entries.
+            The number of entries of each stream.
         """
-        if not self._ahead.requests or self._dialogue is not None:
-            return 0
         replies, request = self._replies.take_partial(), self._ahead.requests[0]
-        sizes = [len(messages) for _, messages in replies]
-        if not sizes:
-            return 0
         try:
             self._apply(replies, request)
         except WireError:
-            return 0
+            return []
         # The rest of the reply is unknown.
         for stream in request.streams:
             stream.caught_up = False
         self._unsettled = None
-        self._assignment.history.read_size.broke(max(sizes))
-        return sum(sizes)
+        return [len(messages) for _, messages in replies]
 
     def _note_answer(self) -> None:
-        if not self._is_answered:
-            self._is_answered = self._assignment.history.is_understood = True
+        history = self._assignment.history
+        if not history.is_answered:
+            history.is_answered = history.is_understood = True
             self.events.append(Answered())
 
     def _note_part(self) -> None:
@@ -682,15 +683,14 @@ def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> byte
     Raises:
         WireError: They are not.
     """
-    first, last = _encoded(messages[0][1]), _encoded(messages[-1][1])
+    first: Any = messages[0][1]
+    last: Any = messages[-1][1]
+    if isinstance(first, str):
+        first, last = first.encode("ascii"), last.encode("ascii")
     if is_later(first, last_id):
-        return last
+        return bytes(last)
     if is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
         bound = number_of(last_id)
         messages[:] = [message for message in messages if number_of(message[1]) > bound]
-        return last if messages else id_of(bound - 1)
+        return bytes(last) if messages else id_of(bound - 1)
     raise WireError(f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}")
-
-
-def _encoded(entry_id: bytes | str) -> bytes:
-    return entry_id.encode("ascii") if isinstance(entry_id, str) else bytes(entry_id)

@@ -149,7 +149,10 @@ class Engine:
             return
         if self._pending:
             ready += [connection for connection in self._pending if connection not in ready]
-        self._pending = [connection for connection in ready if connection.respond()]
+        self._pending = []
+        for connection in ready:
+            if connection.respond():
+                self._pending.append(connection)
         if timeout is not None and (not ready or self._until <= self._clock()):
             self._reader.woke(self._clock())
             for connection in self._connections.values():
