@@ -1,4 +1,4 @@
-"""`pystreamredis.scripts`: dialogues with a server, driven by hand."""
+"""`pystreamredis.core.exchanges`: short dialogues with a server, driven by hand."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pystreamredis.core.exchanges import (
+    Dialogue,
+    Refused,
+    find_failing_stream,
+    find_last_ids,
+    handshake,
+    wants_hello,
+)
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
-    RedisError,
     ResponseError,
 )
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.protocol import Parser, ServerError
 from pystreamredis.protocol import ProtocolError as WireError
-from pystreamredis.scripts import (
-    Refused,
-    find_culprit,
-    find_last,
-    greet,
-    look_back,
-    wants_hello,
-)
-from tests.simulation import MAX_ID, Peer, Server, commands_in, number, written
+from pystreamredis.protocol import ServerError
+from tests.exchanges import Rounds, raised_by, run_with, serving
+from tests.simulation import MAX_ID, Server, commands_in, number, written
 
 if TYPE_CHECKING:
-    from pystreamredis.scripts import Script
+    from pystreamredis.core.exchanges import Exchange
 
 ZERO = b"0-0"
 SECRET = "open sesame"
@@ -37,58 +37,15 @@ SECRET = "open sesame"
 MOST_ROUNDS = 128 // 4 + 2
 
 
-class Rounds:
-    """Drives a script: what it yields is sent, all at once, and answered by a server."""
-
-    def __init__(self, server: Server, *, resp: int = 2) -> None:
-        self.sent: list[list[list[bytes]]] = []
-        self._peer = Peer(server)
-        self._peer.resp = resp
-
-    def run(self, script: Script[Any]) -> Any:
-        parser = Parser()
-        replies: list[Any] | None = None
-        while True:
-            try:
-                commands = next(script) if replies is None else script.send(replies)
-            except StopIteration as stop:
-                return stop.value
-            self.sent.append(commands_in(b"".join(commands)))
-            assert len(self.sent[-1]) == len(commands)
-            self._peer.receive(b"".join(commands), 0.0)
-            parser.feed(self._peer.sent)
-            self._peer.sent = b""
-            replies = [parser.next_value() for _ in commands]
-
-
-def run_with(script: Script[Any], *replies: list[Any]) -> Any:
-    """Drive a script with replies that were made up."""
-    next(script)
-    for reply in replies[:-1]:
-        script.send(reply)
-    with pytest.raises(StopIteration) as stop:
-        script.send(replies[-1])
-    return stop.value.value
-
-
-def raised_by(script: Script[Any], *replies: list[Any]) -> BaseException:
-    """Drive a script to the error that it ends in."""
-    next(script)
-    try:
-        for reply in replies:
-            script.send(reply)
-    except (RedisError, WireError) as error:
-        return error
-    raise AssertionError("nothing was raised")
-
-
-def greeting(*, hello: bool | None = None, **connection: Any) -> Script[bool]:
+def login(*, hello: bool | None = None, **connection: Any) -> Exchange[bool]:
+    """The handshake that options ask for."""
     options = ConnectionOptions(**connection)
-    return greet(options, hello=wants_hello(options) if hello is None else hello)
+    hello = wants_hello(options) if hello is None else hello
+    return handshake(options, options.address, options.password(), hello=hello)
 
 
-class TestGreet:
-    """Connection set-up: nothing is sent that was not asked for."""
+class TestHandshake:
+    """Connection set-up: only what was asked for is sent."""
 
     @pytest.mark.parametrize(
         ("connection", "rounds"),
@@ -97,8 +54,11 @@ class TestGreet:
             ({"password": "pw"}, [[[b"AUTH", b"pw"]]]),
             ({"username": "me", "password": "pw"}, [[[b"AUTH", b"me", b"pw"]]]),
             ({"username": "me"}, [[[b"AUTH", b"me", b""]]]),
+            # Empty ones are none (contract 6.7).
             ({"username": "", "password": "pw"}, [[[b"AUTH", b"pw"]]]),
-            ({"username": ""}, [[[b"AUTH", b""]]]),
+            ({"username": ""}, []),
+            ({"password": ""}, []),
+            ({"client_name": ""}, []),
             ({"protocol": 3, "username": "me"}, [[[b"HELLO", b"3", b"AUTH", b"me", b""]]]),
             ({"password": b"\xff"}, [[[b"AUTH", b"\xff"]]]),
             ({"password": lambda: "asked"}, [[[b"AUTH", b"asked"]]]),
@@ -121,7 +81,7 @@ class TestGreet:
     ) -> None:
         """Contract 6.1: HELLO, AUTH, SELECT; with the defaults nothing."""
         driven = Rounds(Server())
-        assert driven.run(greeting(**connection)) is False
+        assert driven.run(login(**connection)) is False
         assert driven.sent == rounds
 
     @pytest.mark.parametrize(
@@ -133,24 +93,24 @@ class TestGreet:
             "ERR Protocol version is not an integer or out of range",
         ],
     )
-    def test_a_server_that_does_not_know_hello_is_spoken_to_without(self, refusal: str) -> None:
-        """Contract 6.2: falls back to RESP2; the rest is asked for in its own commands."""
-        script = greeting(protocol=3, username="me", password="pw", db=2)
-        next(script)
-        commands = commands_in(b"".join(script.send([ServerError(refusal)])))
+    def test_without_hello_the_login_uses_its_own_commands(self, refusal: str) -> None:
+        """Contract 6.2: falls back to RESP2."""
+        exchange = login(protocol=3, username="me", password="pw", db=2)
+        next(exchange)
+        commands = commands_in(b"".join(exchange.send([ServerError(refusal)])))
         assert commands == [[b"AUTH", b"me", b"pw"], [b"SELECT", b"2"]]
         with pytest.raises(StopIteration) as stop:
-            script.send([b"OK", b"OK"])
+            exchange.send([b"OK", b"OK"])
         assert stop.value.value is True
 
-    def test_hello_alone_needs_nothing_in_its_place(self) -> None:
+    def test_hello_alone_needs_no_other_command_instead(self) -> None:
         """Contract 6.2."""
-        assert run_with(greeting(protocol=3), [ServerError("ERR unknown command")]) is True
+        assert run_with(login(protocol=3), [ServerError("ERR unknown command")]) is True
 
-    def test_hello_is_not_said_where_it_is_known_to_be_unknown(self) -> None:
+    def test_hello_is_not_said_to_a_server_that_does_not_know_it(self) -> None:
         """Contract 6.2: or a closed connection, after which it is not said again."""
         driven = Rounds(Server())
-        driven.run(greeting(hello=False, protocol=3, password="pw"))
+        driven.run(login(hello=False, protocol=3, password="pw"))
         assert driven.sent == [[[b"AUTH", b"pw"]]]
 
     @pytest.mark.parametrize(
@@ -165,21 +125,21 @@ class TestGreet:
         ],
     )
     @pytest.mark.parametrize("connection", [{"protocol": 3}, {"password": "pw"}, {"db": 1}])
-    def test_a_refusal_that_is_not_about_the_command_is_told(
+    def test_a_refusal_that_is_not_about_the_command_is_raised(
         self, refusal: str, kind: type[Exception], connection: Any
     ) -> None:
         """Contract 5.6 and 5.1: for good or for now."""
-        error = raised_by(greeting(**connection), [ServerError(refusal)])
+        error = raised_by(login(**connection), [ServerError(refusal)])
         if connection.get("password"):
             kind = kind if kind is ConnectionError else AuthenticationError
         assert type(error) is kind
         assert str(error).startswith("localhost:6379 refused ")
         assert str(error).endswith(f": {refusal}")
 
-    def test_what_was_refused_is_named(self) -> None:
+    def test_the_refused_command_is_named(self) -> None:
         """Contract 5.6."""
         error = raised_by(
-            greeting(password="pw", db=99), [b"OK", ServerError("ERR DB index is out of range")]
+            login(password="pw", db=99), [b"OK", ServerError("ERR DB index is out of range")]
         )
         assert str(error) == "localhost:6379 refused SELECT 99: ERR DB index is out of range"
         assert type(error) is ResponseError
@@ -188,31 +148,31 @@ class TestGreet:
         ("unknown", "protocol"),
         [({b"AUTH"}, 2), ({b"AUTH", b"HELLO"}, 2), ({b"AUTH", b"HELLO"}, 3)],
     )
-    def test_a_server_that_repeats_what_it_was_sent_betrays_no_password(
+    def test_no_password_is_shown_where_a_server_repeats_it(
         self, unknown: set[bytes], protocol: int
     ) -> None:
         """Contract 7: passwords are in no error text; `rename-command AUTH ""` has it there."""
         server = Server()
         server.unknown = unknown
-        script = greeting(protocol=protocol, username="me", password=SECRET)
+        exchange = login(protocol=protocol, username="me", password=SECRET)
         with pytest.raises(AuthenticationError) as caught:
-            Rounds(server).run(script)
+            Rounds(server).run(exchange)
         assert SECRET not in str(caught.value)
 
     @pytest.mark.parametrize("password", [SECRET, SECRET.encode(), lambda: SECRET])
     @pytest.mark.parametrize("connection", [{}, {"protocol": 3, "username": "me"}])
-    def test_a_password_is_taken_out_wherever_it_is_in_an_error(
+    def test_a_password_is_removed_wherever_it_is_in_an_error(
         self, password: Any, connection: Any
     ) -> None:
         """Contract 7: proxies word their errors in their own ways."""
         error = ServerError(f"NOPERM cannot log in with {SECRET}: no")
-        told = str(raised_by(greeting(password=password, **connection), [error]))
+        told = str(raised_by(login(password=password, **connection), [error]))
         assert told.endswith("NOPERM cannot log in with (not shown): no")
 
     @pytest.mark.parametrize("password", ["", None])
     def test_without_a_password_errors_stay_as_they_are(self, password: str | None) -> None:
-        script = greeting(password=password, username="me", db=2)
-        told = str(raised_by(script, [ServerError("ERR no"), b"OK"]))
+        exchange = login(password=password, username="me", db=2)
+        told = str(raised_by(exchange, [ServerError("ERR no"), b"OK"]))
         assert told == "localhost:6379 refused AUTH: ERR no"
 
 
@@ -231,30 +191,22 @@ entries = st.one_of(
 streams = st.dictionaries(keys, st.sets(entries, max_size=12), min_size=1)
 
 
-def serving(content: dict[bytes, set[int]], **kind: bool) -> Server:
-    server = Server(**kind)
-    for key, ids in content.items():
-        for entry in sorted(ids):
-            server.add(key, entry)
-    return server
-
-
 def last_of(content: dict[bytes, set[int]]) -> dict[bytes, bytes]:
     return {key: written(max(ids, default=0)) for key, ids in content.items()}
 
 
-class TestFindLast:
-    """Where "now" starts, found with XREAD alone."""
+class TestFindLastIds:
+    """The search for "now" by XREAD alone."""
 
     @settings(deadline=None, max_examples=60)
     @given(streams, st.sampled_from([2, 3]))
-    def test_one_round_is_enough_on_servers_that_can_be_asked(
+    def test_one_round_is_enough_on_servers_that_know_plus(
         self, content: dict[bytes, set[int]], resp: int
     ) -> None:
         """Contract 2.3: now is a concrete ID, on Redis >= 7.4 and Valkey >= 8.0."""
         content = {key: ids or {1} for key, ids in content.items()}
         driven = Rounds(serving(content), resp=resp)
-        assert driven.run(find_last(list(content))) == last_of(content)
+        assert driven.run(find_last_ids(list(content))) == last_of(content)
         ((command,),) = driven.sent
         assert command[:4] == [b"XREAD", b"COUNT", b"1", b"STREAMS"]
         assert command[4:] == [*content, *[b"+"] * len(content)]
@@ -264,12 +216,10 @@ class TestFindLast:
     @example({b"a": {1, MAX_ID}}, 2)
     @example({b"a": {MAX_ID}, b"b": set()}, 2)
     @example({b"a": {1}, b"b": {MAX_ID - 1}, b"long name": {1 << 64}}, 3)
-    def test_older_servers_are_asked_until_it_is_found(
-        self, content: dict[bytes, set[int]], resp: int
-    ) -> None:
+    def test_older_servers_are_searched(self, content: dict[bytes, set[int]], resp: int) -> None:
         """Contract 2.3 and 6.1: "+" is an error there, and nothing but XREAD is sent."""
         driven = Rounds(serving(content, takes_plus=False), resp=resp)
-        assert driven.run(find_last(list(content))) == last_of(content)
+        assert driven.run(find_last_ids(list(content))) == last_of(content)
         assert len(driven.sent) <= 2 + MOST_ROUNDS
         sent = [command for commands in driven.sent for command in commands]
         assert {tuple(command[:4]) for command in sent} == {
@@ -280,7 +230,7 @@ class TestFindLast:
 
     @settings(deadline=None, max_examples=100)
     @given(streams, st.data())
-    def test_a_server_that_lost_sight_of_its_last_entry_is_searched(
+    def test_a_server_whose_last_entry_was_deleted_is_searched(
         self, content: dict[bytes, set[int]], data: st.DataObject
     ) -> None:
         """Contract 2.3: Redis 7.4.0, where "+" finds nothing after XDEL of the tail."""
@@ -291,30 +241,30 @@ class TestFindLast:
                 server.delete(key, max(ids))
                 ids.remove(max(ids))
         driven = Rounds(server)
-        assert driven.run(find_last(list(content))) == last_of(content)
+        assert driven.run(find_last_ids(list(content))) == last_of(content)
         assert len(driven.sent) <= 2 + MOST_ROUNDS
 
-    def test_a_nil_for_plus_alone_proves_no_stream_empty(self) -> None:
-        """Contract 2.3: the whole history would be handed over otherwise."""
+    def test_nil_for_plus_does_not_prove_that_a_stream_is_empty(self) -> None:
+        """Contract 2.3: otherwise the whole history would be delivered."""
         server = serving({b"a": {5, 9}}, loses_tail=True)
         server.delete(b"a", 9)
-        assert Rounds(server).run(find_last([b"a"])) == {b"a": b"0-5"}
+        assert Rounds(server).run(find_last_ids([b"a"])) == {b"a": b"0-5"}
 
-    def test_an_empty_stream_is_asked_twice_and_starts_at_its_beginning(self) -> None:
+    def test_an_empty_stream_starts_at_its_beginning(self) -> None:
         """Contract 2.3: the first message added later has some ID above 0-0."""
         driven = Rounds(Server())
-        assert driven.run(find_last([b"a", b"b"])) == {b"a": ZERO, b"b": ZERO}
+        assert driven.run(find_last_ids([b"a", b"b"])) == {b"a": ZERO, b"b": ZERO}
         assert [commands[0][-1] for commands in driven.sent] == [b"+", ZERO]
 
-    def test_only_what_is_not_known_yet_is_searched(self) -> None:
+    def test_only_streams_without_an_answer_are_searched(self) -> None:
         """One stream with an answer to "+" costs no probes because another has none."""
         driven = Rounds(serving({b"full": {7}}))
-        assert driven.run(find_last([b"full", b"none"])) == {b"full": b"0-7", b"none": ZERO}
+        assert driven.run(find_last_ids([b"full", b"none"])) == {b"full": b"0-7", b"none": ZERO}
         assert [command[4:] for command in driven.sent[1]] == [[b"none", ZERO]]
 
     @settings(deadline=None, max_examples=100)
     @given(streams, st.data())
-    def test_what_is_added_while_it_is_searched_is_either_side_of_now(
+    def test_an_entry_added_meanwhile_is_on_either_side_of_now(
         self, content: dict[bytes, set[int]], data: st.DataObject
     ) -> None:
         """Contract 2.3: no message that was there before comes after now, and no round too many.
@@ -335,7 +285,7 @@ class TestFindLast:
 
         server.before_each = add
         driven = Rounds(server)
-        found = driven.run(find_last(list(content)))
+        found = driven.run(find_last_ids(list(content)))
         for key, entry_id in found.items():
             assert number(before[key]) <= number(entry_id)
             assert entry_id == ZERO or number(entry_id) in content[key]
@@ -345,7 +295,7 @@ class TestFindLast:
     @pytest.mark.parametrize(
         "text", ["NOPERM no", "WRONGTYPE no", "LOADING wait", "ERR max number of clients"]
     )
-    def test_a_refusal_at_any_point_is_told(self, after: int, text: str) -> None:
+    def test_a_refusal_at_any_point_is_raised(self, after: int, text: str) -> None:
         """Contract 5.6: the streams may have to be asked one by one, so it is passed on."""
         server = serving({b"a": {1, 1 << 70}}, takes_plus=False)
         countdown = iter(range(after - 1, -1, -1))
@@ -356,112 +306,96 @@ class TestFindLast:
 
         server.before_each = refuse
         with pytest.raises(Refused, match=rf"^{text}$") as caught:
-            Rounds(server).run(find_last([b"a"]))
+            Rounds(server).run(find_last_ids([b"a"]))
         assert caught.value.error == ServerError(text)
 
     @pytest.mark.parametrize("reply", [b"OK", 5, [[b"other", []]], [[b"a", [[b"x", []]]]]])
-    def test_what_is_no_reply_to_xread_is_refused(self, reply: Any) -> None:
+    def test_a_reply_that_does_not_answer_xread_is_a_protocol_error(self, reply: Any) -> None:
         """Contract 5.1: a reply that is not RESP, or not to what was asked."""
-        assert isinstance(raised_by(find_last([b"a"]), [reply]), WireError)
+        assert isinstance(raised_by(find_last_ids([b"a"]), [reply]), WireError)
 
-    def test_an_entry_that_is_not_after_what_was_asked_for_ends_the_search(self) -> None:
+    def test_an_entry_before_the_id_asked_for_ends_the_search(self) -> None:
         """Contract 7: or a peer could have it go on for as many rounds as there may be."""
-        script = find_last([b"a"])
-        next(script)
-        script.send([ServerError("ERR Invalid stream ID")])
-        probes = commands_in(b"".join(script.send([[[b"a", [[b"5-0", []]]]]])))
+        exchange = find_last_ids([b"a"])
+        next(exchange)
+        exchange.send([ServerError("ERR Invalid stream ID")])
+        probes = commands_in(b"".join(exchange.send([[[b"a", [[b"5-0", []]]]]])))
         after = probes[0][-1]
         replies: list[Any] = [[[b"a", [[after, []]]]], *[None] * (len(probes) - 1)]
         with pytest.raises(WireError, match=r"entry b'5-0', expected one after b'5-0'"):
-            script.send(replies)
+            exchange.send(replies)
 
 
-def _entry(entry_id: bytes) -> list[Any]:
-    return [entry_id, [b"f", b"v"]]
-
-
-class TestLookBack:
-    """Whether streams still hold the entries that were read last."""
-
-    def test_the_oldest_entry_and_that_at_the_position_are_asked_for_at_once(self) -> None:
-        driven = Rounds(serving({b"a": {5 << 64}, b"b": {7}}))
-        assert driven.run(look_back({b"a": b"5-0", b"b": b"0-7"})) == {}
-        ((command,),) = driven.sent
-        assert command[:4] == [b"XREAD", b"COUNT", b"1", b"STREAMS"]
-        before = b"4-18446744073709551615"
-        assert command[4:] == [b"a", b"b", b"a", b"b", ZERO, ZERO, before, b"0-6"]
-
-    @pytest.mark.parametrize(
-        ("seen", "kind", "oldest"),
-        [
-            # The oldest entry, and the first from the position on.
-            ([b"1-0", b"5-0"], None, None),
-            ([b"5-0", b"5-0"], None, None),
-            ([b"1-0", b"9-0"], None, None),  # it was deleted: by itself that is no gap
-            ([b"1-0"], "rewound", b"1-0"),
-            ([b"4-18446744073709551615"], "rewound", b"4-18446744073709551615"),
-            ([b"5-1", b"5-1"], "trimmed", b"5-1"),
-            ([b"9-0", b"10-0"], "trimmed", b"9-0"),
-            ([b"10-0", b"9-0"], "trimmed", b"9-0"),  # in whichever order they come
-            ([b"9-0"], "trimmed", b"9-0"),
-            ([b"5-0"], None, None),
-            ([], None, None),  # empty, or not there: it is not known that anything was missed
-        ],
-    )
-    def test_what_is_there_tells_what_may_have_happened(
-        self, seen: list[bytes], kind: str | None, oldest: bytes | None
-    ) -> None:
-        blocks: list[Any] = [[b"a", [_entry(entry_id)]] for entry_id in seen]
-        gaps = run_with(look_back({b"a": b"5-0"}), [blocks or None])
-        assert {key: (gap.kind, gap.oldest) for key, gap in gaps.items()} == (
-            {} if kind is None else {b"a": (kind, oldest)}
-        )
-
-    def test_each_stream_is_judged_by_itself(self) -> None:
-        reply = [
-            [b"a", [_entry(b"1-0")]],
-            [b"b", [_entry(b"1-0")]],
-            [b"c", [_entry(b"8-0")]],
-            [b"b", [_entry(b"5-0")]],
-            [b"c", [_entry(b"8-0")]],
-        ]
-        gaps = run_with(look_back(dict.fromkeys([b"a", b"b", b"c", b"d"], b"5-0")), [reply])
-        assert {key: gap.kind for key, gap in gaps.items()} == {b"a": "rewound", b"c": "trimmed"}
-
-    def test_a_refusal_that_passes_is_told_and_another_is_left_to_the_next_read(self) -> None:
-        error = ServerError("LOADING wait")
-        script = look_back({b"a": b"5-0"})
-        next(script)
-        with pytest.raises(Refused) as caught:
-            script.send([error])
-        assert caught.value.error is error
-        assert run_with(look_back({b"a": b"5-0"}), [ServerError("WRONGTYPE no")]) == {}
-
-
-class TestFindCulprit:
-    """Which stream it is that has an XREAD over several refused."""
+class TestFindFailingStream:
+    """The search for the stream that has an XREAD over several refused."""
 
     @pytest.mark.parametrize("guilty", [b"a", b"b", b"c"])
-    def test_the_one_that_is_refused_by_itself_is_at_fault(self, guilty: bytes) -> None:
+    def test_the_stream_that_is_refused_by_itself_is_found(self, guilty: bytes) -> None:
         """Contract 5.6: the stream's name where one stream is at fault."""
         server = Server()
         server.at_fault[guilty] = "-WRONGTYPE Operation against a key"
         driven = Rounds(server)
         positions = {b"a": b"1-1", b"b": b"2-2", b"c": ZERO}
         error = ServerError("WRONGTYPE Operation against a key")
-        assert driven.run(find_culprit(positions, error)) == guilty
+        assert driven.run(find_failing_stream(positions, error)) == guilty
         (commands,) = driven.sent
         assert commands == [
             [b"XREAD", b"COUNT", b"1", b"STREAMS", key, at] for key, at in positions.items()
         ]
 
-    def test_a_stream_with_another_error_is_not_taken_for_it(self) -> None:
+    def test_a_stream_with_another_error_is_passed_over(self) -> None:
         """Contract 5.6."""
         server = Server()
         server.at_fault = {b"a": "-WRONGTYPE no", b"b": "-NOPERM no"}
-        script = find_culprit({b"a": ZERO, b"b": ZERO}, ServerError("NOPERM no"))
-        assert Rounds(server).run(script) == b"b"
+        exchange = find_failing_stream({b"a": ZERO, b"b": ZERO}, ServerError("NOPERM no"))
+        assert Rounds(server).run(exchange) == b"b"
 
-    def test_an_error_that_has_passed_is_the_fault_of_none(self) -> None:
-        script = find_culprit({b"a": ZERO, b"b": ZERO}, ServerError("WRONGTYPE no"))
-        assert Rounds(Server()).run(script) is None
+    def test_an_error_that_has_passed_belongs_to_no_stream(self) -> None:
+        exchange = find_failing_stream({b"a": ZERO, b"b": ZERO}, ServerError("WRONGTYPE no"))
+        assert Rounds(Server()).run(exchange) is None
+
+
+class TestDialogue:
+    """An exchange that is under way over a connection."""
+
+    def test_replies_are_passed_on_all_at_once(self) -> None:
+        passed: list[Any] = []
+
+        def exchange() -> Exchange[None]:
+            passed.append((yield [b"1", b"2"]))
+            passed.append((yield [b"3"]))
+
+        dialogue = Dialogue(exchange())
+        assert dialogue.advance() == [b"1", b"2"]
+        assert dialogue.awaited == 2
+        dialogue.replies += ["one", "two"]
+        assert dialogue.advance() == [b"3"]
+        assert (dialogue.awaited, dialogue.replies) == (1, [])
+        dialogue.replies.append("three")
+        with pytest.raises(StopIteration):
+            dialogue.advance()
+        assert passed == [["one", "two"], ["three"]]
+
+    def test_nothing_is_hidden_and_no_hello_is_under_way_at_first(self) -> None:
+        dialogue = Dialogue(login_nowhere())
+        assert (dialogue.is_hello, dialogue.hides_secret) == (False, False)
+        assert (dialogue.awaited, dialogue.received_before) == (0, 0)
+
+    def test_close_ends_the_exchange(self) -> None:
+        ended: list[bool] = []
+
+        def exchange() -> Exchange[None]:
+            try:
+                yield [b"1"]
+            finally:
+                ended.append(True)
+
+        dialogue = Dialogue(exchange())
+        dialogue.advance()
+        dialogue.close()
+        assert ended == [True]
+
+
+def login_nowhere() -> Exchange[None]:
+    """An exchange that sends nothing."""
+    yield from ()

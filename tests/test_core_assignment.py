@@ -1,0 +1,188 @@
+"""`pystreamredis.core.assignment`: which streams a connection reads, and what outlives it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pystreamredis.core.assignment import Assignment, History
+from pystreamredis.core.events import DEBUG, INFO, WARNING
+from pystreamredis.core.session import Session
+from pystreamredis.core.stream import StreamState
+from pystreamredis.core.topology import Upstream
+from pystreamredis.exceptions import ConnectionError
+from pystreamredis.options import ConnectionOptions
+from tests.simulation import reading
+
+
+class Record:
+    """The history of some connections, and the lines that it has made for the log."""
+
+    def __init__(self) -> None:
+        self.history = History(ConnectionOptions(), 100)
+        self.lines: list[tuple[int, str]] = []
+
+    def answer(self) -> None:
+        line = self.history.answered()
+        self.lines.append((line.level, line.text))
+
+    def fail(self, text: str, now: float) -> None:
+        line = self.history.failed(ConnectionError(text), now)
+        self.lines.append((line.level, line.text))
+
+
+class TestHistory:
+    """Lines for the log, and what is known of the peer."""
+
+    def test_a_connection_is_logged_with_its_address(self) -> None:
+        record = Record()
+        record.history.opened("host:1", 5.0)
+        record.answer()
+        assert record.lines == [(INFO, "connected to host:1")]
+
+    def test_an_outage_lasts_from_its_first_failure_to_the_next_answer(self) -> None:
+        record = Record()
+        record.history.opened("host:1", 5.0)
+        record.answer()
+        record.fail("host:1 closed the connection", 6.0)
+        record.fail("cannot connect to host:1: refused", 7.25)
+        # A connection that was accepted, and on which nothing was answered, ends no outage.
+        record.history.opened("host:1", 8.0)
+        record.fail("host:1 refused XREAD: LOADING", 8.5)
+        record.history.opened("host:1", 9.5)
+        record.answer()
+        assert record.lines[1:] == [
+            (WARNING, "host:1 closed the connection"),
+            (DEBUG, "cannot connect to host:1: refused (for 1.2 s now)"),
+            (DEBUG, "host:1 refused XREAD: LOADING (for 2.5 s now)"),
+            (INFO, "connected to host:1 after an outage of 3.5 s"),
+        ]
+
+    def test_each_outage_is_logged_by_itself(self) -> None:
+        record = Record()
+        for lost, back in ((1.0, 3.0), (10.0, 10.5)):
+            record.fail("gone", lost)
+            record.history.opened("host:1", back)
+            record.answer()
+        assert record.lines == [
+            (WARNING, "gone"),
+            (INFO, "connected to host:1 after an outage of 2.0 s"),
+            (WARNING, "gone"),
+            (INFO, "connected to host:1 after an outage of 0.5 s"),
+        ]
+
+    def test_a_server_that_was_never_there_is_an_outage_too(self) -> None:
+        record = Record()
+        record.fail("cannot connect to host:1: refused", 0.0)
+        record.history.opened("host:1", 60.0)
+        record.answer()
+        assert record.lines == [
+            (WARNING, "cannot connect to host:1: refused"),
+            (INFO, "connected to host:1 after an outage of 60.0 s"),
+        ]
+
+    def test_each_connection_is_logged_with_its_own_address(self) -> None:
+        record = Record()
+        for address, opened in (("host:1", 1.0), ("host:2", 3.0)):
+            record.history.opened(address, opened)
+            record.answer()
+            record.fail("gone", opened + 1)
+        assert [text for _, text in record.lines] == [
+            "connected to host:1",
+            "gone",
+            "connected to host:2 after an outage of 1.0 s",
+            "gone",
+        ]
+
+    @pytest.mark.parametrize(
+        ("options", "says_hello"),
+        [({}, False), ({"protocol": 3}, True), ({"client_name": "c"}, True), ({"db": 1}, False)],
+    )
+    def test_the_first_connection_says_hello_where_an_option_needs_it(
+        self, options: dict[str, object], says_hello: bool
+    ) -> None:
+        """Contract 6.1."""
+        history = History(ConnectionOptions(**options), 100)  # type: ignore[arg-type]
+        assert history.says_hello is says_hello
+
+    def test_nothing_is_known_of_a_peer_at_first(self) -> None:
+        history = History(ConnectionOptions(), 70)
+        assert (history.is_understood, history.address_turn) == (False, 0)
+        assert (history.read_size.count, history.predictions.are_useful) == (70, True)
+
+
+def assignment(*streams: StreamState) -> Assignment:
+    made = Assignment(
+        Upstream(None, ConnectionOptions(), reading(count=7)), ConnectionOptions(), None
+    )
+    made.assign(list(streams))
+    return made
+
+
+def stream(name: str) -> StreamState:
+    return StreamState(name, name.encode(), b"0-0")
+
+
+class TestAssignment:
+    """The streams of one connection."""
+
+    def test_a_stream_belongs_to_the_session_that_reads_it(self) -> None:
+        a, b, c = map(stream, "abc")
+        made = assignment(a, b)
+        made.session = session = Session(made, "host:1", 0.0)
+        assert (a.session, b.session) == (session, session)
+        made.assign([b, c])
+        assert (a.session, b.session, c.session) == (None, session, session)
+        assert made.streams == [b, c]
+
+    def test_a_stream_that_another_session_reads_by_now_stays_there(self) -> None:
+        """Contract 2.5: or its replies there would be dropped."""
+        a, b = map(stream, "ab")
+        made, other = assignment(a), assignment(b)
+        made.session = Session(made, "host:1", 0.0)
+        other.session = Session(other, "host:2", 0.0)
+        other.assign([b, a])
+        made.assign([])
+        assert a.session is other.session
+
+    def test_the_merge_looks_at_what_is_pending_or_may_come(self) -> None:
+        """Contract 3.2: also while there is no connection."""
+        unread, pending, empty = map(stream, "abc")
+        made = assignment(unread, pending, empty)
+        pending.caught_up = empty.caught_up = True
+        pending.pending = [("b", b"1-0", {})]
+        assert made.find_unsettled() == [unread, pending]
+        made.session = Session(made, "host:1", 0.0)
+        assert made.find_unsettled() == [unread, pending]
+
+    def test_it_wakes_for_the_next_try_where_one_is_to_be_made(self) -> None:
+        made = assignment(stream("a"))
+        made.retry_at = 12.5
+        assert made.wake_at == 12.5
+        made.is_connecting = True
+        assert made.wake_at is None
+        made.is_connecting = False
+        made.assign([])
+        assert made.wake_at is None
+
+    def test_it_wakes_for_its_session_where_there_is_one(self) -> None:
+        made = assignment(stream("a"))
+        made.retry_at = 12.5
+        made.session = Session(made, "host:1", 0.0)
+        assert made.wake_at is None
+        made.session.rest_until(3.0)
+        assert made.wake_at == 3.0
+
+    def test_connections_to_one_address_share_the_order_of_one_server(self) -> None:
+        """Contract 3.2: in a cluster each connection has an order of its own."""
+        upstream = Upstream(None, ConnectionOptions(), reading())
+        here = ConnectionOptions("here", 1)
+        one, two = Assignment(upstream, here, None), Assignment(upstream, here, None)
+        elsewhere = Assignment(upstream, ConnectionOptions("elsewhere", 1), None)
+        of_other = Assignment(Upstream("x", here, reading()), here, None)
+        assert one.server == two.server
+        assert len({one.server, elsewhere.server, of_other.server}) == 3
+        slot = Assignment(upstream, here, (5, "here:1"))
+        assert slot.server is slot
+
+    def test_count_is_the_callers_at_first(self) -> None:
+        assert assignment().history.read_size.count == 7
