@@ -296,7 +296,7 @@ class Session:
         forget, ahead = self._values.buffer.forget, self._ahead.requests
         try:
             while self._read_value() if self._dialogue or not ahead else self._read_reply():
-                if forget():
+                if self.phase is Phase.CLOSED or forget():
                     return
             if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
                 self._note_part()
@@ -334,6 +334,11 @@ class Session:
         if self._dialogue is not None:
             self._dialogue.close()
         self._dialogue = None
+        # What was received may have a password in it, or be large.
+        self._values = Parser()
+        self._replies = XreadParser(
+            self._names, self._assignment.upstream.factory, values=self._values
+        )
 
     # Reads.
 
