@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _id = itemgetter(1)
 
 # About how many messages are sorted at once, and how many of a stream at least.
-BATCH = 8192
-_LEAST = 32
+BATCH_SIZE = 8192
+LEAST_SHARE = 32
 
 
 def _number(message: Message) -> int:
@@ -72,7 +72,7 @@ def next_batch(runs: list[list[Message]]) -> Batch:
 
 
 def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
-    share = max(_LEAST, BATCH // len(runs)) if runs else 0
+    share = max(LEAST_SHARE, BATCH_SIZE // len(runs)) if runs else 0
     if max(map(len, runs), default=0) <= share:
         taken = runs[:]
         runs.clear()

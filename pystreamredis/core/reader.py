@@ -48,7 +48,7 @@ from .events import (
     Unmakable,
 )
 from .hold import Hold
-from .merge import BATCH, next_batch, release
+from .merge import BATCH_SIZE, next_batch, release
 from .session import Phase, Session
 from .topology import Upstream
 
@@ -466,7 +466,7 @@ class Reader:
         if hold is None and len(self.assignments) == 1 and not self._has_unmade:
             session = self.assignments[0].session
             run = None if session is None else session.take_only_run()
-            if run and len(run) < BATCH:
+            if run and len(run) <= BATCH_SIZE:
                 return Batch(run, {run[0][0]: run[-1][1]})
             self._runs = [run] if run else self._merge(None)
         else:

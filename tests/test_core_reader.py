@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pystreamredis import merge
+from pystreamredis.core import merge
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -26,7 +26,7 @@ from tests.simulation import (
     Raw,
     Read,
     Server,
-    Shell,
+    Simulation,
     encode,
     is_id,
     number,
@@ -45,8 +45,8 @@ NAMES = ["a", b"b", "c"]
 def _small_batches() -> Iterator[None]:
     """Hand over a few messages at once: what comes after them is there in most tests then."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(merge, "_BATCH", 2)
-        monkeypatch.setattr(merge, "_LEAST", 1)
+        monkeypatch.setattr(merge, "BATCH_SIZE", 2)
+        monkeypatch.setattr(merge, "LEAST_SHARE", 1)
         yield
 
 
@@ -108,13 +108,13 @@ def union(content: Content) -> list[Any]:
     return [(name, written(entry), data) for entry, name, data in messages]
 
 
-def drain(shell: Shell, how_many: int | None = None) -> tuple[list[Any], list[ConnectionError]]:
+def drain(simulation: Simulation, how_many: int | None = None) -> tuple[list[Any], list[ConnectionError]]:
     """Take messages to the end of the iteration, and failures whichever way they come."""
     messages: list[Any] = []
     failures: list[ConnectionError] = []
     while how_many is None or len(messages) < how_many:
         try:
-            message = shell.next()
+            message = simulation.next()
         except StopIteration:
             break
         except ConnectionError as error:
@@ -124,11 +124,11 @@ def drain(shell: Shell, how_many: int | None = None) -> tuple[list[Any], list[Co
     return messages, failures
 
 
-def establish(shell: Shell) -> Shell:
+def establish(simulation: Simulation) -> Simulation:
     """Make the object, as often as it takes."""
     for _ in range(100):
         try:
-            return shell.establish()
+            return simulation.establish()
         except ConnectionError:
             continue
     raise AssertionError("it cannot be made")
@@ -149,7 +149,7 @@ class TestStillStreams:
         self, content: Content, count: int, chunks: list[int], protocol: int, noisy: bool
     ) -> None:
         """Contract 3.1, 3.2, 3.4, 6.3: for every `count`, each exactly once."""
-        shell = Shell(
+        simulation = Simulation(
             serving(content),
             beginning(content),
             chunks=chunks,
@@ -158,11 +158,11 @@ class TestStillStreams:
             fields=list,
         )
         if noisy:
-            shell.noise = b">2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n|1\r\n+ttl\r\n:5\r\n"
-        messages, failures = drain(shell.establish())
+            simulation.noise = b">2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n|1\r\n+ttl\r\n:5\r\n"
+        messages, failures = drain(simulation.establish())
         assert messages == union(content)
         assert failures == []
-        assert shell.most_held <= 2 * count
+        assert simulation.most_held <= 2 * count
 
     @settings(deadline=None, max_examples=200)
     @given(contents, COUNTS, chunks, cuts, st.sampled_from([2, 3]), st.booleans())
@@ -175,8 +175,8 @@ class TestStillStreams:
         protocol: int,
         raises: bool,
     ) -> None:
-        """Contract 5.2, 5.3, 3.1: it goes on after the last message handed over."""
-        shell = Shell(
+        """Contract 5.2, 5.3, 3.1: it goes on after the last message delivered."""
+        simulation = Simulation(
             serving(content),
             beginning(content),
             chunks=chunks,
@@ -187,10 +187,10 @@ class TestStillStreams:
             fields=list,
             raise_connection_exceptions=raises,
         )
-        messages, failures = drain(establish(shell))
+        messages, failures = drain(establish(simulation))
         assert messages == union(content)
         assert len(failures) <= len(cuts)
-        assert shell.most_held <= 2 * count
+        assert simulation.most_held <= 2 * count
 
     @settings(deadline=None, max_examples=150)
     @given(contents, COUNTS, COUNTS, chunks, st.integers(0, 60), st.booleans())
@@ -205,14 +205,14 @@ class TestStillStreams:
     ) -> None:
         """Contract 2.4: `Streams(streams=positions)`: nothing twice, nothing missing."""
         server, kind = serving(content), {"decode_responses": text}
-        shell = Shell(
+        simulation = Simulation(
             server, beginning(content), chunks=chunks, connection=kind, count=count, fields=list
         )
-        first, _ = drain(shell.establish(), stop)
-        positions = shell.follower.positions
+        first, _ = drain(simulation.establish(), stop)
+        positions = simulation.reader.positions
         if text and all(isinstance(name, str) for name in content):
             positions = json.loads(json.dumps(positions))
-        again = Shell(server, positions, connection=kind, count=other, fields=list).establish()
+        again = Simulation(server, positions, connection=kind, count=other, fields=list).establish()
         assert again.follower.positions == positions
         second, _ = drain(again)
         whole = [(name, key_of(entry_id)) for name, entry_id, _ in first + second]
@@ -224,14 +224,14 @@ class TestStillStreams:
         self, content: Content, count: int, chunks: list[int], steps: list[int]
     ) -> None:
         """Contract 4.4: Ctrl-C at any time, after which the iteration can go on."""
-        shell = Shell(
+        simulation = Simulation(
             serving(content), beginning(content), chunks=chunks, count=count, fields=list
         ).establish()
         messages: list[Any] = []
         for step in steps:
-            messages += drain(shell, step)[0]
-            shell.interrupt()
-        assert messages + drain(shell)[0] == union(content)
+            messages += drain(simulation, step)[0]
+            simulation.interrupt()
+        assert messages + drain(simulation)[0] == union(content)
 
     @settings(deadline=None, max_examples=60)
     @given(contents, COUNTS, chunks, cuts)
@@ -239,7 +239,7 @@ class TestStillStreams:
         self, content: Content, count: int, chunks: list[int], cuts: list[int | None]
     ) -> None:
         """Contract 2.4: *handed to the caller*, not what was received."""
-        shell = Shell(
+        simulation = Simulation(
             serving(content),
             beginning(content),
             chunks=chunks,
@@ -249,15 +249,15 @@ class TestStillStreams:
             raise_connection_exceptions=False,
         ).establish()
         expected: dict[Any, Any] = dict.fromkeys(content, b"0-0")
-        assert shell.follower.positions == expected
+        assert simulation.reader.positions == expected
         while True:
             try:
-                message = shell.next()
+                message = simulation.next()
             except StopIteration:
                 break
             if not isinstance(message, ConnectionError):
                 expected[message[0]] = message[1]
-            assert shell.follower.positions == expected
+            assert simulation.reader.positions == expected
 
 
 steps = st.one_of(
@@ -317,11 +317,11 @@ class Story:
 
     def resume(self, count: int, _: Any) -> None:
         self._shell.sleep(0.05)  # until what comes later has come
-        self._shell = self._make(self._shell.follower.positions, count)
+        self._shell = self._make(self._simulation.reader.positions, count)
 
-    def _make(self, streams: Any, count: int) -> Shell:
-        shell = Shell(self.server, streams, chunks=self._chunks, count=count, block=self._block)
-        return shell.establish()
+    def _make(self, streams: Any, count: int) -> Simulation:
+        simulation = Simulation(self.server, streams, chunks=self._chunks, count=count, block=self._block)
+        return simulation.establish()
 
     def _write(self, name: Any) -> None:
         self._sizes[name] += 1
@@ -364,26 +364,26 @@ class TestStreamsThatAreWritten:
     def test_a_message_is_handed_over_as_soon_as_it_arrives(self) -> None:
         """Contract 3.3: no message waits for one that may never come."""
         server = Server()
-        shell = Shell(server, {"a": 0, "b": 0, "c": 0}).establish()
-        shell.at(0.25, lambda: server.add(b"b", "5-0"))
-        assert shell.next()[:2] == ("b", b"5-0")
-        assert shell.now == pytest.approx(1000.25)
+        simulation = Simulation(server, {"a": 0, "b": 0, "c": 0}).establish()
+        simulation.at(0.25, lambda: server.add(b"b", "5-0"))
+        assert simulation.next()[:2] == ("b", b"5-0")
+        assert simulation.now == pytest.approx(1000.25)
 
     def test_one_that_is_created_later_with_a_smaller_id_comes_when_it_comes(self) -> None:
         """Contract 3.3: same millisecond, clock step, explicit ID."""
         server = Server()
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
-        shell.at(0.1, lambda: server.add(b"a", "5-0"))
-        shell.at(0.2, lambda: server.add(b"b", "4-0"))
-        assert [message[:2] for message in shell.take(2)] == [("a", b"5-0"), ("b", b"4-0")]
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
+        simulation.at(0.1, lambda: server.add(b"a", "5-0"))
+        simulation.at(0.2, lambda: server.add(b"b", "4-0"))
+        assert [message[:2] for message in simulation.take(2)] == [("a", b"5-0"), ("b", b"4-0")]
 
     def test_the_next_read_is_on_its_way_while_the_caller_works(self) -> None:
         """Contract 6.4."""
         server = Server()
         for ms in range(1, 8):
             server.add(b"a", f"{ms}-0")
-        shell = Shell(server, {"a": 0}, count=3).establish()
-        shell.next()
+        simulation = Simulation(server, {"a": 0}, count=3).establish()
+        simulation.next()
         assert [read.ids for read in server.reads] == [[b"0-0"], [b"3-0"]]
 
 
@@ -393,28 +393,28 @@ class TestHold:
     def test_a_late_message_is_sorted_in(self) -> None:
         """Contract 3.3: `hold=<ms>` keeps each message back for that long."""
         server = Server()
-        shell = Shell(server, {"a": 0, "b": 0}, hold=300).establish()
-        shell.at(0.1, lambda: server.add(b"a", "5-0"))
-        shell.at(0.3, lambda: server.add(b"b", "4-0"))
-        assert [message[:2] for message in shell.take(2)] == [("b", b"4-0"), ("a", b"5-0")]
-        assert shell.now == pytest.approx(1000.4)
+        simulation = Simulation(server, {"a": 0, "b": 0}, hold=300).establish()
+        simulation.at(0.1, lambda: server.add(b"a", "5-0"))
+        simulation.at(0.3, lambda: server.add(b"b", "4-0"))
+        assert [message[:2] for message in simulation.take(2)] == [("b", b"4-0"), ("a", b"5-0")]
+        assert simulation.now == pytest.approx(1000.4)
 
     def test_one_that_is_too_late_comes_when_it_comes(self) -> None:
         """Contract 3.3: for that long, and no longer."""
         server = Server()
-        shell = Shell(server, {"a": 0, "b": 0}, hold=300).establish()
-        shell.at(0.1, lambda: server.add(b"a", "5-0"))
-        shell.at(0.5, lambda: server.add(b"b", "4-0"))
-        assert shell.next()[:2] == ("a", b"5-0")
-        assert shell.now == pytest.approx(1000.4)
-        assert shell.next()[:2] == ("b", b"4-0")
+        simulation = Simulation(server, {"a": 0, "b": 0}, hold=300).establish()
+        simulation.at(0.1, lambda: server.add(b"a", "5-0"))
+        simulation.at(0.5, lambda: server.add(b"b", "4-0"))
+        assert simulation.next()[:2] == ("a", b"5-0")
+        assert simulation.now == pytest.approx(1000.4)
+        assert simulation.next()[:2] == ("b", b"4-0")
 
     def test_the_server_is_not_asked_without_a_pause_while_a_message_is_held(self) -> None:
         """Contract 3.3: with `block=None`, too, waiting for late messages is no hot loop."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, hold=2000, block=None).establish()
-        assert shell.next()[1] == b"1-0"
+        simulation = Simulation(server, {"a": 0}, hold=2000, block=None).establish()
+        assert simulation.next()[1] == b"1-0"
         assert len(server.reads) < 50
 
     @settings(deadline=None, max_examples=60)
@@ -423,30 +423,30 @@ class TestHold:
         self, content: Content, count: int, hold: int, block: int
     ) -> None:
         """Contract 3.2, 3.4: the sorted union, and no more in memory."""
-        shell = Shell(
+        simulation = Simulation(
             serving(content), beginning(content), count=count, hold=hold, block=block, fields=list
         ).establish()
-        assert shell.rest() == union(content)
-        assert shell.most_held <= 2 * count
+        assert simulation.rest() == union(content)
+        assert simulation.most_held <= 2 * count
 
     def test_what_is_held_comes_before_a_failure(self) -> None:
-        """Contract 5.4: messages already received are handed over before the failure is."""
+        """Contract 5.4: messages already received are delivered before the failure is."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, hold=500).establish()
-        shell.at(0.1, lambda: _break(shell))
-        assert shell.next()[1] == b"1-0"
+        simulation = Simulation(server, {"a": 0}, hold=500).establish()
+        simulation.at(0.1, lambda: _break(simulation))
+        assert simulation.next()[1] == b"1-0"
         with pytest.raises(ConnectionError):
-            shell.next()
+            simulation.next()
 
     def test_a_stream_that_is_dropped_takes_what_is_held_of_it_along(self) -> None:
         """Contract 2.5."""
         server = Server()
         server.add(b"a", "1-0")
         server.add(b"b", "2-0")
-        shell = Shell(server, {"a": 0, "b": 0}, hold=500, block=1).establish()
-        shell.at(0.1, lambda: shell.follower.discard(["a"]))
-        assert [message[:2] for message in shell.rest()] == [("b", b"2-0")]
+        simulation = Simulation(server, {"a": 0, "b": 0}, hold=500, block=1).establish()
+        simulation.at(0.1, lambda: simulation.reader.discard(["a"]))
+        assert [message[:2] for message in simulation.rest()] == [("b", b"2-0")]
 
 
 class TestNow:
@@ -459,24 +459,24 @@ class TestNow:
         server.add(b"a", "5-0")
         gone = server.add(b"a", "6-0")
         server.delete(b"a", gone)
-        shell = Shell(server, ["a", "b"]).establish()
-        assert shell.follower.positions == {"a": b"5-0", "b": b"0-0"} or (
-            shell.follower.positions == {"a": b"6-0", "b": b"0-0"}
+        simulation = Simulation(server, ["a", "b"]).establish()
+        assert simulation.reader.positions == {"a": b"5-0", "b": b"0-0"} or (
+            simulation.reader.positions == {"a": b"6-0", "b": b"0-0"}
         )
         server.add(b"a", "7-0")
         server.add(b"b", "1-0")
-        assert [message[:2] for message in shell.take(2)] == [("b", b"1-0"), ("a", b"7-0")]
+        assert [message[:2] for message in simulation.take(2)] == [("b", b"1-0"), ("a", b"7-0")]
 
     def test_a_dollar_is_never_sent(self) -> None:
         """Contract 2.3: not between two timeouts, not over a reconnect."""
         server = Server()
         server.add(b"a", "5-0")
-        shell = Shell(server, {"a": "$"}, raise_connection_exceptions=False).establish()
-        assert shell.rest() == []
-        assert shell.peer is not None
-        shell.peer.closes = True
+        simulation = Simulation(server, {"a": "$"}, raise_connection_exceptions=False).establish()
+        assert simulation.rest() == []
+        assert simulation.peer is not None
+        simulation.peer.closes = True
         server.add(b"a", "6-0")
-        assert drain(shell, 1)[0][0][:2] == ("a", b"6-0")
+        assert drain(simulation, 1)[0][0][:2] == ("a", b"6-0")
         assert not any(b"$" in command for command in server.log)
         assert [b"+" in read.ids for read in server.reads].count(True) == 1
 
@@ -484,10 +484,10 @@ class TestNow:
     def test_it_is_asked_for_with_ids_that_servers_understand(self, kind: dict[str, bool]) -> None:
         """Contract 2.3, 6.1: and nothing else is asked, of streams that nothing was read of."""
         server = Server(**kind)
-        shell = Shell(server, ["a", "b"]).establish()
+        simulation = Simulation(server, ["a", "b"]).establish()
         for _ in range(2):
-            shell.rest()
-            shell.interrupt()
+            simulation.rest()
+            simulation.interrupt()
         ids = [entry_id for read in server.reads for entry_id in read.ids]
         assert [entry_id for entry_id in ids if not is_id(entry_id)] == [b"+", b"+"]
         assert len(server.reads) == 4
@@ -496,47 +496,47 @@ class TestNow:
         """Contract 2.3: even when none had been seen before the connection broke."""
         server = Server()
         server.add(b"a", "5-0")
-        shell = Shell(server, ["a"], raise_connection_exceptions=False).establish()
-        shell.interrupt()
+        simulation = Simulation(server, ["a"], raise_connection_exceptions=False).establish()
+        simulation.interrupt()
         server.add(b"a", "6-0")
-        assert shell.next()[:2] == ("a", b"6-0")
+        assert simulation.next()[:2] == ("a", b"6-0")
 
     def test_it_is_the_first_connection_where_there_was_none(self) -> None:
         """Contract 2.3: where the server cannot be reached, and failures are returned."""
         server = Server()
-        shell = Shell(server, ["a"], raise_connection_exceptions=False)
-        shell.failures.append(ConnectionRefusedError(111, "refused"))
-        shell.establish()
-        assert shell.follower.positions == {"a": None}
+        simulation = Simulation(server, ["a"], raise_connection_exceptions=False)
+        simulation.failures.append(ConnectionRefusedError(111, "refused"))
+        simulation.establish()
+        assert simulation.reader.positions == {"a": None}
         server.add(b"a", "5-0")
-        assert isinstance(shell.next(), ConnectionError)
-        shell.at(1.5, lambda: server.add(b"a", "6-0"))
-        assert shell.next()[:2] == ("a", b"6-0")
-        assert shell.follower.positions == {"a": b"6-0"}
+        assert isinstance(simulation.next(), ConnectionError)
+        simulation.at(1.5, lambda: server.add(b"a", "6-0"))
+        assert simulation.next()[:2] == ("a", b"6-0")
+        assert simulation.reader.positions == {"a": b"6-0"}
 
     def test_a_failure_while_it_is_fixed_leaves_it_to_the_next_connection(self) -> None:
         """Contract 2.3."""
         server = Server()
         server.add(b"a", "5-0")
-        shell = Shell(server, ["a"], cuts=[7], raise_connection_exceptions=False).establish()
-        assert isinstance(shell.next(), ConnectionError)
-        assert shell.rest() == []
-        assert shell.follower.positions == {"a": b"5-0"}
+        simulation = Simulation(server, ["a"], cuts=[7], raise_connection_exceptions=False).establish()
+        assert isinstance(simulation.next(), ConnectionError)
+        assert simulation.rest() == []
+        assert simulation.reader.positions == {"a": b"5-0"}
 
     def test_an_interruption_before_it_is_fixed_leaves_it_open(self) -> None:
         """Contract 2.3, 4.4."""
-        shell = Shell(Server(), ["a"])
-        shell.interrupt()
-        assert shell.follower.positions == {"a": None}
-        assert shell.establish().follower.positions == {"a": b"0-0"}
+        simulation = Simulation(Server(), ["a"])
+        simulation.interrupt()
+        assert simulation.reader.positions == {"a": None}
+        assert simulation.establish().follower.positions == {"a": b"0-0"}
 
 
-def waited(shell: Shell) -> float:
+def waited(simulation: Simulation) -> float:
     """Wait for the end of the iteration; tell for how long, in ms."""
-    began = shell.now
+    began = simulation.now
     with pytest.raises(StopIteration):
-        shell.next()
-    return (shell.now - began) * 1000
+        simulation.next()
+    return (simulation.now - began) * 1000
 
 
 class TestWaiting:
@@ -551,10 +551,10 @@ class TestWaiting:
         self, block: int, thinking: list[float]
     ) -> None:
         """Contract 4.1, 4.3: however long ago the last read was sent; and again each time."""
-        shell = Shell(Server(), {"a": 0}, block=block).establish()
+        simulation = Simulation(Server(), {"a": 0}, block=block).establish()
         for seconds in thinking:
-            shell.sleep(seconds)
-            assert block - 0.001 <= waited(shell) <= block + 1.001
+            simulation.sleep(seconds)
+            assert block - 0.001 <= waited(simulation) <= block + 1.001
 
     @settings(deadline=None, max_examples=50)
     @given(st.integers(1, 3000), st.floats(0, 5), st.floats(0, 5))
@@ -563,86 +563,86 @@ class TestWaiting:
     ) -> None:
         """Contract 4.1: after `block` ms *without a message*."""
         server = Server()
-        shell = Shell(server, {"a": 0}, block=block).establish()
+        simulation = Simulation(server, {"a": 0}, block=block).establish()
         server.add(b"a", "1-0")
-        assert shell.next()[1] == b"1-0"
-        shell.at(arrives, lambda: server.add(b"a", "2-0"))
-        shell.sleep(thinks)
-        began = shell.now
-        messages = shell.rest()
+        assert simulation.next()[1] == b"1-0"
+        simulation.at(arrives, lambda: server.add(b"a", "2-0"))
+        simulation.sleep(thinks)
+        began = simulation.now
+        messages = simulation.rest()
         arrived = max(1000.0 + arrives, began)
         if messages:
-            assert (shell.now - arrived) * 1000 == pytest.approx(block, abs=1.01)
+            assert (simulation.now - arrived) * 1000 == pytest.approx(block, abs=1.01)
         else:
-            assert (shell.now - began) * 1000 == pytest.approx(block, abs=1.01)
+            assert (simulation.now - began) * 1000 == pytest.approx(block, abs=1.01)
 
     def test_reads_are_told_the_time_that_is_left(self) -> None:
         """Contract 4.1: one sent ahead has used some of it up."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, block=1000).establish()
-        shell.next()
-        shell.sleep(0.5)
-        assert waited(shell) == pytest.approx(1000)
+        simulation = Simulation(server, {"a": 0}, block=1000).establish()
+        simulation.next()
+        simulation.sleep(0.5)
+        assert waited(simulation) == pytest.approx(1000)
         assert [read.block for read in server.reads] == [1000, 1000, 500]
 
     def test_a_late_answer_of_a_read_ahead_says_nothing_about_now(self) -> None:
         """Contract 4.1: a nil that came while the caller worked is no timeout."""
         server = Server()
         server.add(b"a", "0-1")
-        shell = Shell(server, {"a": 0}, block=1000).establish()
-        shell.next()
-        shell.sleep(60)
-        shell.at(0.9, lambda: server.add(b"a", "1-0"))
-        assert shell.next()[1] == b"1-0"
+        simulation = Simulation(server, {"a": 0}, block=1000).establish()
+        simulation.next()
+        simulation.sleep(60)
+        simulation.at(0.9, lambda: server.add(b"a", "1-0"))
+        assert simulation.next()[1] == b"1-0"
 
     def test_none_never_waits(self) -> None:
         """Contract 4.1, 4.2: as soon as a read sent after the caller asked finds none."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, block=None).establish()
-        shell.next()
+        simulation = Simulation(server, {"a": 0}, block=None).establish()
+        simulation.next()
         for reads in (3, 4, 5):
-            shell.sleep(1)
-            assert waited(shell) == 0
+            simulation.sleep(1)
+            assert waited(simulation) == 0
             assert [read.block for read in server.reads] == [None] * reads
 
     def test_none_asks_once_more_where_the_last_answer_is_from_before(self) -> None:
         """Contract 4.2: a message added since the read ahead is found."""
         server = Server()
-        shell = Shell(server, {"a": 0}, block=None).establish()
-        shell.sleep(10)
+        simulation = Simulation(server, {"a": 0}, block=None).establish()
+        simulation.sleep(10)
         server.add(b"a", "1-0")
-        assert shell.next()[1] == b"1-0"
-        shell.sleep(10)
+        assert simulation.next()[1] == b"1-0"
+        simulation.sleep(10)
         server.add(b"a", "2-0")
-        assert shell.next()[1] == b"2-0"
-        shell.sleep(1)
-        assert waited(shell) == 0
+        assert simulation.next()[1] == b"2-0"
+        simulation.sleep(1)
+        assert waited(simulation) == 0
 
     def test_none_asks_once_more_on_a_clock_that_stands_still(self) -> None:
         """Contract 4.2: some clocks tick every 16 ms, which is time for many messages."""
         server = Server()
-        shell = Shell(server, {"a": 0}, block=None).establish()
+        simulation = Simulation(server, {"a": 0}, block=None).establish()
         server.add(b"a", "1-0")
-        assert [message[1] for message in shell.rest()] == [b"1-0"]
+        assert [message[1] for message in simulation.rest()] == [b"1-0"]
         server.add(b"a", "2-0")
-        assert [message[1] for message in shell.rest()] == [b"2-0"]
+        assert [message[1] for message in simulation.rest()] == [b"2-0"]
 
     def test_zero_waits_for_ever_in_slices(self) -> None:
         """Contract 4.1: as in raw XREAD; 5.5: in bounded slices on the wire."""
         server = Server()
-        shell = Shell(server, {"a": 0}, block=0).establish()
-        shell.at(36_000, lambda: server.add(b"a", "1-0"))
-        assert shell.next()[1] == b"1-0"
-        assert shell.now == pytest.approx(37_000)
+        simulation = Simulation(server, {"a": 0}, block=0).establish()
+        simulation.at(36_000, lambda: server.add(b"a", "1-0"))
+        assert simulation.next()[1] == b"1-0"
+        assert simulation.now == pytest.approx(37_000)
         assert {read.block for read in server.reads} == {30_000}
 
     def test_a_long_wait_is_cut_in_slices_that_add_up(self) -> None:
         """Contract 5.5: a dead server is noticed within 35 s."""
         server = Server()
-        shell = Shell(server, {"a": 0}, block=100_000).establish()
-        assert waited(shell) == pytest.approx(100_000)
+        simulation = Simulation(server, {"a": 0}, block=100_000).establish()
+        assert waited(simulation) == pytest.approx(100_000)
         assert [read.block for read in server.reads] == [30_000] * 3 + [10_000]
 
     @pytest.mark.parametrize("reply", [None, Bulk([[b"a", []]])])
@@ -651,10 +651,10 @@ class TestWaiting:
         """Contract 4.1: CLIENT UNBLOCK, and streams that come back with no entries at all."""
         server = Server()
         kind = {"protocol": protocol}
-        shell = Shell(server, {"a": 0}, connection=kind, block=1000).establish()
+        simulation = Simulation(server, {"a": 0}, connection=kind, block=1000).establish()
         for ms in (200, 300, 900):
-            shell.at(ms / 1000, lambda: _unblock(shell, reply))
-        assert waited(shell) == pytest.approx(1000, abs=1.01)
+            simulation.at(ms / 1000, lambda: _unblock(simulation, reply))
+        assert waited(simulation) == pytest.approx(1000, abs=1.01)
         blocks = [read.block for read in server.reads]
         assert blocks == pytest.approx([1000, 800, 700, 100], abs=1)
         assert {tuple(read.ids) for read in server.reads} == {(b"0-0",)}
@@ -663,42 +663,42 @@ class TestWaiting:
         """The field notes' `[[s, []]]`: it does not advance, and holds nothing back."""
         server = Server()
         server.refusals.append([[b"a", []], [b"b", [[b"5-0", [b"f", b"v"]]]]])
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
-        assert shell.next() == ("b", b"5-0", {b"f": b"v"})
-        assert shell.follower.positions == {"a": b"0-0", "b": b"5-0"}
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
+        assert simulation.next() == ("b", b"5-0", {b"f": b"v"})
+        assert simulation.reader.positions == {"a": b"0-0", "b": b"5-0"}
 
     def test_the_end_of_the_iteration_is_not_the_end_of_the_object(self) -> None:
         """Contract 4.3: it goes on where it stopped."""
         server = Server()
-        shell = Shell(server, {"a": 0}).establish()
+        simulation = Simulation(server, {"a": 0}).establish()
         for ms in range(1, 4):
-            assert waited(shell) == pytest.approx(1000)
+            assert waited(simulation) == pytest.approx(1000)
             server.add(b"a", f"{ms}-0")
-            assert shell.next()[1] == b"%d-0" % ms
-        assert len(shell.attempts) == 1
+            assert simulation.next()[1] == b"%d-0" % ms
+        assert len(simulation.attempts) == 1
 
     @pytest.mark.parametrize("block", [None, 1, 1000])
     def test_a_response_may_come_in_lieu_of_the_end(self, block: int | None) -> None:
         """Contract 4.2: `stop_on_timeout=True` returns `timeout_response` and goes on."""
         server, sign = Server(), object()
-        shell = Shell(
+        simulation = Simulation(
             server, {"a": 0}, block=block, stop_on_timeout=True, timeout_response=sign
         ).establish()
         for ms in range(1, 4):
-            shell.sleep(0.5)
-            began = shell.now
-            assert shell.next() is sign
-            assert (shell.now - began) * 1000 == pytest.approx(block or 0)
-            assert shell.follower.positions == {"a": b"%d-0" % (ms - 1)}
-            shell.sleep(0.5)
+            simulation.sleep(0.5)
+            began = simulation.now
+            assert simulation.next() is sign
+            assert (simulation.now - began) * 1000 == pytest.approx(block or 0)
+            assert simulation.reader.positions == {"a": b"%d-0" % (ms - 1)}
+            simulation.sleep(0.5)
             server.add(b"a", f"{ms}-0")
-            assert shell.next()[1] == b"%d-0" % ms
+            assert simulation.next()[1] == b"%d-0" % ms
 
     def test_the_response_is_none_unless_it_is_given(self) -> None:
         """Contract 1.2, 4.2."""
-        shell = Shell(Server(), {"a": 0}, stop_on_timeout=True).establish()
-        assert shell.take(3) == [None, None, None]
-        assert shell.now == pytest.approx(1003)
+        simulation = Simulation(Server(), {"a": 0}, stop_on_timeout=True).establish()
+        assert simulation.take(3) == [None, None, None]
+        assert simulation.now == pytest.approx(1003)
 
 
 REFUSED = ConnectionRefusedError(111, "connection refused")
@@ -708,57 +708,57 @@ class TestRaisedFailures:
     """`raise_connection_exceptions=True`, the default."""
 
     def test_a_failure_is_raised_once_and_the_next_call_goes_on(self) -> None:
-        """Contract 5.2: after the last message handed over, at once."""
+        """Contract 5.2: after the last message delivered, at once."""
         server = Server()
         for ms in range(1, 6):
             server.add(b"a", f"{ms}-0")
-        shell = Shell(server, {"a": 0}, count=2).establish()
-        assert [message[1] for message in shell.take(2)] == [b"1-0", b"2-0"]
-        assert shell.peer is not None
-        shell.peer.sent, shell.peer.closes = b"", True
+        simulation = Simulation(server, {"a": 0}, count=2).establish()
+        assert [message[1] for message in simulation.take(2)] == [b"1-0", b"2-0"]
+        assert simulation.peer is not None
+        simulation.peer.sent, simulation.peer.closes = b"", True
         with pytest.raises(ConnectionError, match=r"^localhost:6379 closed the connection$"):
-            shell.next()
-        began = shell.now
-        assert [message[1] for message in shell.take(3)] == [b"3-0", b"4-0", b"5-0"]
-        assert shell.now == began
-        assert len(shell.attempts) == 2
+            simulation.next()
+        began = simulation.now
+        assert [message[1] for message in simulation.take(3)] == [b"3-0", b"4-0", b"5-0"]
+        assert simulation.now == began
+        assert len(simulation.attempts) == 2
 
     def test_a_constructor_raises_as_well(self) -> None:
         """Contract 5.2: from the constructor too."""
-        shell = Shell(Server(), {"a": 0})
-        shell.failures.append(REFUSED)
+        simulation = Simulation(Server(), {"a": 0})
+        simulation.failures.append(REFUSED)
         with pytest.raises(ConnectionError, match=r"^cannot connect to localhost:6379: ") as caught:
-            shell.establish()
+            simulation.establish()
         assert isinstance(caught.value, builtins.ConnectionError)
         assert caught.value.__cause__ is REFUSED
 
     def test_each_failed_attempt_is_a_failure_of_its_own(self) -> None:
         """Contract 5.2: once per failure."""
-        shell = Shell(Server(), {"a": 0}).establish()
-        shell.interrupt()
-        shell.failures.extend([REFUSED, REFUSED, REFUSED])
+        simulation = Simulation(Server(), {"a": 0}).establish()
+        simulation.interrupt()
+        simulation.failures.extend([REFUSED, REFUSED, REFUSED])
         for _ in range(3):
             with pytest.raises(ConnectionError, match="refused"):
-                shell.next()
-        assert waited(shell) == pytest.approx(1000)
-        assert len(shell.attempts) == 5
+                simulation.next()
+        assert waited(simulation) == pytest.approx(1000)
+        assert len(simulation.attempts) == 5
 
     @pytest.mark.parametrize("raises", [True, False])
     def test_what_was_received_comes_before_the_failure(self, raises: bool) -> None:
-        """Contract 5.4: messages already received are handed over before the failure is."""
+        """Contract 5.4: messages already received are delivered before the failure is."""
         server = Server()
         for ms in range(1, 4):
             server.add(b"a", f"{ms}-0")
         reply = server.entries(Read([b"XREAD", b"STREAMS", b"a", b"0-0"]))
-        shell = Shell(
+        simulation = Simulation(
             server, {"a": 0}, cuts=[len(encode(reply, 2))], raise_connection_exceptions=raises
         ).establish()
-        assert [message[1] for message in shell.take(3)] == [b"1-0", b"2-0", b"3-0"]
+        assert [message[1] for message in simulation.take(3)] == [b"1-0", b"2-0", b"3-0"]
         if raises:
             with pytest.raises(ConnectionError):
-                shell.next()
+                simulation.next()
         else:
-            assert isinstance(shell.next(), ConnectionError)
+            assert isinstance(simulation.next(), ConnectionError)
 
 
 class TestReturnedFailures:
@@ -769,49 +769,49 @@ class TestReturnedFailures:
         self, block: int | None, pause: float
     ) -> None:
         """Contract 5.3: 1000 where `block` is 0, not at all where it is `None`."""
-        shell = Shell(Server(), {"a": 0}, block=block, raise_connection_exceptions=False)
-        shell.failures.extend([REFUSED] * 4)
-        shell.establish()
+        simulation = Simulation(Server(), {"a": 0}, block=block, raise_connection_exceptions=False)
+        simulation.failures.extend([REFUSED] * 4)
+        simulation.establish()
         for attempt in range(1, 5):
-            shell.sleep(0.7)
-            failure = shell.next()
+            simulation.sleep(0.7)
+            failure = simulation.next()
             assert isinstance(failure, ConnectionError)
             assert "connection refused" in str(failure)
-            assert len(shell.attempts) == attempt
-        gaps = [b - a for a, b in zip(shell.attempts, shell.attempts[1:], strict=False)]
+            assert len(simulation.attempts) == attempt
+        gaps = [b - a for a, b in zip(simulation.attempts, simulation.attempts[1:], strict=False)]
         assert gaps == pytest.approx([0.7 + 0.7 + pause, 0.7 + pause, 0.7 + pause])
 
     def test_it_goes_on_after_the_last_message(self) -> None:
         """Contract 5.3: tries again, and goes on."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, raise_connection_exceptions=False).establish()
-        assert shell.next()[1] == b"1-0"
-        assert shell.peer is not None
-        shell.peer.closes = True
-        assert isinstance(shell.next(), ConnectionError)
+        simulation = Simulation(server, {"a": 0}, raise_connection_exceptions=False).establish()
+        assert simulation.next()[1] == b"1-0"
+        assert simulation.peer is not None
+        simulation.peer.closes = True
+        assert isinstance(simulation.next(), ConnectionError)
         server.add(b"a", "2-0")
-        began = shell.now
-        assert shell.next()[1] == b"2-0"
-        assert shell.now - began == pytest.approx(1)
+        began = simulation.now
+        assert simulation.next()[1] == b"2-0"
+        assert simulation.now - began == pytest.approx(1)
 
     def test_a_wait_begins_anew_with_the_new_connection(self) -> None:
         """Contract 4.2: what may be there at once is not cut off by the time of the pause."""
-        shell = Shell(Server(), {"a": 0}, raise_connection_exceptions=False)
-        shell.failures.append(REFUSED)
-        shell.establish()
-        assert isinstance(shell.next(), ConnectionError)
-        assert waited(shell) == pytest.approx(2000)
+        simulation = Simulation(Server(), {"a": 0}, raise_connection_exceptions=False)
+        simulation.failures.append(REFUSED)
+        simulation.establish()
+        assert isinstance(simulation.next(), ConnectionError)
+        assert waited(simulation) == pytest.approx(2000)
 
     def test_only_the_failure_that_was_returned_delays_the_next_try(self) -> None:
         """Contract 5.3: a later call without a failure before it does not wait."""
-        shell = Shell(Server(), {"a": 0}, raise_connection_exceptions=False)
-        shell.failures.append(REFUSED)
-        shell.establish()
-        shell.next()
-        shell.rest()
-        shell.interrupt()
-        assert waited(shell) == pytest.approx(1000)
+        simulation = Simulation(Server(), {"a": 0}, raise_connection_exceptions=False)
+        simulation.failures.append(REFUSED)
+        simulation.establish()
+        simulation.next()
+        simulation.rest()
+        simulation.interrupt()
+        assert waited(simulation) == pytest.approx(1000)
 
 
 TEMPORARY = ["LOADING wait", "MASTERDOWN no", "CLUSTERDOWN no", "TRYAGAIN no", "BUSY script"]
@@ -827,13 +827,13 @@ class TestKindsOfFailures:
         """Contract 5.1: the server's temporary refusals; a retry goes on."""
         server = Server()
         server.refusals.append(f"-{text}")
-        shell = Shell(server, {"a": start}, raise_connection_exceptions=False).establish()
-        failure = shell.next()
+        simulation = Simulation(server, {"a": start}, raise_connection_exceptions=False).establish()
+        failure = simulation.next()
         assert type(failure) is ConnectionError
         assert str(failure) == f"localhost:6379 refused XREAD: {text}"
-        shell.at(1.5, lambda: server.add(b"a", "1-0"))
-        assert shell.next()[1] == b"1-0"
-        assert len(shell.attempts) == 2
+        simulation.at(1.5, lambda: server.add(b"a", "1-0"))
+        assert simulation.next()[1] == b"1-0"
+        assert len(simulation.attempts) == 2
 
     @pytest.mark.parametrize("start", [0, None])
     @pytest.mark.parametrize(
@@ -843,13 +843,13 @@ class TestKindsOfFailures:
         """Contract 5.1, 7: a reply that is not RESP ends in a `ProtocolError`."""
         server = Server()
         server.refusals.append(Raw(raw))
-        shell = Shell(server, {"a": start}, raise_connection_exceptions=False).establish()
-        failure = shell.next()
+        simulation = Simulation(server, {"a": start}, raise_connection_exceptions=False).establish()
+        failure = simulation.next()
         assert type(failure) is ProtocolError
         assert str(failure).startswith("localhost:6379 sent ")
         assert isinstance(failure.__cause__, ValueError)
         server.add(b"a", "1-0")
-        assert shell.rest()[:1] == ([("a", b"1-0", {b"n": b"0"})] if start == 0 else [])
+        assert simulation.rest()[:1] == ([("a", b"1-0", {b"n": b"0"})] if start == 0 else [])
 
     @pytest.mark.parametrize(
         "entries",
@@ -862,67 +862,67 @@ class TestKindsOfFailures:
         """Contract 3.1: each exactly once and in order, or not at all."""
         server = Server()
         server.refusals.append([[b"a", entries]])
-        shell = Shell(server, {"a": 0}).establish()
+        simulation = Simulation(server, {"a": 0}).establish()
         with pytest.raises(ProtocolError, match=r"expected (one after b'0-0'|the larger ID later)"):
-            shell.next()
-        assert shell.rest() == []
+            simulation.next()
+        assert simulation.rest() == []
 
     @pytest.mark.parametrize(("block", "seconds"), [(None, 5), (1000, 6), (0, 35), (60_000, 35)])
     def test_a_peer_that_is_silent_is_found_out(self, block: int | None, seconds: float) -> None:
         """Contract 5.5: `socket_timeout` after a reply was due; with `block=0` within 35 s."""
-        shell = Shell(Server(), {"a": 0}, block=block).establish()
-        shell.is_deaf = True
+        simulation = Simulation(Server(), {"a": 0}, block=block).establish()
+        simulation.is_deaf = True
         with pytest.raises(TimeoutError, match=r"^no reply from localhost:6379 for ") as caught:
-            shell.next()
+            simulation.next()
         assert isinstance(caught.value, builtins.TimeoutError)
         assert isinstance(caught.value, builtins.ConnectionError)
-        assert shell.now == pytest.approx(1000 + seconds)
+        assert simulation.now == pytest.approx(1000 + seconds)
 
     def test_a_peer_that_is_silent_is_found_out_in_the_constructor(self) -> None:
         """Contract 5.5: as well where "now" is asked for."""
-        shell = Shell(Server(), ["a"], connection={"socket_timeout": 2.0})
-        shell.is_deaf = True
+        simulation = Simulation(Server(), ["a"], connection={"socket_timeout": 2.0})
+        simulation.is_deaf = True
         with pytest.raises(TimeoutError, match=r"for 2\.0 s, expected one within 2 s"):
-            shell.establish()
+            simulation.establish()
 
     def test_time_in_which_the_caller_works_is_no_silence(self) -> None:
         """Contract 5.5: the reply is there, only not read yet."""
         server = Server()
-        shell = Shell(server, {"a": 0}).establish()
-        shell.sleep(3600)
-        assert waited(shell) == pytest.approx(1000)
+        simulation = Simulation(server, {"a": 0}).establish()
+        simulation.sleep(3600)
+        assert waited(simulation) == pytest.approx(1000)
 
     @pytest.mark.parametrize("timeout", [0.05, None])
     def test_a_blocking_read_is_never_cut_short(self, timeout: float | None) -> None:
         """Contract 5.5: `socket_timeout` counts from when the reply is due."""
-        shell = Shell(Server(), {"a": 0}, connection={"socket_timeout": timeout}).establish()
-        assert waited(shell) == pytest.approx(1000)
-        assert len(shell.attempts) == 1
+        simulation = Simulation(Server(), {"a": 0}, connection={"socket_timeout": timeout}).establish()
+        assert waited(simulation) == pytest.approx(1000)
+        assert len(simulation.attempts) == 1
 
     def test_no_answer_to_a_connect_is_a_timeout(self) -> None:
         """Contract 5.1: no reply in time."""
-        shell = Shell(Server(), {"a": 0})
-        shell.failures.append(builtins.TimeoutError("no answer within 5 s"))
+        simulation = Simulation(Server(), {"a": 0})
+        simulation.failures.append(builtins.TimeoutError("no answer within 5 s"))
         with pytest.raises(TimeoutError, match="cannot connect to localhost:6379: no answer"):
-            shell.establish()
+            simulation.establish()
 
     def test_what_ended_the_connection_is_chained(self) -> None:
         """Contract 5.1: its text names the address and the cause; the cause is chained."""
-        shell = Shell(Server(), {"a": 0}, cuts=[0]).establish()
+        simulation = Simulation(Server(), {"a": 0}, cuts=[0]).establish()
         with pytest.raises(ConnectionError, match="lost the connection to localhost:6379") as e:
-            shell.next()
-        assert e.value.__cause__ is shell.ends
+            simulation.next()
+        assert e.value.__cause__ is simulation.ends
         assert "connection reset by peer" in str(e.value)
 
     def test_a_reply_that_ends_in_the_middle_is_told_apart(self) -> None:
         """What was seen, and what was expected."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, cuts=[20]).establish()
-        shell.ends = None
+        simulation = Simulation(server, {"a": 0}, cuts=[20]).establish()
+        simulation.ends = None
         with pytest.raises(ConnectionError, match=r"closed the connection after .*expected "):
-            shell.next()
-        assert shell.next()[1] == b"1-0"
+            simulation.next()
+        assert simulation.next()[1] == b"1-0"
 
 
 class TestRefusals:
@@ -934,9 +934,9 @@ class TestRefusals:
         """Contract 5.6: never returned; with `.code`, and the stream's name."""
         server = Server()
         server.at_fault[b"b"] = f"-{code} no"
-        shell = Shell(server, {"a": start, b"b": start}, raise_connection_exceptions=False)
+        simulation = Simulation(server, {"a": start, b"b": start}, raise_connection_exceptions=False)
         with pytest.raises(ResponseError, match=rf"of stream b'b': {code} no$") as caught:
-            shell.establish().next()
+            simulation.establish().next()
         assert (caught.value.code, caught.value.stream) == (code, b"b")
 
     def test_the_connection_stays_and_the_rest_can_be_followed(self) -> None:
@@ -944,14 +944,14 @@ class TestRefusals:
         server = Server()
         server.add(b"a", "1-0")
         server.at_fault[b"b"] = "-WRONGTYPE no"
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
         for _ in range(2):
             with pytest.raises(ResponseError) as caught:
-                shell.next()
+                simulation.next()
         assert caught.value.stream == "b"
-        shell.follower.discard(["b"])
-        assert shell.next()[:2] == ("a", b"1-0")
-        assert len(shell.attempts) == 1
+        simulation.reader.discard(["b"])
+        assert simulation.next()[:2] == ("a", b"1-0")
+        assert len(simulation.attempts) == 1
 
     @pytest.mark.parametrize("protocol", [2, 3])
     @pytest.mark.parametrize("password", [None, SECRET])
@@ -960,20 +960,20 @@ class TestRefusals:
         server = Server()
         server.password = b"another"
         kind = {"password": password, "protocol": protocol}
-        shell = Shell(server, {"a": 0}, connection=kind, raise_connection_exceptions=False)
+        simulation = Simulation(server, {"a": 0}, connection=kind, raise_connection_exceptions=False)
         with pytest.raises(AuthenticationError):
-            shell.establish().next()
+            simulation.establish().next()
         server.password = None
-        assert shell.establish().rest() == []
+        assert simulation.establish().rest() == []
 
     def test_credentials_that_are_wanted_later_are_raised(self) -> None:
         """Contract 5.6: NOAUTH in reply to an XREAD."""
         server = Server()
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
         server.refusals.append("-NOAUTH Authentication required.")
-        shell.sleep(5)
+        simulation.sleep(5)
         with pytest.raises(AuthenticationError) as caught:
-            shell.next()
+            simulation.next()
         assert caught.value.stream is None
 
     @pytest.mark.parametrize(
@@ -990,9 +990,9 @@ class TestRefusals:
         """Contract 5.6: the stream's name where *one* stream is at fault."""
         server = Server()
         server.at_fault = dict.fromkeys([b"a", b"b"], f"-{text}")
-        shell = Shell(server, {"a": start, "b": start}, raise_connection_exceptions=False)
+        simulation = Simulation(server, {"a": start, "b": start}, raise_connection_exceptions=False)
         with pytest.raises(ResponseError) as caught:
-            shell.establish().next()
+            simulation.establish().next()
         assert str(caught.value) == f"localhost:6379 refused XREAD: {text}"
         assert caught.value.stream is None
 
@@ -1000,11 +1000,11 @@ class TestRefusals:
         """Contract 5.6: where one stream is at fault, which is none here."""
         server = Server()
         server.refusals.append("-WRONGTYPE Operation against a key holding the wrong kind of value")
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
         with pytest.raises(ResponseError, match="refused XREAD: WRONGTYPE") as caught:
-            shell.next()
+            simulation.next()
         assert (caught.value.code, caught.value.stream) == ("WRONGTYPE", None)
-        assert shell.rest() == []
+        assert simulation.rest() == []
 
 
 class TestHello:
@@ -1016,38 +1016,38 @@ class TestHello:
         server.password = SECRET.encode()
         server.add(b"a", "1-0")
         kind = {"protocol": 3, "password": SECRET}
-        shell = Shell(server, {"a": 0}, connection=kind)
-        shell.closes_on = b"HELLO"
-        assert shell.establish().next()[1] == b"1-0"
+        simulation = Simulation(server, {"a": 0}, connection=kind)
+        simulation.closes_on = b"HELLO"
+        assert simulation.establish().next()[1] == b"1-0"
         assert [command[0] for command in server.log[:2]] == [b"AUTH", b"XREAD"]
-        assert len(shell.attempts) == 2
+        assert len(simulation.attempts) == 2
 
     def test_it_is_tried_again_with_the_next_connection(self) -> None:
         """Contract 6.2: the server may have been another one, or about to restart."""
-        shell = Shell(Server(), {"a": 0}, connection={"protocol": 3})
-        shell.closes_on = b"HELLO"
-        shell.establish()
-        shell.closes_on = None
-        shell.interrupt()
-        shell.rest()
-        assert shell.peer is not None
-        assert shell.peer.resp == 3
+        simulation = Simulation(Server(), {"a": 0}, connection={"protocol": 3})
+        simulation.closes_on = b"HELLO"
+        simulation.establish()
+        simulation.closes_on = None
+        simulation.interrupt()
+        simulation.rest()
+        assert simulation.peer is not None
+        assert simulation.peer.resp == 3
 
     def test_a_server_that_does_not_know_it_is_read_all_the_same(self) -> None:
         """Contract 6.2: falls back to RESP2."""
         server = Server()
         server.unknown.add(b"HELLO")
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, connection={"protocol": 3}).establish()
-        assert shell.next()[1] == b"1-0"
-        assert len(shell.attempts) == 1
+        simulation = Simulation(server, {"a": 0}, connection={"protocol": 3}).establish()
+        assert simulation.next()[1] == b"1-0"
+        assert len(simulation.attempts) == 1
 
     def test_a_server_that_only_closes_is_a_failure_in_the_end(self) -> None:
         """Contract 5.1: closed by the peer."""
-        shell = Shell(Server(), {"a": None}, cuts=[0, 0], connection={"protocol": 3})
+        simulation = Simulation(Server(), {"a": None}, cuts=[0, 0], connection={"protocol": 3})
         with pytest.raises(ConnectionError, match="lost the connection"):
-            shell.establish()
-        assert len(shell.attempts) == 2
+            simulation.establish()
+        assert len(simulation.attempts) == 2
 
 
 class TestWhichStreams:
@@ -1058,67 +1058,67 @@ class TestWhichStreams:
         server = Server()
         server.add(b"a", "1-0")
         server.add(b"b", "2-0")
-        shell = Shell(server, {"a": 0}).establish()
-        assert shell.next()[1] == b"1-0"
-        shell.add(b=None)
+        simulation = Simulation(server, {"a": 0}).establish()
+        assert simulation.next()[1] == b"1-0"
+        simulation.add(b=None)
         server.add(b"b", "3-0")
-        shell.add(c=0)
+        simulation.add(c=0)
         server.add(b"c", "4-0")
-        assert [message[:2] for message in shell.rest()] == [("b", b"3-0"), ("c", b"4-0")]
-        assert shell.follower.positions == {"a": b"1-0", "b": b"3-0", "c": b"4-0"}
+        assert [message[:2] for message in simulation.rest()] == [("b", b"3-0"), ("c", b"4-0")]
+        assert simulation.reader.positions == {"a": b"1-0", "b": b"3-0", "c": b"4-0"}
 
     @pytest.mark.parametrize("name", ["a", b"a", "b", b"b"])
     def test_a_stream_is_followed_once(self, name: Any) -> None:
         """Contract 7: a stream given twice, also as `str` and `bytes`; then none is added."""
-        shell = Shell(Server(), {"a": 0, b"b": 0}).establish()
+        simulation = Simulation(Server(), {"a": 0, b"b": 0}).establish()
         with pytest.raises(ValueError, match=rf"^stream {name!r} is given twice, first as "):
-            shell.follower.add({"new": 0, name: 0}, {})
-        assert [*shell.follower.positions] == ["a", b"b"]
+            simulation.reader.add({"new": 0, name: 0}, {})
+        assert [*simulation.reader.positions] == ["a", b"b"]
 
     @pytest.mark.parametrize("start", ["abc", 1.5])
     def test_a_start_that_cannot_be_adds_none(self, start: Any) -> None:
         """Contract 7: raised before anything is sent, naming the option that was meant."""
-        shell = Shell(Server())
+        simulation = Simulation(Server())
         with pytest.raises((ValueError, TypeError), match="was the option 'count' meant"):
-            shell.follower.add(["a"], {"cuont": start})
-        assert shell.follower.positions == {}
+            simulation.reader.add(["a"], {"cuont": start})
+        assert simulation.reader.positions == {}
 
     def test_a_discarded_stream_is_dropped_with_its_messages(self) -> None:
-        """Contract 2.5: those that were not handed over yet are dropped with them."""
+        """Contract 2.5: those that were not delivered yet are dropped with them."""
         server = Server()
         for ms in range(1, 5):
             server.add(b"a", f"{ms}-0")
             server.add(b"b", f"{ms}-1")
-        shell = Shell(server, {"a": 0, b"b": 0}, count=3).establish()
-        assert [message[1] for message in shell.take(3)] == [b"1-0", b"1-1", b"2-0"]
-        shell.follower.discard([b"a", "no such stream"])
-        assert [message[:2] for message in shell.rest()] == [
+        simulation = Simulation(server, {"a": 0, b"b": 0}, count=3).establish()
+        assert [message[1] for message in simulation.take(3)] == [b"1-0", b"1-1", b"2-0"]
+        simulation.reader.discard([b"a", "no such stream"])
+        assert [message[:2] for message in simulation.rest()] == [
             (b"b", b"2-1"),
             (b"b", b"3-1"),
             (b"b", b"4-1"),
         ]
-        assert shell.follower.positions == {b"b": b"4-1"}
+        assert simulation.reader.positions == {b"b": b"4-1"}
 
     def test_a_reply_that_is_under_way_does_not_bring_a_stream_back(self) -> None:
         """Contract 2.5: the read was sent before."""
         server = Server()
         server.add(b"a", "1-0")
         server.add(b"b", "2-0")
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
-        shell.follower.discard(["a"])
-        assert [message[:2] for message in shell.rest()] == [("b", b"2-0")]
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
+        simulation.reader.discard(["a"])
+        assert [message[:2] for message in simulation.rest()] == [("b", b"2-0")]
 
     def test_a_stream_that_is_added_again_starts_where_it_is_told(self) -> None:
-        """Contract 2.5, 2.4: what was handed over of it before is forgotten."""
+        """Contract 2.5, 2.4: what was delivered of it before is forgotten."""
         server = Server()
         for ms in range(1, 4):
             server.add(b"a", f"{ms}-0")
-        shell = Shell(server, {"a": 0, "b": 0}).establish()
-        shell.take(2)
-        shell.follower.discard(["a"])
-        shell.add(a="1-0")
-        assert shell.follower.positions == {"b": b"0-0", "a": b"1-0"}
-        assert [message[1] for message in shell.rest()] == [b"2-0", b"3-0"]
+        simulation = Simulation(server, {"a": 0, "b": 0}).establish()
+        simulation.take(2)
+        simulation.reader.discard(["a"])
+        simulation.add(a="1-0")
+        assert simulation.reader.positions == {"b": b"0-0", "a": b"1-0"}
+        assert [message[1] for message in simulation.rest()] == [b"2-0", b"3-0"]
 
     @settings(deadline=None, max_examples=100)
     @given(contents, COUNTS, st.integers(0, 30), st.permutations(NAMES), st.booleans())
@@ -1126,124 +1126,124 @@ class TestWhichStreams:
         self, content: Content, count: int, stop: int, order: list[Any], breaks: bool
     ) -> None:
         """Contract 2.5, 3.1: also where the connection broke just before."""
-        shell = Shell(serving(content), beginning(content), count=count, fields=list).establish()
-        messages, _ = drain(shell, stop)
+        simulation = Simulation(serving(content), beginning(content), count=count, fields=list).establish()
+        messages, _ = drain(simulation, stop)
         left = list(NAMES)
         for name in order[:2]:
-            if breaks and shell.peer is not None:
-                shell.interrupt() if len(left) == 2 else _break(shell)
-            shell.follower.discard([name])
+            if breaks and simulation.peer is not None:
+                simulation.interrupt() if len(left) == 2 else _break(simulation)
+            simulation.reader.discard([name])
             left.remove(name)
-            messages += drain(shell, 2)[0]
-        messages += drain(shell)[0]
+            messages += drain(simulation, 2)[0]
+        messages += drain(simulation)[0]
         (kept,) = left
         assert [m for m in messages if m[0] == kept] == union({kept: content[kept]})
 
     def test_the_others_go_on_where_the_one_that_held_them_back_is_discarded(self) -> None:
         """Contract 2.5, 5.2: every stream left has as many messages waiting as may be."""
-        shell = _held_back()
-        _break(shell)
+        simulation = _held_back()
+        _break(simulation)
         with pytest.raises(ConnectionError):
-            shell.next()
-        shell.follower.discard(["a"])
-        assert [message[:2] for message in shell.rest()] == [("b", b"9-0")]
+            simulation.next()
+        simulation.reader.discard(["a"])
+        assert [message[:2] for message in simulation.rest()] == [("b", b"9-0")]
 
     def test_without_any_stream_there_is_nothing_to_wait_for(self) -> None:
         """Contract 7: no streams."""
-        shell = Shell(Server(), {"a": 0}).establish()
-        shell.follower.discard(["a"])
+        simulation = Simulation(Server(), {"a": 0}).establish()
+        simulation.reader.discard(["a"])
         with pytest.raises(ValueError, match=r"^no streams are followed any more"):
-            shell.next()
-        shell.add(b=0)
-        assert shell.rest() == []
+            simulation.next()
+        simulation.add(b=0)
+        assert simulation.rest() == []
 
     def test_nor_while_a_read_is_on_its_way(self) -> None:
         """Contract 7: it may be answered long after."""
         server = Server()
         server.add(b"a", "1-0")
-        shell = Shell(server, {"a": 0}, block=0).establish()
-        shell.next()
-        shell.follower.parts[0].conversation.notices.clear()
-        shell.follower.discard(["a"])
-        shell.follower.begin_wait(shell.now)
+        simulation = Simulation(server, {"a": 0}, block=0).establish()
+        simulation.next()
+        simulation.reader.parts[0].conversation.notices.clear()
+        simulation.reader.discard(["a"])
+        simulation.reader.begin_wait(simulation.now)
         for _ in range(2):
             with pytest.raises(ValueError, match=r"^no streams are followed any more"):
-                shell.follower.step(shell.now)
+                simulation.reader.step(simulation.now)
 
     def test_nor_does_a_failure_that_is_of_no_part_wait_for_it(self) -> None:
         """Contract 5.2: of two that a cluster has at once, the second comes without a wait."""
-        shell = _held_back()
-        shell.follower.parts[0].conversation.notices.clear()
-        shell.follower.begin_wait(shell.now)
-        assert shell.follower.step(shell.now) is None
-        shell.follower._failures.append(ConnectionError("the second"))
+        simulation = _held_back()
+        simulation.reader.parts[0].conversation.notices.clear()
+        simulation.reader.begin_wait(simulation.now)
+        assert simulation.reader.step(simulation.now) is None
+        simulation.reader._failures.append(ConnectionError("the second"))
         with pytest.raises(ConnectionError, match="the second"):
-            shell.follower.step(shell.now)
+            simulation.reader.step(simulation.now)
 
     def test_what_is_free_by_a_discard_waits_for_no_read(self) -> None:
-        """Contract 3.3: it is handed over as soon as it may be."""
-        shell = _held_back()
-        shell.follower.parts[0].conversation.notices.clear()
-        shell.follower.begin_wait(shell.now)
-        assert shell.follower.step(shell.now) is None
-        shell.follower.discard(["a"])
-        batch = shell.follower.step(shell.now)
+        """Contract 3.3: it is delivered as soon as it may be."""
+        simulation = _held_back()
+        simulation.reader.parts[0].conversation.notices.clear()
+        simulation.reader.begin_wait(simulation.now)
+        assert simulation.reader.step(simulation.now) is None
+        simulation.reader.discard(["a"])
+        batch = simulation.reader.step(simulation.now)
         assert batch is not None
         assert [message[:2] for message in batch.messages] == [("b", b"9-0")]
 
     def test_it_tells_how_many_streams_it_follows_and_where(self) -> None:
-        shell = Shell(Server(), ["a", "b"], connection={"password": SECRET})
-        assert repr(shell.follower) == "of 2 streams at localhost:6379"
+        simulation = Simulation(Server(), ["a", "b"], connection={"password": SECRET})
+        assert repr(simulation.reader) == "of 2 streams at localhost:6379"
 
 
-def _held_back() -> Shell:
+def _held_back() -> Simulation:
     """A message of one stream waits for what another one may still hold."""
     server = Server()
     for ms in (1, 2, 3):
         server.add(b"a", f"{ms}-0")
     server.add(b"b", "9-0")
-    shell = Shell(server, {"a": 0, "b": 0}, count=1).establish()
-    assert shell.next()[:2] == ("a", b"1-0")
-    return shell
+    simulation = Simulation(server, {"a": 0, "b": 0}, count=1).establish()
+    assert simulation.next()[:2] == ("a", b"1-0")
+    return simulation
 
 
-def _unblock(shell: Shell, reply: Any) -> None:
-    assert shell.peer is not None
-    shell.peer.unblock(reply)
+def _unblock(simulation: Simulation, reply: Any) -> None:
+    assert simulation.peer is not None
+    simulation.peer.unblock(reply)
 
 
-def _break(shell: Shell) -> None:
+def _break(simulation: Simulation) -> None:
     """Let the connection be lost with everything on its way."""
-    assert shell.peer is not None
-    shell.peer.sent, shell.peer.closes = b"", True
+    assert simulation.peer is not None
+    simulation.peer.sent, simulation.peer.closes = b"", True
 
 
-def _wrong_password(shell: Shell) -> None:
-    shell.server.password = b"another"
+def _wrong_password(simulation: Simulation) -> None:
+    simulation.server.password = b"another"
 
 
-def _unknown_auth(shell: Shell) -> None:
-    shell.server.unknown |= {b"AUTH", b"HELLO"}
+def _unknown_auth(simulation: Simulation) -> None:
+    simulation.server.unknown |= {b"AUTH", b"HELLO"}
 
 
-def _unknown_select(shell: Shell) -> None:
-    shell.server.unknown |= {b"SELECT"}
+def _unknown_select(simulation: Simulation) -> None:
+    simulation.server.unknown |= {b"SELECT"}
 
 
-def _refused(shell: Shell) -> None:
-    shell.failures.append(REFUSED)
+def _refused(simulation: Simulation) -> None:
+    simulation.failures.append(REFUSED)
 
 
-def _deaf(shell: Shell) -> None:
-    shell.is_deaf = True
+def _deaf(simulation: Simulation) -> None:
+    simulation.is_deaf = True
 
 
-def _not_resp(shell: Shell) -> None:
-    shell.server.refusals.append(Raw(b"!!\r\n"))
+def _not_resp(simulation: Simulation) -> None:
+    simulation.server.refusals.append(Raw(b"!!\r\n"))
 
 
-def _wrong_type(shell: Shell) -> None:
-    shell.server.at_fault[b"a"] = "-WRONGTYPE no"
+def _wrong_type(simulation: Simulation) -> None:
+    simulation.server.at_fault[b"a"] = "-WRONGTYPE no"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -1261,20 +1261,20 @@ def _wrong_type(shell: Shell) -> None:
     ],
 )
 def test_no_failure_betrays_the_password(
-    fault: Callable[[Shell], None], start: int | None, protocol: int
+    fault: Callable[[Simulation], None], start: int | None, protocol: int
 ) -> None:
     """Contract 7: passwords are in no `repr`, log line or error text."""
     kind = {"username": "me", "password": SECRET, "protocol": protocol, "db": 1}
-    shell = Shell(Server(), {"a": start}, connection=kind)
-    fault(shell)
+    simulation = Simulation(Server(), {"a": start}, connection=kind)
+    fault(simulation)
     with pytest.raises(RedisError) as caught:
-        shell.establish().next()
+        simulation.establish().next()
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET not in f"{error} {error!r}"
         error = error.__cause__ or error.__context__
-    conversation = shell.follower.parts[0].conversation
-    for thing in (shell.follower, conversation, conversation.options, *conversation.cursors):
+    conversation = simulation.reader.parts[0].conversation
+    for thing in (simulation.reader, conversation, conversation.options, *conversation.cursors):
         assert SECRET not in f"{thing} {thing!r}"
 
 
@@ -1283,5 +1283,5 @@ def test_ids_are_compared_as_numbers_wherever_positions_are() -> None:
     server = Server()
     for sequence in range(1, 13):
         server.add(b"a", f"1-{sequence}")
-    shell = Shell(server, {"a": 0}, count=1).establish()
-    assert [number(message[1]) - (1 << 64) for message in shell.rest()] == [*range(1, 13)]
+    simulation = Simulation(server, {"a": 0}, count=1).establish()
+    assert [number(message[1]) - (1 << 64) for message in simulation.rest()] == [*range(1, 13)]

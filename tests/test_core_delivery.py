@@ -1,0 +1,217 @@
+"""`pystreamredis.core.delivery`: what was delivered, and the positions that result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import length_hint
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pystreamredis.core.delivery import EMPTY, Batch, Item
+
+MESSAGES: list[Any] = [("a", b"1-0", {}), ("b", b"2-0", {}), ("a", b"3-0", {}), ("c", b"4-0", {})]
+
+
+def positions_after(messages: list[Any]) -> dict[Any, Any]:
+    return {name: entry_id for name, entry_id, _ in messages}
+
+
+names = st.sampled_from(["a", "b", b"c"])
+batches: st.SearchStrategy[list[Any]] = st.lists(names, max_size=12).map(
+    lambda names: [(name, b"%d-0" % number, {}) for number, name in enumerate(names)]
+)
+
+
+def take(batch: Batch, how_many: int) -> list[Any]:
+    return [message for _, message in zip(range(how_many), batch.iterator, strict=False)]
+
+
+class Overtaken:
+    """The iterator of a batch, with another thread at work at some moments.
+
+    Args:
+        inner: The iterator.
+        hinted: Called after each question for the number of messages left.
+        ended: Called after the last message was taken.
+    """
+
+    def __init__(
+        self,
+        inner: Iterator[Any],
+        hinted: Callable[[], object] | None = None,
+        ended: Callable[[], object] | None = None,
+    ) -> None:
+        self._inner, self._hinted, self._ended = inner, hinted, ended
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        for item in self._inner:
+            return item
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+        raise StopIteration
+
+    def __length_hint__(self) -> int:
+        left = length_hint(self._inner)
+        hinted, self._hinted = self._hinted, None
+        if hinted is not None:
+            hinted()
+        return left
+
+
+@settings(deadline=None)
+@given(batches, st.lists(st.integers(0, 5), max_size=8))
+def test_positions_follow_the_deliveries_at_every_step(
+    messages: list[Any], steps: list[int]
+) -> None:
+    """Contract 2.4: the ID of the last message *delivered to the caller*."""
+    batch = Batch.of(messages)
+    delivered: list[Any] = []
+    for step in steps:
+        delivered += take(batch, step)
+        assert batch.delivered() == positions_after(delivered)
+    assert delivered == messages[: len(delivered)]
+
+
+@settings(deadline=None)
+@given(batches, st.integers(0, 12), st.booleans())
+def test_messages_taken_back_move_no_position(
+    messages: list[Any], how_many: int, is_asked: bool
+) -> None:
+    """Contract 2.4, 2.5: only what the caller has got counts."""
+    batch = Batch.of(messages)
+    taken = take(batch, how_many)
+    if is_asked:
+        assert batch.delivered() == positions_after(taken)
+    assert batch.take_back() == messages[len(taken) :]
+    assert list(batch.iterator) == []
+    for _ in range(2):
+        assert batch.delivered() == positions_after(taken)
+    assert batch.take_back() == []
+
+
+@pytest.mark.parametrize("moment", ["hinted", "ended"])
+def test_positions_are_right_while_another_thread_closes(moment: str) -> None:
+    """Contract 2.4, 4.4: what was taken back meanwhile was not delivered."""
+    batch = Batch.of(MESSAGES)
+    take(batch, 2)
+    done: dict[str, Any] = {"hinted": batch.take_back, "ended": batch.delivered}
+    batch.iterator = Overtaken(batch.iterator, **{moment: done[moment]})
+    if moment == "ended":
+        batch.take_back()
+    for _ in range(2):
+        assert batch.delivered() == positions_after(MESSAGES[:2])
+
+
+def test_positions_asked_for_within_a_take_back_are_right() -> None:
+    """Contract 2.4, 4.4: messages count as taken back as soon as they are taken."""
+    batch = Batch.of(MESSAGES)
+    take(batch, 2)
+    seen: list[Any] = []
+    batch.iterator = Overtaken(batch.iterator, ended=lambda: seen.append(batch.delivered()))
+    assert batch.take_back() == MESSAGES[2:]
+    assert seen == [positions_after(MESSAGES[:2])]
+
+
+def test_positions_that_were_returned_never_change() -> None:
+    """Contract 2.4: another thread may look at them while the caller goes on."""
+    batch = Batch.of(MESSAGES)
+    seen = []
+    for message in batch.iterator:
+        seen.append((batch.delivered(), positions_after(MESSAGES[: MESSAGES.index(message) + 1])))
+    assert len(seen) == len(MESSAGES)
+    assert all(found == expected for found, expected in seen)
+
+
+def test_positions_look_at_each_message_once() -> None:
+    """A caller who asks after each message costs no more the longer the batch is."""
+    looks: list[int] = []
+
+    class Message(tuple[Any, ...]):
+        """Notes each look at the message."""
+
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Any]:
+            looks.append(1)
+            return super().__iter__()
+
+    messages: list[Any] = [Message(("a", b"%d-0" % ms, {})) for ms in range(1, 101)]
+    batch = Batch(messages, {"a": b"100-0"})
+    for done, _ in enumerate(batch.iterator, 1):
+        assert batch.delivered() == {"a": b"%d-0" % done}
+    assert len(looks) < len(messages)
+
+
+def test_each_message_taken_back_by_two_threads_goes_to_one() -> None:
+    """Contract 2.5, 4.4: `discard` puts back what it has taken out, `close` drops it."""
+    batch = Batch.of(MESSAGES)
+    others: list[Any] = []
+
+    class Slow:
+        """Lets the other thread take all, right before anything is taken."""
+
+        def __iter__(self) -> Iterator[Any]:
+            batch.iterator = iter(MESSAGES)
+            others.extend(batch.take_back())
+            return batch.iterator
+
+        __next__ = None
+
+    batch.iterator = Slow()  # type: ignore[assignment]
+    assert batch.take_back() == []
+    assert others == MESSAGES
+    assert batch.delivered() == {}
+
+
+def test_a_batch_delivered_whole_has_the_positions_it_was_given() -> None:
+    """Positions need no work for each message: the ends are known beforehand."""
+    batch = Batch(MESSAGES, {"given": b"9-9"})
+    list(batch.iterator)
+    assert batch.delivered() == {"given": b"9-9"}
+
+
+def test_a_batch_taken_back_has_not_the_positions_of_its_end() -> None:
+    """Contract 2.4: nothing is left to deliver, yet not all was delivered."""
+    batch = Batch(MESSAGES, {"given": b"9-9"})
+    take(batch, 1)
+    batch.take_back()
+    assert batch.delivered() == {"a": b"1-0"}
+
+
+def test_messages_are_delivered_as_they_are_and_in_order() -> None:
+    """Contract 1.3: a message is a plain tuple, not a copy of one."""
+    batch = Batch.of(MESSAGES)
+    assert all(got is made for got, made in zip(batch.iterator, MESSAGES, strict=True))
+
+
+@pytest.mark.parametrize("item", [None, "timeout", ValueError(), ("a", b"1-0", {})])
+def test_an_item_is_delivered_once_and_moves_no_position(item: object) -> None:
+    """Contract 4.2, 5.3: instead of a message, whatever the item looks like."""
+    batch = Item(item)
+    assert batch.delivered() == {}
+    assert list(batch.iterator) == [item]
+    assert batch.delivered() == {}
+    assert list(batch.iterator) == []
+    assert batch.messages == []
+
+
+def test_an_item_taken_back_is_no_message_and_is_gone() -> None:
+    """Contract 4.4: after `close()` iteration stops at once."""
+    batch = Item("timeout")
+    assert batch.take_back() == []
+    assert list(batch.iterator) == []
+
+
+def test_the_empty_batch_delivers_nothing_and_moves_no_position() -> None:
+    """A shared object: nothing that is done to it may show."""
+    for _ in range(2):
+        assert list(EMPTY.iterator) == []
+        assert EMPTY.take_back() == []
+        assert EMPTY.delivered() == {}
