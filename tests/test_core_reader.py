@@ -1,4 +1,4 @@
-"""`pystreamredis.follower`: what `next()` does, with a server and a clock that are made up."""
+"""`pystreamredis.core.reader`: what `next()` does, with simulated servers and time."""
 
 from __future__ import annotations
 
@@ -79,6 +79,21 @@ chunks = st.lists(st.one_of(st.integers(1, 9), st.integers(1, 400)), max_size=6)
 cuts = st.lists(st.one_of(st.none(), st.integers(0, 60), st.integers(0, 4000)), max_size=8)
 
 Content = dict[Any, dict[int, tuple[bytes, ...]]]
+
+
+# A value that looks like an entry, so that the next read is sent after an ID that never comes.
+MISLEADING: Content = {
+    b"b": {
+        **{entry: (b"f", b"") for entry in (1, 3, 1 << 64, 8 << 64, 14 << 64)},
+        5: (b"f", b"*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nn\r\n$1\r\n0\r\n"),
+    },
+    "c": {},
+    "a": {
+        7: (b"f", b""),
+        10: (b"f", b"*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nn\r\n$1\r\n0\r\n", b"f", b"\xff\xfe" * 20),
+        1 << 64: (b"f", b"", b"f", b""),
+    },
+}
 
 
 def key_of(name: str | bytes) -> bytes:
@@ -166,6 +181,7 @@ class TestStillStreams:
 
     @settings(deadline=None, max_examples=200)
     @given(contents, COUNTS, chunks, cuts, st.sampled_from([2, 3]), st.booleans())
+    @example(MISLEADING, 1, [7, 5, 191, 391, 8], [], 2, False)
     def test_connections_that_break_after_any_byte_change_nothing(
         self,
         content: Content,
@@ -213,7 +229,7 @@ class TestStillStreams:
         if text and all(isinstance(name, str) for name in content):
             positions = json.loads(json.dumps(positions))
         again = Simulation(server, positions, connection=kind, count=other, fields=list).establish()
-        assert again.follower.positions == positions
+        assert again.reader.positions == positions
         second, _ = drain(again)
         whole = [(name, key_of(entry_id)) for name, entry_id, _ in first + second]
         assert whole == [(name, entry_id) for name, entry_id, _ in union(content)]
@@ -285,39 +301,39 @@ class Story:
         self._write("a")
         self.expected["a"].clear()
         self.most_held = 0
-        self._shell = self._make(NAMES, count)
+        self._simulation = self._make(NAMES, count)
 
     def add(self, name: Any, how_many: int) -> None:
         for _ in range(how_many):
             self._write(name)
-        if self._shell.peer is not None:
-            self._shell.peer.work(self._shell.now)
+        if self._simulation.peer is not None:
+            self._simulation.peer.work(self._simulation.now)
 
     def later(self, name: Any, ms: int) -> None:
-        self._shell.at(ms / 1000, lambda: self._write(name))
+        self._simulation.at(ms / 1000, lambda: self._write(name))
 
     def take(self, how_many: int, _: Any = None) -> None:
         for _ in range(how_many):
             # With `block=0` it would wait for ever for what does not come.
             if self._block == 0 and self.handed == self.expected:
                 return
-            for name, entry_id, _ in drain(self._shell, 1)[0]:
+            for name, entry_id, _ in drain(self._simulation, 1)[0]:
                 self.handed[name].append(entry_id)
-        self.most_held = max(self.most_held, self._shell.most_held)
+        self.most_held = max(self.most_held, self._simulation.most_held)
 
     def sleep(self, ms: int, _: Any = None) -> None:
-        self._shell.sleep(ms / 1000)
+        self._simulation.sleep(ms / 1000)
 
     def interrupt(self, *_: Any) -> None:
-        self._shell.interrupt()
+        self._simulation.interrupt()
 
     def breaks(self, *_: Any) -> None:
-        if self._shell.peer is not None:
-            self._shell.peer.closes = True
+        if self._simulation.peer is not None:
+            self._simulation.peer.closes = True
 
     def resume(self, count: int, _: Any) -> None:
-        self._shell.sleep(0.05)  # until what comes later has come
-        self._shell = self._make(self._simulation.reader.positions, count)
+        self._simulation.sleep(0.05)  # until what comes later has come
+        self._simulation = self._make(self._simulation.reader.positions, count)
 
     def _make(self, streams: Any, count: int) -> Simulation:
         simulation = Simulation(self.server, streams, chunks=self._chunks, count=count, block=self._block)
@@ -445,7 +461,7 @@ class TestHold:
         server.add(b"a", "1-0")
         server.add(b"b", "2-0")
         simulation = Simulation(server, {"a": 0, "b": 0}, hold=500, block=1).establish()
-        simulation.at(0.1, lambda: simulation.reader.discard(["a"]))
+        simulation.at(0.1, lambda: simulation.discard("a"))
         assert [message[:2] for message in simulation.rest()] == [("b", b"2-0")]
 
 
@@ -528,7 +544,7 @@ class TestNow:
         simulation = Simulation(Server(), ["a"])
         simulation.interrupt()
         assert simulation.reader.positions == {"a": None}
-        assert simulation.establish().follower.positions == {"a": b"0-0"}
+        assert simulation.establish().reader.positions == {"a": b"0-0"}
 
 
 def waited(simulation: Simulation) -> float:
@@ -576,15 +592,27 @@ class TestWaiting:
         else:
             assert (simulation.now - began) * 1000 == pytest.approx(block, abs=1.01)
 
-    def test_reads_are_told_the_time_that_is_left(self) -> None:
-        """Contract 4.1: one sent ahead has used some of it up."""
+    def test_a_read_sent_ahead_uses_up_some_of_the_time(self) -> None:
+        """Contract 4.1: reads block for what is left of the caller's wait."""
+        server = Server()
+        for ms in (1, 2):
+            server.add(b"a", f"{ms}-0")
+        simulation = Simulation(server, {"a": 0}, block=1000, count=2, hold=1).establish()
+        simulation.take(2)
+        simulation.sleep(0.5)
+        assert waited(simulation) == pytest.approx(1000)
+        assert [read.block for read in server.reads][-2:] == [1000, 500]
+
+    def test_a_read_after_a_reply_that_was_not_full_is_sent_when_the_caller_asks(self) -> None:
+        """Contract 6.4: the messages are delivered first, so the read may block for all of it."""
         server = Server()
         server.add(b"a", "1-0")
         simulation = Simulation(server, {"a": 0}, block=1000).establish()
         simulation.next()
+        assert [read.ids for read in server.reads] == [[b"0-0"]]
         simulation.sleep(0.5)
         assert waited(simulation) == pytest.approx(1000)
-        assert [read.block for read in server.reads] == [1000, 1000, 500]
+        assert [read.block for read in server.reads] == [1000, 1000]
 
     def test_a_late_answer_of_a_read_ahead_says_nothing_about_now(self) -> None:
         """Contract 4.1: a nil that came while the caller worked is no timeout."""
@@ -602,7 +630,7 @@ class TestWaiting:
         server.add(b"a", "1-0")
         simulation = Simulation(server, {"a": 0}, block=None).establish()
         simulation.next()
-        for reads in (3, 4, 5):
+        for reads in (2, 3, 4):
             simulation.sleep(1)
             assert waited(simulation) == 0
             assert [read.block for read in server.reads] == [None] * reads
@@ -636,14 +664,14 @@ class TestWaiting:
         simulation.at(36_000, lambda: server.add(b"a", "1-0"))
         assert simulation.next()[1] == b"1-0"
         assert simulation.now == pytest.approx(37_000)
-        assert {read.block for read in server.reads} == {30_000}
+        assert {read.block for read in server.reads} == {20_000}
 
     def test_a_long_wait_is_cut_in_slices_that_add_up(self) -> None:
-        """Contract 5.5: a dead server is noticed within 35 s."""
+        """Contract 5.5: a dead server is noticed within 25 s."""
         server = Server()
         simulation = Simulation(server, {"a": 0}, block=100_000).establish()
         assert waited(simulation) == pytest.approx(100_000)
-        assert [read.block for read in server.reads] == [30_000] * 3 + [10_000]
+        assert [read.block for read in server.reads] == [20_000] * 5
 
     @pytest.mark.parametrize("reply", [None, Bulk([[b"a", []]])])
     @pytest.mark.parametrize("protocol", [2, 3])
@@ -656,7 +684,8 @@ class TestWaiting:
             simulation.at(ms / 1000, lambda: _unblock(simulation, reply))
         assert waited(simulation) == pytest.approx(1000, abs=1.01)
         blocks = [read.block for read in server.reads]
-        assert blocks == pytest.approx([1000, 800, 700, 100], abs=1)
+        # Contract 6.6: each early answer is followed by a pause of 50 ms.
+        assert blocks == pytest.approx([1000, 750, 650, 50], abs=1)
         assert {tuple(read.ids) for read in server.reads} == {(b"0-0",)}
 
     def test_a_stream_with_no_entries_beside_one_that_has_some_moves_nothing(self) -> None:
@@ -867,9 +896,9 @@ class TestKindsOfFailures:
             simulation.next()
         assert simulation.rest() == []
 
-    @pytest.mark.parametrize(("block", "seconds"), [(None, 5), (1000, 6), (0, 35), (60_000, 35)])
+    @pytest.mark.parametrize(("block", "seconds"), [(None, 5), (1000, 6), (0, 25), (60_000, 25)])
     def test_a_peer_that_is_silent_is_found_out(self, block: int | None, seconds: float) -> None:
-        """Contract 5.5: `socket_timeout` after a reply was due; with `block=0` within 35 s."""
+        """Contract 5.5: `socket_timeout` after a reply was due; with `block=0` within 25 s."""
         simulation = Simulation(Server(), {"a": 0}, block=block).establish()
         simulation.is_deaf = True
         with pytest.raises(TimeoutError, match=r"^no reply from localhost:6379 for ") as caught:
@@ -949,7 +978,7 @@ class TestRefusals:
             with pytest.raises(ResponseError) as caught:
                 simulation.next()
         assert caught.value.stream == "b"
-        simulation.reader.discard(["b"])
+        simulation.discard("b")
         assert simulation.next()[:2] == ("a", b"1-0")
         assert len(simulation.attempts) == 1
 
@@ -1091,7 +1120,7 @@ class TestWhichStreams:
             server.add(b"b", f"{ms}-1")
         simulation = Simulation(server, {"a": 0, b"b": 0}, count=3).establish()
         assert [message[1] for message in simulation.take(3)] == [b"1-0", b"1-1", b"2-0"]
-        simulation.reader.discard([b"a", "no such stream"])
+        simulation.discard(b"a", "no such stream")
         assert [message[:2] for message in simulation.rest()] == [
             (b"b", b"2-1"),
             (b"b", b"3-1"),
@@ -1105,7 +1134,7 @@ class TestWhichStreams:
         server.add(b"a", "1-0")
         server.add(b"b", "2-0")
         simulation = Simulation(server, {"a": 0, "b": 0}).establish()
-        simulation.reader.discard(["a"])
+        simulation.discard("a")
         assert [message[:2] for message in simulation.rest()] == [("b", b"2-0")]
 
     def test_a_stream_that_is_added_again_starts_where_it_is_told(self) -> None:
@@ -1115,7 +1144,7 @@ class TestWhichStreams:
             server.add(b"a", f"{ms}-0")
         simulation = Simulation(server, {"a": 0, "b": 0}).establish()
         simulation.take(2)
-        simulation.reader.discard(["a"])
+        simulation.discard("a")
         simulation.add(a="1-0")
         assert simulation.reader.positions == {"b": b"0-0", "a": b"1-0"}
         assert [message[1] for message in simulation.rest()] == [b"2-0", b"3-0"]
@@ -1132,7 +1161,7 @@ class TestWhichStreams:
         for name in order[:2]:
             if breaks and simulation.peer is not None:
                 simulation.interrupt() if len(left) == 2 else _break(simulation)
-            simulation.reader.discard([name])
+            simulation.discard(name)
             left.remove(name)
             messages += drain(simulation, 2)[0]
         messages += drain(simulation)[0]
@@ -1145,51 +1174,37 @@ class TestWhichStreams:
         _break(simulation)
         with pytest.raises(ConnectionError):
             simulation.next()
-        simulation.reader.discard(["a"])
+        simulation.discard("a")
         assert [message[:2] for message in simulation.rest()] == [("b", b"9-0")]
 
     def test_without_any_stream_there_is_nothing_to_wait_for(self) -> None:
         """Contract 7: no streams."""
         simulation = Simulation(Server(), {"a": 0}).establish()
-        simulation.reader.discard(["a"])
-        with pytest.raises(ValueError, match=r"^no streams are followed any more"):
+        simulation.discard("a")
+        with pytest.raises(ValueError, match=r"^no streams left to follow"):
             simulation.next()
         simulation.add(b=0)
         assert simulation.rest() == []
 
-    def test_nor_while_a_read_is_on_its_way(self) -> None:
-        """Contract 7: it may be answered long after."""
+    def test_no_stream_is_an_error_while_a_read_is_on_its_way(self) -> None:
+        """Contract 7: its reply may come long after."""
         server = Server()
         server.add(b"a", "1-0")
-        simulation = Simulation(server, {"a": 0}, block=0).establish()
+        simulation = Simulation(server, {"a": 0}, block=0, count=1).establish()
         simulation.next()
-        simulation.reader.parts[0].conversation.notices.clear()
-        simulation.reader.discard(["a"])
-        simulation.reader.begin_wait(simulation.now)
+        simulation.discard("a")
         for _ in range(2):
-            with pytest.raises(ValueError, match=r"^no streams are followed any more"):
-                simulation.reader.step(simulation.now)
+            with pytest.raises(ValueError, match=r"^no streams left to follow"):
+                simulation.next()
 
-    def test_nor_does_a_failure_that_is_of_no_part_wait_for_it(self) -> None:
-        """Contract 5.2: of two that a cluster has at once, the second comes without a wait."""
+    def test_messages_released_by_a_discard_wait_for_no_reply(self) -> None:
+        """Contract 3.3: a message is delivered as soon as it may be."""
         simulation = _held_back()
-        simulation.reader.parts[0].conversation.notices.clear()
-        simulation.reader.begin_wait(simulation.now)
-        assert simulation.reader.step(simulation.now) is None
-        simulation.reader._failures.append(ConnectionError("the second"))
-        with pytest.raises(ConnectionError, match="the second"):
-            simulation.reader.step(simulation.now)
-
-    def test_what_is_free_by_a_discard_waits_for_no_read(self) -> None:
-        """Contract 3.3: it is delivered as soon as it may be."""
-        simulation = _held_back()
-        simulation.reader.parts[0].conversation.notices.clear()
-        simulation.reader.begin_wait(simulation.now)
-        assert simulation.reader.step(simulation.now) is None
-        simulation.reader.discard(["a"])
-        batch = simulation.reader.step(simulation.now)
-        assert batch is not None
-        assert [message[:2] for message in batch.messages] == [("b", b"9-0")]
+        simulation.is_deaf = True
+        simulation.discard("a")
+        began = simulation.now
+        assert simulation.next()[:2] == ("b", b"9-0")
+        assert simulation.now == began
 
     def test_it_tells_how_many_streams_it_follows_and_where(self) -> None:
         simulation = Simulation(Server(), ["a", "b"], connection={"password": SECRET})
@@ -1273,8 +1288,8 @@ def test_no_failure_betrays_the_password(
     while error is not None:
         assert SECRET not in f"{error} {error!r}"
         error = error.__cause__ or error.__context__
-    conversation = simulation.reader.parts[0].conversation
-    for thing in (simulation.reader, conversation, conversation.options, *conversation.cursors):
+    (assignment,) = simulation.reader.assignments
+    for thing in (simulation.reader, assignment.options, assignment.session, *assignment.streams):
         assert SECRET not in f"{thing} {thing!r}"
 
 
