@@ -157,20 +157,12 @@ class TestAssignment:
     def test_it_wakes_for_the_next_try_where_one_is_to_be_made(self) -> None:
         made = assignment(stream("a"))
         made.retry_at = 12.5
-        assert made.wake_at == 12.5
+        assert made.next_try_at == 12.5
         made.is_connecting = True
-        assert made.wake_at is None
+        assert made.next_try_at is None
         made.is_connecting = False
         made.assign([])
-        assert made.wake_at is None
-
-    def test_it_wakes_for_its_session_where_there_is_one(self) -> None:
-        made = assignment(stream("a"))
-        made.retry_at = 12.5
-        made.session = Session(made, "host:1", 0.0)
-        assert made.wake_at is None
-        made.session.rest_until(3.0)
-        assert made.wake_at == 3.0
+        assert made.next_try_at is None
 
     def test_connections_to_one_address_share_the_order_of_one_server(self) -> None:
         """Contract 3.2: in a cluster each connection has an order of its own."""

@@ -84,7 +84,7 @@ Content = dict[Any, dict[int, tuple[bytes, ...]]]
 # A value that looks like an entry, so that the next read is sent after an ID that never comes.
 MISLEADING: Content = {
     b"b": {
-        **{entry: (b"f", b"") for entry in (1, 3, 1 << 64, 8 << 64, 14 << 64)},
+        **dict.fromkeys((1, 3, 1 << 64, 8 << 64, 14 << 64), (b"f", b"")),
         5: (b"f", b"*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nn\r\n$1\r\n0\r\n"),
     },
     "c": {},
