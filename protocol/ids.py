@@ -85,20 +85,19 @@ def parse_start(text: str) -> bytes:
 
 
 def count_ascending(ids: Sequence[bytes] | Sequence[str]) -> int:
-    """Count the IDs before the first that is not valid or not larger than the one before it.
+    """Count the strings before the first that is not an ID, or not larger than the one before.
 
     Args:
-        ids: Candidates, all bytes or all text, each with a dash in it.
+        ids: Any strings, all bytes or all text.
     """
-    if len(ids) < 2:
-        return 1 if ids and _is_plain(ids[0]) else 0
-    if _ascend(ids):
+    if len(ids) > 1 and _ascend(ids):
         return len(ids)
     last = -1
-    for at in range(len(ids)):
-        if not _is_plain(ids[at]) or number_of(ids[at]) <= last:
+    for at, entry_id in enumerate(ids):
+        line = entry_id if isinstance(entry_id, bytes) else entry_id.encode("ascii", "replace")  # type: ignore[attr-defined]
+        if not is_id(line) or number_of(line) <= last:
             return at
-        last = number_of(ids[at])
+        last = number_of(line)
     return len(ids)
 
 
@@ -119,16 +118,13 @@ def _are_even(lines: bytes, count: int) -> bool:
     return lines[size - 1 :: size] == b"\n" * count
 
 
-def _is_plain(entry_id: Any) -> bool:
-    """Tell whether all but the first dash is digits."""
-    dash, none = (b"-", b"") if isinstance(entry_id, bytes) else ("-", "")
-    digits = entry_id.replace(dash, none, 1)
-    return digits.isdigit() and digits.isascii()  # type: ignore[no-any-return]
-
-
 def _ascend(ids: Sequence[Any]) -> bool:
+    """Tell, for most IDs quickly, whether all are IDs in order; False can mean unknown."""
     count, lines = len(ids), _lines(ids)
     if lines.translate(None, _DIGITS) != b"-\n" * count:
+        return False
+    # One dash each, digits before and after it, and too few of them for more than 64 bits.
+    if lines[:1] == b"-" or b"\n-" in lines or b"-\n" in lines or max(map(len, ids)) > 20:
         return False
     dash = lines.index(b"-")
     if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:

@@ -1,32 +1,17 @@
-r"""Patterns for entries as they repeat: a whole run of them is read by one call into C.
+r"""Patterns: a window of entries whose schemas are known is read by one call into C.
 
-Entries of a stream mostly have the fields of the one before. Once some have been
-read one by one, a regular expression is made for *that* shape: the fields' names
-stand in it literally, and only IDs and values are captured.
-
-Why it is right. RESP has one encoding for what an entry holds, and it is read from
-left to right, so all that matters is that each length stated is the length of what
-is taken. A value is matched in one of three ways, each of which sees to that:
-
-- one length: ``36\r\n`` and any 36 bytes, CR and LF included;
-- known lengths: ``300\r\n`` together with any 300 bytes, and likewise for each other;
-- any length: what is stated and what is taken (all up to a CR) are both captured,
-  and compared before a message is made of them.
-
-Of an ID the same is true; that nothing but digits is around its dash, and that each is
-larger than the one before, is seen to for all of a run at once.
-
-What was not seen yet (a length, a CR, other fields) and the end of what has come do
-not match; the last alternative, ``(.+)``, takes all the rest. So nothing is ever
-skipped, the length of that rest tells how far the matching went, and what did not
-match is read one by one as before.
+A schema is the names of an entry's fields, in their order. They stand in a regular
+expression literally, and only IDs, lengths and values are captured. A value is all up to
+the next CR or, where values were seen that hold CR, up to the next CRLF that a header may
+follow. Each length that is stated is compared with the length of what was captured, before
+a message is made. So it is right for the reason that `entries` gives, whatever it matches.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 
-from .columns import Column, Ids
 from .ids import count_ascending
 
 TYPE_CHECKING = False
@@ -34,380 +19,211 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
-    from .columns import Part
     from .messages import Message, MessageFactory
 
     Names: TypeAlias = tuple[bytes, ...]
-    Rows: TypeAlias = list[tuple[Any, ...]]
-    Find: TypeAlias = Callable[[Any, int, int], Rows]
-    """Finds rows of what an expression captures, the last of what is left, if anything is."""
-    Make: TypeAlias = Callable[[object, Rows, list[Message]], int | None]
-    """Appends messages of them; returns how much is left, or None where a row is not right."""
-    _Reader: TypeAlias = tuple[int, Find, Make]
-    """How many entries a row is of, and these."""
 
-# How many different shapes one pattern may have; beyond, the names of fields are
-# captured like values, and shapes differ by the number of fields alone.
-_SHAPES = 8
-# How many bytes of names may stand in a pattern.
-_LITERALS = 4096
-# How many things one pattern may capture: larger ones take longer to make than to do without.
-_CAPTURES = 128
-# A match costs as much as some captures: several entries share one, if they have few.
-_CAPTURES_AT_ONCE = 36
-_ENTRIES_AT_ONCE = 8
-# How long an expression for several entries may be: making a longer one takes more than it saves.
-_EXPRESSION = 2048
-# And one for a single entry: beyond, making it takes long enough to be noticed.
-_LONGEST_EXPRESSION = 32_768
-# How many entries to learn from before the first pattern; making one takes as long as
-# reading some hundred entries without. Each further one waits for twice as many.
-_FIRST_LESSONS = 64
-_MOST_LESSONS = 4096
+# How many schemas one pattern may have, fields in all of them, and bytes of names. To compile
+# a larger one takes milliseconds, in which nothing else is done.
+_MAX_SCHEMAS = 8
+_MAX_FIELDS = 32
+_MAX_NAMES = 512
+# The most patterns that are kept.
+_MAX_PATTERNS = 32
+
+_ID = rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,19}-[0-9]{1,19})\r\n"
+_VALUE = rb"\$([0-9]{1,9}+)\r\n([^\r]*+)\r\n"
+# The same, up to a CR before what may follow the value.
+_CR_VALUE = rb"\$([0-9]{1,9}+)\r\n([^\r]*+(?:\r(?!\n%b)[^\r]*+)*+)\r\n"
+_NEXT_ENTRY = rb"(?:\*2\r\n\$|\Z)"
 
 
-class _Shape:
-    """Entries of the same fields; or only of the same number, where names differ too much.
+class _Stated(dict[int, "bytes | str"]):
+    """The digits that state a length, by the length."""
 
-    Attributes:
-        names: The fields' names; None if they are columns like their values.
-        size: How many fields there are.
-        columns: What was seen of each value, or of names and values by turns.
-    """
+    def __init__(self, form: Any) -> None:
+        super().__init__((length, form % length) for length in range(256))
+        self._form: Any = form
 
-    __slots__ = ("columns", "names", "size")
-
-    def __init__(self, names: Names | None, size: int) -> None:
-        self.names = names
-        self.size = size
-        self.columns = [Column() for _ in range(size if names is not None else 2 * size)]
-
-    def learn(self, items: Sequence[bytes]) -> None:
-        """Learn from an entry's ``[field, value, ...]``."""
-        values = items[1::2] if self.names is not None else items
-        for column, value in zip(self.columns, values, strict=True):
-            column.learn(value)
+    def __missing__(self, length: int) -> bytes | str:
+        stated: bytes | str = self._form % length
+        if length <= 8192:
+            self[length] = stated
+        return stated
 
 
-class Learner:
-    """What was seen of the entries of some streams, and the pattern for those to come.
-
-    Attributes:
-        pattern: The pattern, once there is one.
-        captures_names: Whether fields differ too much to be known by their names.
-        entry_size: About how many bytes an entry takes.
-    """
-
-    def __init__(self, maker: MessageFactory, *, captures_names: bool = False) -> None:
-        self.pattern: Pattern | None = None
-        self.captures_names = captures_names
-        self.entry_size = 0
-        self._maker = maker
-        self._ids = Ids()
-        self._shapes: dict[Names | int, _Shape] = {}
-        self._lessons = 0
-        self._lessons_wanted = _FIRST_LESSONS
-        # The expression that the pattern was made of.
-        self._made_of = b""
-
-    def learn(self, entry_id: bytes, items: Sequence[bytes], size: int) -> None:
-        """Learn from an entry of `size` bytes that no pattern has matched."""
-        if self._lessons_wanted > _MOST_LESSONS:
-            return
-        self._lessons += 1
-        self.entry_size = size
-        self._ids.learn(entry_id)
-        shape = self._shape(tuple(items[::2]))
-        if shape is not None:
-            shape.learn(items)
-        if self._lessons >= self._lessons_wanted:
-            self._lessons = 0
-            self._lessons_wanted *= 2
-            self.pattern = self._make_pattern()
-
-    def _shape(self, names: Names) -> _Shape | None:
-        key = len(names) if self.captures_names else names
-        shape = self._shapes.get(key)
-        if shape is None and len(self._shapes) >= _SHAPES and not self.captures_names:
-            self.captures_names = True
-            self._shapes.clear()
-            key = len(names)
-        if shape is None and len(self._shapes) < _SHAPES:
-            shape = _Shape(None if self.captures_names else names, len(names))
-            self._shapes[key] = shape
-        return shape
-
-    def _make_pattern(self) -> Pattern | None:
-        ids, layouts = self._ids.part(), self._layouts()
-        if ids is None or not layouts:
-            return None
-        entry = _Source(ids, layouts, self._maker, 1)
-        length, captures = len(entry.expression), len(entry.targets) + 1
-        if captures > _CAPTURES or length > _LONGEST_EXPRESSION:
-            return None
-        if self.pattern is not None and entry.expression == self._made_of:
-            return self.pattern
-        self._made_of = entry.expression
-        at_once = min(_ENTRIES_AT_ONCE, _CAPTURES_AT_ONCE // captures, _EXPRESSION // length)
-        return Pattern(ids, layouts, self._maker, max(1, at_once))
-
-    def _layouts(self) -> list[_Layout]:
-        """Say how each shape is matched, if there is a way."""
-        shapes = [each for each in self._shapes.values() if len(each.columns) <= _CAPTURES]
-        # They share what is captured at a place, if it is of one sort.
-        columns: dict[tuple[int, bool], Column] = {}
-        for shape in shapes:
-            for at, column in enumerate(shape.columns):
-                columns.setdefault((at, column.has_cr), Column()).take_in(column)
-        parts = {
-            (at, has_cr): (f"{at}r" if has_cr else f"{at}", column.part())
-            for (at, has_cr), column in columns.items()
-        }
-        layouts: list[_Layout] = []
-        for shape in shapes:
-            found = [parts[at, column.has_cr] for at, column in enumerate(shape.columns)]
-            places = [(at, part) for at, part in found if part is not None]
-            if len(places) == len(found) and sum(map(len, shape.names or ())) <= _LITERALS:
-                layouts.append(_Layout(len(layouts), shape, places, self._maker))
-        return layouts
-
-
-class _Layout:
-    """How one shape is matched, and how its data is made of what that captures.
-
-    Args:
-        number: Its number among the layouts.
-        shape: The shape.
-        places: How each of its columns is matched, and what that is called.
-        maker: In which form data is made.
-    """
-
-    def __init__(
-        self, number: int, shape: _Shape, places: list[tuple[str, Part]], maker: MessageFactory
-    ) -> None:
-        self.number = number
-        self.places = places
-        self.header = b"%d" % (2 * shape.size)
-        self._maker = maker
-        self._names = shape.names
-
-    def name(self, at: int) -> bytes:
-        """Write the expression for what stands before a column, but for the header."""
-        if self._names is None or at >= len(self._names):
-            return b""
-        return re.escape(b"$%d\r\n%b\r\n" % (len(self._names[at]), self._names[at]))
-
-    def wrong(self, copy: str) -> str:
-        """Write the condition under which any of its lengths differ; empty if none can."""
-        conditions = [part.wrong(f"{at}{copy}", f"l{at}") for at, part in self.places]
-        return " or ".join(filter(None, conditions))
-
-    def data(self, copy: str, text: str) -> str:
-        """Write the expression for the data.
-
-        Args:
-            copy: The number of the entry among those matched at once.
-            text: The format of an expression for what a value becomes.
-        """
-        values = [text % part.value(f"{at}{copy}") for at, part in self.places]
-        names = [f"n{self.number}_{at}" for at in range(len(values))]
-        if self._names is None:
-            names, values = values[::2], values[1::2]
-        if self._maker.fields is dict:
-            items = [f"{name}: {value}" for name, value in zip(names, values, strict=True)]
-            return "{" + ", ".join(items) + "}"
-        pairs = [f"({name}, {value})" for name, value in zip(names, values, strict=True)]
-        source = "[" + ", ".join(pairs) + "]"
-        return source if self._maker.fields is list else f"fields({source})"
-
-    def scope(self) -> dict[str, object]:
-        """Give what the expressions refer to besides what is captured."""
-        names = enumerate(self._names or ())
-        scope = {f"n{self.number}_{at}": self._maker.item(name) for at, name in names}
-        return scope | {f"l{at}": part.stated for at, part in self.places}
+_STATED = _Stated(b"%d")
+_STATED_TEXT = _Stated("%d")
 
 
 class Pattern:
-    """Reads runs of entries of certain shapes.
-
-    Args:
-        ids: How the IDs are matched.
-        layouts: How the fields and values of each shape are.
-        maker: In which form messages are made.
-        at_once: How many entries one match takes in.
-    """
-
-    def __init__(
-        self, ids: Part, layouts: Sequence[_Layout], maker: MessageFactory, at_once: int
-    ) -> None:
-        sizes = sorted({1, at_once}, reverse=True)
-        sources = [(_Source(ids, layouts, maker, size), size) for size in sizes]
-        self._readers = [(size, *source.of_bytes()) for source, size in sources]
-        # Where each byte is one letter, all the lengths hold for letters as well.
-        texts = sources if maker.is_ascii_based else []
-        self._text_readers = [(size, *source.of_text()) for source, size in texts]
-
-    def match(
-        self, name: object, data: bytes, start: int, end: int, most: int
-    ) -> tuple[list[Message], int | None]:
-        """Read the entries at `start`, as many as are right one after the other.
-
-        Args:
-            name: The stream's name.
-            data: The bytes that they are among.
-            start: Where they begin.
-            end: Where to stop.
-            most: How many to expect at most.
-
-        Returns:
-            Their messages, and how many bytes are left before `end`; None for these if
-            something matched that is not right.
-        """
-        messages: list[Message] = []
-        left: int | None = end - start
-        readers: list[_Reader] = self._readers
-        window: bytes | str = data
-        if self._text_readers and (piece := data[start:end]).isascii():
-            readers, window, start, end = self._text_readers, piece.decode(), 0, len(piece)
-        for at_once, find_rows, make in readers:
-            if at_once > most:
-                continue
-            left = make(name, find_rows(window, start, end), messages)
-            if not left:
-                break
-            start = end - left
-        right = count_ascending([message[1] for message in messages])
-        if right < len(messages):
-            return messages[:right], None
-        return messages, left
-
-
-class _Source:
-    """Writes what reads a number of entries at once, for bytes and for text.
-
-    For one shape of two fields, and one entry at once, it is the expression of an
-    entry, and::
-
-        def make(name, rows, messages, ...):
-            for si_0, ci_0, c0_0, s1_0, c1_0, rest in rows:
-                if rest: return len(rest)
-                if si_0 is not li[len(ci_0)] and si_0 != li[len(ci_0)]: return
-                if s1_0 != l1[len(c1_0)]: return
-                d_0 = {n0_0: c0_0, n0_1: c1_0}
-                messages += (name, ci_0, d_0),
-            return 0
-
-    Of several shapes each leaves a mark where its header has matched. What follows depends
-    on which mark there is: ``(?(2)this|that)``, so that they share what they capture. All
-    that is captured takes time, also if there is nothing in it.
+    """Reads windows of entries of some schemas.
 
     Attributes:
-        expression: The regular expression of the entries.
-        targets: What it captures, in order.
+        schemas: The schemas.
+        has_cr: Whether values may hold CR.
     """
 
-    def __init__(
-        self, ids: Part, layouts: Sequence[_Layout], maker: MessageFactory, at_once: int
-    ) -> None:
-        self._ids = ids
-        self._layouts = layouts
-        self._maker = maker
-        self._copies = [f"_{copy}" for copy in range(at_once)]
-        self.targets: list[str] = []
-        self.expression = b"".join(map(self._entry, self._copies))
+    def __init__(self, schemas: Sequence[Names], factory: MessageFactory, *, has_cr: bool) -> None:
+        self.schemas = list(schemas)
+        self.has_cr = has_cr
+        self._factory = factory
+        self._targets: list[str] = []
+        expression = self._write() + b"|(.+)"
+        self._match = re.compile(expression, re.DOTALL)
+        self._make = self._function(is_text=False)
+        self._match_text: re.Pattern[str] | None = None
+        if factory.is_ascii_based:
+            # Where each byte is one letter, all the lengths hold for letters as well.
+            self._match_text = re.compile(expression.decode("latin-1"), re.DOTALL)
+            self._make_text = self._function(is_text=True)
 
-    def of_bytes(self) -> tuple[Find, Make]:
-        """Make what reads bytes, and decodes what they hold if that is wanted."""
-        scope = self._scope() | {"LF": b"\n", "state": b"%d".__mod__, "text": self._maker.text}
-        # An ID that is none is found out afterwards.
-        texts = (
-            ("%s", "%s") if self._maker.encoding is None else ("%s.decode('latin-1')", "text(%s)")
+    @staticmethod
+    def can_read(schemas: Sequence[Names]) -> bool:
+        """Tell whether there may be a pattern of these schemas."""
+        return (
+            0 < len(schemas) <= _MAX_SCHEMAS
+            and all(schemas)
+            and sum(map(len, schemas)) <= _MAX_FIELDS
+            and sum(len(name) for names in schemas for name in names) <= _MAX_NAMES
         )
-        expression = self.expression + b"|(.+)"
-        return re.compile(expression, re.DOTALL).findall, self._function(*texts, scope)
 
-    def of_text(self) -> tuple[Find, Make]:
-        """Make what reads text."""
-        scope = self._scope() | {"LF": "\n", "state": "%d".__mod__}
-        for name in [name for name in scope if name.startswith("l")]:
-            scope[name] = [stated.decode() for stated in scope[name]]
-        expression = self.expression.decode("latin-1") + "|(.+)"
-        return re.compile(expression, re.DOTALL).findall, self._function("%s", "%s", scope)
+    def read(
+        self, name: object, data: bytes, start: int, end: int, most: int
+    ) -> tuple[list[Message], int]:
+        """Read entries, up to the first that the pattern does not match, or that is not right.
 
-    def _entry(self, copy: str) -> bytes:
-        """Write the expression of an entry, and note what it captures."""
-        self.targets += self._ids.targets(f"i{copy}")
-        end = b"\r\n" if len(self._layouts) == 1 else b"(\r)\n"
-        if len(self._layouts) > 1:
-            self.targets += [f"m{layout.number}{copy}" for layout in self._layouts]
-        heads = [rb"\*%b%b%b" % (each.header, end, each.name(0)) for each in self._layouts]
-        columns = self._columns(0, self._layouts, copy)
-        return rb"\*2\r\n%b(?:%b)%b" % (self._ids.expression, b"|".join(heads), columns)
+        Returns:
+            Their messages, and the position after them.
+        """
+        messages: list[Message] = []
+        match: Any = self._match
+        window: Any
+        make, window, base, bounds = self._make, data, 0, (start, end)
+        if self._match_text is not None and (piece := data[start:end]).isascii():
+            match, make, window = self._match_text, self._make_text, piece.decode()
+            base, bounds = start, (0, end - start)
+        rest = make(name, match.findall(window, *bounds), messages.append)
+        number = min(most, count_ascending([entry_id for _, entry_id, _ in messages]))
+        if rest is not None and number == len(messages):
+            return messages, end - rest
+        if not number:
+            return [], start
+        del messages[number:]
+        last = next(islice(match.finditer(window, *bounds), number - 1, None))
+        return messages, base + last.end()
 
-    def _columns(self, at: int, layouts: Sequence[_Layout], copy: str) -> bytes:
-        """Write the expression of an entry's columns from one on, for those that may go on."""
-        ended = [layout for layout in layouts if len(layout.places) == at]
-        others = [layout for layout in layouts if layout not in ended]
+    # How it is written. Of several schemas, each leaves a mark where the header of its
+    # fields has matched. What follows depends on the mark, ``(?(3)this|that)``, so that they
+    # share what they capture: all that is captured takes time, also if nothing is in it.
+
+    def _write(self) -> bytes:
+        end = b"\r\n" if len(self.schemas) == 1 else b"(\r)\n"
+        self._targets = ["si", "ci"]
+        if len(self.schemas) > 1:
+            self._targets += [f"m{at}" for at in range(len(self.schemas))]
+        heads = [rb"\*%d%b%b" % (2 * len(names), end, _literal(names[0])) for names in self.schemas]
+        return rb"%b(?:%b)%b" % (_ID, b"|".join(heads), self._columns(0, self.schemas))
+
+    def _columns(self, at: int, schemas: list[Names]) -> bytes:
+        """Write the expression of the values from one on, for the schemas that have it."""
+        others = [names for names in schemas if len(names) > at]
         if not others:
             return b""
-        expression = self._names(at, others, copy) if at else b""
-        for place, part in dict.fromkeys(layout.places[at] for layout in others):
-            self.targets += part.targets(f"{place}{copy}")
-            elsewhere = [layout for layout in others if layout.places[at][1] is not part]
-            expression += self._unless(elsewhere, part.expression, copy)
-        return self._unless(ended, expression + self._columns(at + 1, others, copy), copy)
-
-    def _names(self, at: int, layouts: Sequence[_Layout], copy: str) -> bytes:
-        """Write the expression for what stands before a column, which depends on the layout."""
-        *others, last = layouts
-        expression = last.name(at)
-        for layout in others:
-            if layout.name(at) != last.name(at):
-                mark, name = self._mark(layout, copy), layout.name(at)
-                expression = b"(?(%d)%b|%b)" % (mark, name, expression)
+        *first, last = others
+        expression = _literal(last[at]) if at else b""
+        for names in first if at else ():
+            if names[at] != last[at]:
+                expression = b"(?(%d)%b|%b)" % (
+                    self._mark(names),
+                    _literal(names[at]),
+                    expression,
+                )
+        self._targets += [f"s{at}", f"c{at}"]
+        expression += _CR_VALUE % self._after(at, others) if self.has_cr else _VALUE
+        expression += self._columns(at + 1, others)
+        for names in schemas:
+            if len(names) == at:
+                expression = b"(?(%d)|%b)" % (self._mark(names), expression)
         return expression
 
-    def _unless(self, layouts: Sequence[_Layout], expression: bytes, copy: str) -> bytes:
-        """Have an expression match only where none of these layouts has."""
-        for layout in layouts:
-            expression = b"(?(%d)|%b)" % (self._mark(layout, copy), expression)
-        return expression
+    def _after(self, at: int, schemas: list[Names]) -> bytes:
+        """Write the expression for what may follow a value."""
+        literals = {_literal(names[at + 1]) for names in schemas if len(names) > at + 1}
+        if not literals:
+            return _NEXT_ENTRY
+        if len(literals) == 1 and all(len(names) > at + 1 for names in schemas):
+            return literals.pop()
+        return b"[$*]"
 
-    def _mark(self, layout: _Layout, copy: str) -> int:
-        return self.targets.index(f"m{layout.number}{copy}") + 1
+    def _mark(self, names: Names) -> int:
+        return 3 + self.schemas.index(names)
 
-    def _scope(self) -> dict[str, Any]:
-        scope: dict[str, Any] = {"li": self._ids.stated, "fields": self._maker.fields}
-        for layout in self._layouts:
-            scope.update(layout.scope())
-        return scope
-
-    def _function(self, id_text: str, text: str, scope: dict[str, Any]) -> Make:
-        messages = [
-            f"(name, {id_text % self._ids.value(f'i{copy}')}, d{copy})" for copy in self._copies
-        ]
-        # Defaults are looked up faster than what is global.
+    def _function(self, *, is_text: bool) -> Callable[..., int | None]:
+        """Make the function that compares lengths, and makes messages of rows."""
+        factory = self._factory
+        decodes = factory.encoding is not None and not is_text
+        scope: dict[str, Any] = {
+            "stated": _STATED_TEXT if is_text else _STATED,
+            "fields": factory.fields,
+            "encoding": factory.encoding,
+            "errors": factory.errors,
+        }
+        entry_id = "ci.decode()" if decodes else "ci"
         lines = [
-            f"def make(name, rows, messages, {', '.join(f'{name}={name}' for name in scope)}):",
-            f" for {', '.join(self.targets)}, rest in rows:",
+            f" for {', '.join(self._targets)}, rest in rows:",
             "  if rest: return len(rest)",
-            *[line for copy in self._copies for line in self._statements(copy, text)],
-            f"  messages += {', '.join(messages)},",
-            " return 0",
+            "  if si != stated[len(ci)]: return None",
         ]
-        # The source is all of names made here; what came from outside is in the scope.
-        exec("\n".join(lines), scope)  # noqa: S102
+        for number, names in enumerate(self.schemas):
+            wrong = [f"s{at} != stated[len(c{at})]" for at in range(len(names))]
+            value = "str(c%d, encoding, errors)" if decodes else "c%d"
+            scope |= {f"n{number}_{at}": factory.item(name) for at, name in enumerate(names)}
+            pairs = [(f"n{number}_{at}", value % at) for at in range(len(names))]
+            is_last = number == len(self.schemas) - 1
+            lines += [
+                f"  {'elif' if number else 'if'} {'True' if is_last else f'm{number}'}:",
+                f"   if {' or '.join(wrong)}: return None",
+                f"   append((name, {entry_id}, {self._data(pairs)}))",
+            ]
+        arguments = ", ".join(f"{each}={each}" for each in scope)
+        source = [f"def make(name, rows, append, {arguments}):", *lines, " return 0"]
+        # The source is made of names from here alone; what came from outside is in the scope.
+        exec("\n".join(source), scope)  # noqa: S102
         return scope["make"]  # type: ignore[no-any-return]
 
-    def _statements(self, copy: str, text: str) -> list[str]:
-        """Write what checks an entry, and makes its data."""
-        lines = [f"  if {self._ids.wrong(f'i{copy}', 'li') or False}: return"]
-        for layout in self._layouts:
-            is_last = layout is self._layouts[-1]
-            condition = "True" if is_last else f"m{layout.number}{copy}"
-            lines += [
-                f"  {'elif' if layout.number else 'if'} {condition}:",
-                f"   if {layout.wrong(copy) or False}: return",
-                f"   d{copy} = {layout.data(copy, text)}",
-            ]
-        return lines
+    def _data(self, pairs: list[tuple[str, str]]) -> str:
+        """Write the expression for the data."""
+        if self._factory.fields is dict:
+            return "{" + ", ".join(f"{name}: {value}" for name, value in pairs) + "}"
+        source = "[" + ", ".join(f"({name}, {value})" for name, value in pairs) + "]"
+        return source if self._factory.fields is list else f"fields({source})"
+
+
+def _literal(name: bytes) -> bytes:
+    return re.escape(b"$%d\r\n%b\r\n" % (len(name), name))
+
+
+class Patterns:
+    """The patterns in use, which streams with the same schemas share."""
+
+    def __init__(self, factory: MessageFactory) -> None:
+        self._factory = factory
+        self._patterns: dict[tuple[bool, frozenset[Names]], Pattern] = {}
+        self._by_names: dict[Names, Pattern] = {}
+
+    def find(self, names: Names) -> Pattern | None:
+        """Find a pattern that reads a schema."""
+        return self._by_names.get(names)
+
+    def get(self, schemas: Sequence[Names], *, has_cr: bool) -> Pattern:
+        """Return the pattern of some schemas, made at need."""
+        key = has_cr, frozenset(schemas)
+        pattern = self._patterns.get(key)
+        if pattern is None:
+            if len(self._patterns) >= _MAX_PATTERNS:
+                self._patterns.clear()
+                self._by_names.clear()
+            pattern = self._patterns[key] = Pattern(schemas, self._factory, has_cr=has_cr)
+            self._by_names.update(dict.fromkeys(schemas, pattern))
+        return pattern

@@ -13,12 +13,11 @@ import re
 from contextlib import suppress
 
 from .buffer import excerpt
-from .entries import slice_strings
+from .entries import EntryReader, Pace
 from .errors import ProtocolError
-from .ids import is_id, number_of
+from .ids import number_of
 from .messages import MessageFactory, entry_of, show
 from .parser import MAX_ITEMS, Parser
-from .patterns import Learner
 from .predict import predict_last_ids
 from .values import NEED_DATA, NeedData, Push, ServerError
 
@@ -35,13 +34,8 @@ if TYPE_CHECKING:
     Reply: TypeAlias = list[StreamReply] | ServerError | None
     """What the server answers: entries, an error, or nil."""
 
-# How many entries are read by one call, of how many bytes: what is made of them is at hand
-# then while the next ones are read.
-_RUN = 128
-_RUN_BYTES = 65_536
-
-# How many kinds of streams are told apart, each with a pattern of its own.
-_LEARNERS = 64
+# The fewest entries for which a stream's pace is kept.
+_MIN_RUN = 4
 
 # The head of a stream's entries: its key, and how many they are. Before the first of all
 # stands the header of the reply, which is told from a pair by what follows it.
@@ -49,7 +43,6 @@ _find_head = re.compile(
     rb"(?:(%|\*(?=[0-9]+\r\n\*))([1-9][0-9]{0,9})\r\n)?"
     rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
 ).match
-_LENGTHS = {b"*%d" % length: length for length in range(0, 256, 2)}
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
 
 
@@ -68,8 +61,6 @@ class XreadParser:
     Attributes:
         max_entries: The bound on the entries of a stream in the next reply; it may be
             changed between two replies.
-        unmade: Messages that could not be made, in the order read, until the caller
-            clears the list.
 
     Args:
         names: For each key that may come in a reply, the name to put in messages.
@@ -91,14 +82,11 @@ class XreadParser:
         self._names = names
         self.max_entries = max_entries
         self._factory = factory or MessageFactory()
-        self.unmade: list[Message] = []
         self._values = values or Parser()
         self._buffer = self._values.buffer
-        # Who learns of which stream, of streams that begin with which fields, and of those
-        # whose fields are never the same.
-        self._learners: dict[Any, Learner] = {}
-        self._learners_by_fields: dict[tuple[bytes, ...], Learner] = {}
-        self._learner_of_any = Learner(self._factory, captures_names=True)
+        self._paces: dict[Any, Pace] = {}
+        self._pace: Pace | None = None
+        self._entries = EntryReader(self._values, self._factory)
         # What was read of a reply that is not all there: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None
@@ -107,9 +95,12 @@ class XreadParser:
         self._kind = b""
         self._streams = 0
         self._count = 0
-        # How many of the next entries are read one by one, since one of them cannot be made.
-        self._careful_entries = 0
         self._broken: ProtocolError | None = None
+
+    @property
+    def unmade(self) -> list[Message]:
+        """Messages that could not be made, in the order read, until the caller clears the list."""
+        return self._entries.unmade
 
     def feed(self, data: bytes) -> None:
         """Take in received bytes, any number of them."""
@@ -195,7 +186,7 @@ class XreadParser:
         sizes = [self._entry_size(name) for name in names[len(begun) :]]
         missing = size = 0
         if begun:
-            missing = count - len(begun[-1][1]) - self._values.is_within_value
+            missing = count - len(begun[-1][1]) - self._entries.is_within_entry
             size = self._entry_size(begun[-1][0])
         return predict_last_ids(
             self._buffer,
@@ -206,9 +197,9 @@ class XreadParser:
         )
 
     def _entry_size(self, name: Any) -> int:
-        """About how many bytes an entry of a stream takes; 0 if that is not known."""
-        learner = self._learners.get(name)
-        return 0 if learner is None else learner.entry_size
+        """Return about how many bytes an entry of a stream takes; 0 if that is not known."""
+        pace = self._paces.get(name)
+        return 0 if pace is None else pace.entry_size
 
     # Each of these goes on where the last call ended for want of bytes.
 
@@ -276,6 +267,8 @@ class XreadParser:
                 f"expected at most {self.max_entries}, which were asked for"
             )
         self._count = count
+        # What is learnt from a few entries is not worth the time.
+        self._pace = self._pace_of(name) if count >= _MIN_RUN else None
         replies.append((name, []))
 
     def _read_replies(self, replies: list[StreamReply]) -> bool:
@@ -308,103 +301,37 @@ class XreadParser:
         yield key, _length(line, b"*")
 
     def _read_entries(self, reply: StreamReply) -> bool:
-        """Read a stream's entries, runs of them by pattern, others one by one.
-
-        Returns:
-            Whether all of them are there.
-        """
+        """Read a stream's entries; return whether all of them are there."""
         name, messages = reply
-        learner = self._learners.get(name)
+        entries, pace = self._entries, self._pace
         while (missing := self._count - len(messages)) > 0:
-            if not self._values.is_within_value:
-                if learner is not None and self._match(learner, name, messages, missing):
+            if pace is not None and not entries.is_within_entry:
+                run = entries.read_run(name, pace, missing)
+                if run:
+                    if messages:
+                        _check_order(messages, run[0])
+                    messages += run
                     continue
-                start = self._buffer.pos
-                entry = self._slice_entry()
-                if entry is not None:
-                    message = self._factory.make_safely(name, *entry, self.unmade)
-                    _append(messages, message)
-                    learner = self._learner_for(name, entry[1], learner)
-                    learner.learn(*entry, self._buffer.pos - start)
-                    continue
-            # Not all there, or not as usual: the parser of values knows what to say.
-            value = self._values.next_value()
-            if value is NEED_DATA:
+            start = self._buffer.consumed
+            entry = entries.read_entry()
+            if entry is None:
                 return False
-            entry = entry_of(value)
-            _append(messages, self._factory.make_safely(name, *entry, self.unmade))
+            message = self._factory.make_safely(name, *entry, entries.unmade)
+            if messages:
+                _check_order(messages, message)
+            messages.append(message)
+            if pace is not None:
+                pace.entry_size = self._buffer.consumed - start
         return True
 
-    def _match(self, learner: Learner, name: object, messages: list[Message], missing: int) -> bool:
-        """Read a run of entries by pattern, if there is one.
-
-        Returns:
-            Whether it went as far as it was to; if not, the next entry is of another kind.
-        """
-        pattern = learner.pattern
-        if self._careful_entries:
-            self._careful_entries -= 1
-            return False
-        if pattern is None:
-            return False
-        buffer = self._buffer
-        data, start, size = buffer.data, buffer.pos, learner.entry_size
-        entries, end = missing, len(data)
-        if end - start > 2 * size:
-            # No further than about where the run may end, nor than what lies close together.
-            entries = min(missing, _RUN, 1 + _RUN_BYTES // size)
-            end = min(start + entries * size * 9 // 8 + 64, end)
-        if end <= start:
-            return False
-        try:
-            matched, rest = pattern.match(name, data, start, end, entries)
-        except Exception:  # noqa: BLE001  # `fields` is the caller's, and may raise any
-            self._careful_entries = entries
-            return False
-        if rest is None:
-            # What follows them is to be read one by one: where that begins is not known.
-            for message in matched[:missing]:
-                self._slice_entry()
-                _append(messages, message)
-            return len(matched) >= missing
-        if not matched or len(matched) > missing:
-            return False
-        if messages:
-            _see_to_order(messages, matched[0])
-        messages += matched
-        buffer.pos = end - rest
-        learner.entry_size = size = (buffer.pos - start) // len(matched) + 1
-        return rest <= 2 * size or len(matched) == missing
-
-    def _slice_entry(self) -> tuple[bytes, list[bytes]] | None:
-        """Read one entry, if it is all there and as servers send it."""
-        data, pos = self._buffer.data, self._buffer.pos
-        if not data.startswith(b"*2\r\n$", pos):
-            return None
-        ids, pos = slice_strings(data, pos + 4, 1)
-        end = data.find(b"\r\n", pos, pos + 12)
-        length = _LENGTHS.get(data[pos:end], -1) if end >= 0 else -1
-        if length < 0 or not ids or not is_id(ids[0]):
-            return None
-        items, pos = slice_strings(data, end + 2, length)
-        if len(items) < length:
-            return None
-        self._buffer.pos = pos
-        return ids[0], items
-
-    def _learner_for(self, name: Any, items: list[bytes], learner: Learner | None) -> Learner:
-        """Find who learns from an entry of a stream, so far `learner`.
-
-        Streams of which an entry is alike share one: they are thought to go on alike.
-        """
-        names = tuple(items[::2])
-        learner = learner or self._learners_by_fields.get(names) or Learner(self._factory)
-        if len(self._learners_by_fields) < _LEARNERS:
-            self._learners_by_fields.setdefault(names, learner)
-        if learner.captures_names or names not in self._learners_by_fields:
-            learner = self._learner_of_any
-        self._learners[name] = learner
-        return learner
+    def _pace_of(self, name: Any) -> Pace:
+        pace = self._paces.get(name)
+        if pace is None:
+            if len(self._paces) > 2 * len(self._names):
+                # Streams that nobody follows any more are forgotten.
+                self._paces.clear()
+            pace = self._paces[name] = Pace(self._entries.patterns)
+        return pace
 
 
 def stream_replies_of(
@@ -435,18 +362,16 @@ def _replies_of(
         name = _name_of(pair[0], names)
         messages: list[Message] = []
         for entry in pair[1]:
-            _append(messages, factory.make_safely(name, *entry_of(entry), unmade))
+            message = factory.make_safely(name, *entry_of(entry), unmade)
+            if messages:
+                _check_order(messages, message)
+            messages.append(message)
         replies.append((name, messages))
     return replies or None
 
 
-def _append(messages: list[Message], message: Message) -> None:
-    _see_to_order(messages, message)
-    messages.append(message)
-
-
-def _see_to_order(messages: list[Message], later: Message) -> None:
-    if messages and number_of(messages[-1][1]) >= number_of(later[1]):
+def _check_order(messages: list[Message], later: Message) -> None:
+    if number_of(messages[-1][1]) >= number_of(later[1]):
         raise ProtocolError(
             f"entry {later[1]!r} of stream {later[0]!r:.60} after {messages[-1][1]!r}, "
             "expected the larger ID later"

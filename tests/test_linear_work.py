@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 # Lines and bytes for a byte that comes, when each comes on its own.
-MOST = 60
+MOST = 80
 # Twice, and what patterns learn on the way.
 GROWTH = 2.3
 SIZES = [1, 100, 1 << 20]

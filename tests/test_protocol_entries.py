@@ -1,4 +1,4 @@
-"""`pystreamredis.protocol.patterns`: runs of entries are read fast, and read right.
+"""`pystreamredis.protocol.entries` and `patterns`: runs of entries are read fast, and read right.
 
 A pattern is made of the entries that came before, so each test here first lets a
 parser see many of a stream, and then replies that set out to deceive it: values
@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol import NEED_DATA, MessageFactory, Parser, XreadParser
+from pystreamredis.protocol.entries import slice_strings
 from pystreamredis.protocol.ids import number_of
-from pystreamredis.protocol.patterns import Learner
+from pystreamredis.protocol.patterns import Pattern
 
 from .wire import (
     Entry,
@@ -694,94 +695,180 @@ def test_both_ways_agree_on_spoilt_replies(
     _check_mutation(seed, mutate, maker)
 
 
-def test_a_pattern_is_used_at_all() -> None:
-    """The tests above prove nothing if all entries are read one by one: count the calls."""
-    calls = 0
+def _count_reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Count the windows that a pattern is tried on, and the entries that it reads."""
+    counts = {"windows": 0, "entries": 0, "patterns": 0}
+    read, make = Pattern.read, Pattern.__init__
 
-    class Counting(MessageFactory):
-        def make(self, name: object, entry_id: bytes, items: list[bytes]) -> tuple[Any, Any, Any]:
-            nonlocal calls
-            calls += 1
-            return super().make(name, entry_id, items)
+    def counting_read(self: Pattern, *arguments: Any) -> Any:
+        messages, pos = read(self, *arguments)
+        counts["windows"] += 1
+        counts["entries"] += len(messages)
+        return messages, pos
 
-    data = array(array(bulk(b"s"), array(*[_row(at) for at in range(500)])))
-    _, outcome = _after(LESSONS, [data], Counting())
-    assert len(outcome.values[0][0][1]) == 500
-    assert calls < 400  # of 800
+    def counting_init(self: Pattern, *arguments: Any, **options: Any) -> None:
+        counts["patterns"] += 1
+        make(self, *arguments, **options)
 
-    calls, random, entries = 0, Random(1), []
-    for n in range(1000):
-        names, values_of = random.choice(SHAPES)
-        entries.append((b"%d-0" % (10_000 + n), _items(names, values_of(n))))
-    _, outcome = _after([], [encode_reply([(b"s", entries)])], Counting())
-    assert len(outcome.values[0][0][1]) == 1000
-    assert calls < 250
+    monkeypatch.setattr(Pattern, "read", counting_read)
+    monkeypatch.setattr(Pattern, "__init__", counting_init)
+    return counts
 
 
-def test_no_pattern_is_made_twice() -> None:
-    """Entries that did not match may teach nothing new: the end of what has come, say."""
-    learner = Learner(MessageFactory())
-    made = []
-    for n in range(64 + 128 + 256):
-        value = b"x" * (2 if n < 300 else 50 - n % 9)
-        learner.learn(b"17%011d-0" % n, [b"a", value], 60)
-        made.append(learner.pattern)
-    assert made[63] is not None
-    assert made[63] is made[63 + 128]
-    assert made[63] is not made[-1]
+def _read_all(replies: list[bytes], names: Any = NAMES) -> None:
+    parser = XreadParser(names)
+    for reply in replies:
+        parser.feed(reply)
+        assert parser.next_reply() is not NEED_DATA
 
 
-def test_a_pattern_that_was_given_up_is_made_again() -> None:
-    """Another shape makes it too long for some time, and cannot be matched in the end."""
-    learner, random = Learner(MessageFactory()), Random(1)
-
-    def learn(entries: int, share: int, longest: int) -> None:
-        for number in range(entries):
-            wide = [b"\r" + b"y" * random.randrange(1000, longest) for _ in range(12)]
-            items = [part for at, value in enumerate(wide) for part in (b"f%d" % at, value)]
-            is_plain = number % share == 0
-            learner.learn(b"1-%d" % (number % 10), [b"a", b"x" * 30] if is_plain else items, 80)
-
-    seen = []
-    for entries, share, longest in [
-        *((64, 1, 1001), (128, 2, 1240)),
-        *((256, 4, 9000), (512, 8, 19_000)),
-    ]:
-        learn(entries, share, longest)
-        seen.append(learner.pattern is not None)
-    assert seen == [True, False, False, True]
+def _replies(
+    items_of: Callable[[int], list[bytes]], number: int, key: bytes = b"s", first: int = 0
+) -> list[bytes]:
+    """Replies of a hundred entries each."""
+    entries = [(b"%d-0" % (10_000 + at), items_of(at)) for at in range(first, first + number)]
+    return [encode_reply([(key, entries[at : at + 100])]) for at in range(0, len(entries), 100)]
 
 
-def test_a_shape_that_cannot_be_matched_leaves_the_others() -> None:
-    """Of values that hold line ends and have hundreds of lengths there is no list."""
-    learner = Learner(MessageFactory())
-    rows = [[b"a", b"%d" % n] if n % 2 else [b"z", b"\r" * n] for n in range(960)]
-    for n, row in enumerate(rows):
-        learner.learn(b"17%011d-0" % n, row, 60)
-    assert learner.pattern is not None
-    data = b"".join(encode_entry((b"17%011d-0" % n, rows[n])) for n in (1, 3, 4, 5))
-    messages, rest = learner.pattern.match("s", data, 0, len(data), 9)
-    assert [data for _, _, data in messages] == [{b"a": b"1"}, {b"a": b"3"}]
-    assert rest == sum(len(encode_entry((b"17%011d-0" % n, rows[n]))) for n in (4, 5))
+def test_entries_of_known_schemas_are_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests above prove nothing if all entries are read one by one."""
+    counts, random = _count_reads(monkeypatch), Random(1)
+    _read_all(_replies(lambda at: [b"a", b"%d" % at, b"b", b"x" * (at % 40)], 1000))
+    assert counts["entries"] > 850
+    assert counts["patterns"] == 1
+    counts["entries"] = 0
+
+    def of_shapes(at: int) -> list[bytes]:
+        names, values_of = random.choice(SHAPES[:4])
+        return _items(names, values_of(at))
+
+    _read_all(_replies(of_shapes, 2000))
+    assert counts["entries"] > 1000
 
 
-@pytest.mark.parametrize(("spread", "at_once"), [(3, [8, 1]), (250, [1])])
-def test_a_long_expression_is_not_made_for_several_entries(spread: int, at_once: list[int]) -> None:
-    """That takes longer than it saves: lengths that each are an alternative make it long."""
-    learner = Learner(MessageFactory())
-    for n in range(64):
-        value = b"\r" * (n * 7 % spread)
-        learner.learn(b"1700000000000-%d" % n, [b"a", value], 60)
-    assert learner.pattern is not None
-    assert [size for size, _, _ in learner.pattern._readers] == at_once
+def test_values_with_line_ends_are_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _count_reads(monkeypatch)
+    _read_all(_replies(lambda at: [b"id", b"%d" % at, b"text", b"line\r\n" * (at % 70)], 2000))
+    assert counts["entries"] > 1500
 
 
-@pytest.mark.parametrize(("fields", "is_made"), [(10, True), (40, False), (1200, False)])
-def test_an_expression_that_takes_long_to_make_is_not_made(fields: int, is_made: bool) -> None:
-    """Peers may send values such that each of many fields has hundreds of alternatives."""
-    learner = Learner(MessageFactory())
-    for n in range(64):
-        value = b"\r" * (n * 4 % 250)
-        items = [item for field in range(fields) for item in (b"%x" % field, value)]
-        learner.learn(b"1700000000000-%d" % n, items, 60)
-    assert (learner.pattern is not None) is is_made
+def test_streams_of_the_same_schema_share_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _count_reads(monkeypatch)
+    names = {b"%d" % at: at for at in range(50)}
+    replies = [_replies(lambda at: [b"a", b"%d" % at], 200, b"%d" % stream) for stream in range(50)]
+    _read_all([reply for of_stream in replies for reply in of_stream], names)
+    assert counts["patterns"] == 1
+    assert counts["entries"] > 4500
+
+
+def test_schemas_are_forgotten_and_learning_is_never_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After very many entries of ever other fields, uniform ones are read by pattern again."""
+    counts = _count_reads(monkeypatch)
+    parser = XreadParser(NAMES)
+    for reply in _replies(lambda at: [b"%d" % at, b"v"], 12_000):
+        parser.feed(reply)
+        parser.next_reply()
+    assert counts["entries"] == 0
+    for reply in _replies(lambda at: [b"a", b"%d" % at], 20_000, first=12_000):
+        parser.feed(reply)
+        parser.next_reply()
+    assert counts["entries"] > 3000
+
+
+def test_patterns_are_made_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer cannot have its readers make one after the other."""
+    counts = _count_reads(monkeypatch)
+    _read_all(_replies(lambda at: [b"%d" % (at // 50), b"v"], 20_000))
+    assert counts["patterns"] <= 10
+
+
+def test_a_pattern_that_matches_nothing_is_tried_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each value looks like one more entry, so that every match is thrown away."""
+    counts = _count_reads(monkeypatch)
+
+    def deceive(at: int) -> list[bytes]:
+        if at < 200:
+            return [b"a", b"1"]
+        return [b"a", b"1\r\n*2\r\n$7\r\n%d-0\r\n*2\r\n$1\r\na\r\n$1\r\n1" % (10_000 + at)]
+
+    replies = _replies(deceive, 5000)
+    _read_all(replies[:2])
+    counts["windows"] = 0
+    _read_all(replies)
+    assert counts["windows"] < 250
+
+
+@pytest.mark.parametrize("fields", [33, 200, 3000])
+def test_of_many_fields_no_pattern_is_made(fields: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compile one takes long enough to be noticed."""
+    counts = _count_reads(monkeypatch)
+    items = [item for at in range(fields) for item in (b"f%d" % at, b"v")]
+    _read_all(_replies(lambda _: items, 300))
+    assert counts["patterns"] == 0
+    assert not Pattern.can_read([tuple(items[::2])])
+    assert not Pattern.can_read([(b"n" * 600,)])
+    assert not Pattern.can_read([(b"a",), ()])
+
+
+# What has to be taken care of, and what not.
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    strings=st.lists(
+        st.binary(max_size=12)
+        | st.sampled_from([b"\r\n", b"\r\n$1\r\na", b"x" * 5000, b"y" * 9000]),
+        max_size=6,
+    ),
+    before=st.sampled_from([b"", b"\n", b"\r\n", b"xyz\r\n"]),
+    cut=st.integers(0, 30),
+)
+def test_strings_are_sliced_as_their_lengths_say(
+    strings: list[bytes], before: bytes, cut: int
+) -> None:
+    """All that are whole, up to the first that is longer than those in the table."""
+    wire = b"".join(map(bulk, strings))
+    data = before + wire[: len(wire) - cut]
+    whole: list[bytes] = []
+    end = len(before)
+    for string in strings:
+        if len(string) > 8192 or end + len(bulk(string)) > len(data):
+            break
+        whole.append(string)
+        end += len(bulk(string))
+    assert slice_strings(data, len(before), len(strings)) == (whole, end)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"$01\r\na\r\n",
+        b"$1\na\r\n",
+        b"$1\r\nab\r\n",
+        b"$2\r\na\r\n",
+        b"$-1\r\n",
+        b":1\r\n",
+        b"$1\r\na\n\r",
+    ],
+)
+def test_strings_that_are_wrong_are_left(wrong: bytes) -> None:
+    data = bulk(b"first") + wrong + bulk(b"last")
+    assert slice_strings(data, 0, 3) == ([b"first"], len(bulk(b"first")))
+
+
+def test_a_value_cut_out_of_a_reply_stays_a_value() -> None:
+    """Whatever is in the values: whole replies, parts of them, of known schemas or not."""
+    random = Random(7)
+    wire = b"".join(_replies(lambda at: [b"a", b"%d" % at, b"b", b"x\r\ny"], 300))
+    for maker in ("dict", "list of text"):
+        parser = XreadParser(NAMES, MAKERS[maker])
+        for first in range(0, 4000, 100):
+            entries: list[Entry] = []
+            for at in range(first, first + 100):
+                start = random.randrange(len(wire))
+                value = wire[start : start + random.randrange(300)]
+                entries.append((b"%d-0" % (at + 1), [b"a", b"%d" % at, b"b", value]))
+            data = encode_reply([(b"s", entries)])
+            parser.feed(data)
+            expected = by_whole_values(data, NAMES, MAKERS[maker])
+            assert typed(parser.next_reply()) == typed(expected.values[0])
