@@ -1,0 +1,371 @@
+"""`pystreamredis.core.readahead`: reads that are on their way, and how much they ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pystreamredis.core.readahead import (
+    Predictions,
+    ReadAhead,
+    ReadSize,
+    Request,
+    choose_streams,
+    last_id_of,
+)
+from pystreamredis.core.stream import StreamState
+from tests.simulation import Read, commands_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def stream(name: str, last_id: bytes = b"0-0", pending: Iterable[int] = ()) -> StreamState:
+    """A stream with pending messages of these ms."""
+    made = StreamState(name, name.encode(), last_id)
+    made.pending = [(name, b"%d-0" % ms, {}) for ms in pending]
+    return made
+
+
+def request(
+    streams: list[StreamState],
+    *,
+    now: float = 0.0,
+    block: int | None = None,
+    is_speculative: bool = False,
+) -> Request:
+    made = Request(streams, list(map(last_id_of, streams)), 2, now, block, 7)
+    made.is_speculative = is_speculative
+    return made
+
+
+class TestRequest:
+    """An XREAD that was sent."""
+
+    @pytest.mark.parametrize(
+        ("block", "due", "blocks"), [(None, 5.0, False), (0, 5.0, True), (250, 5.25, True)]
+    )
+    def test_it_is_due_when_it_has_blocked(
+        self, block: int | None, due: float, blocks: bool
+    ) -> None:
+        made = request([], now=5.0, block=block)
+        assert (made.due, made.blocks) == (due, blocks)
+
+    def test_it_asks_exactly_and_has_one_part_at_first(self) -> None:
+        made = request([stream("a", b"4-0")])
+        assert (made.after, made.count, made.wait) == ([b"4-0"], 2, 7)
+        assert (made.is_exact, made.is_speculative) == (True, False)
+        assert (made.unanswered, made.put_off, made.refused) == (1, 0, [])
+        assert (made.received_before, made.round) == (0, None)
+
+
+class TestPredictions:
+    """The record of predicted last IDs."""
+
+    @pytest.mark.parametrize(
+        ("right", "wrong", "are_useful"),
+        [
+            (0, 0, True),
+            (0, 1, True),
+            (0, 2, False),
+            (15, 2, False),
+            (16, 2, True),
+            (16, 3, False),
+            (1600, 101, True),
+            (1600, 102, False),
+        ],
+    )
+    def test_one_in_sixteen_may_be_wrong(self, right: int, wrong: int, are_useful: bool) -> None:
+        record = Predictions()
+        record.right, record.wrong = right, wrong
+        assert record.are_useful is are_useful
+
+
+class TestReadAhead:
+    """The requests whose replies are still to come."""
+
+    def test_replies_answer_requests_in_the_order_of_sending(self) -> None:
+        """Contract 6.5."""
+        ahead = ReadAhead(Predictions())
+        assert not ahead
+        a = stream("a")
+        first, second = request([a]), request([a])
+        ahead.append(first, None)
+        ahead.append(second, None)
+        assert len(ahead) == 2
+        assert ahead.next is first
+        assert ahead.take() is first
+        assert ahead.next is ahead.take() is second
+        assert not ahead
+
+    def test_a_request_is_an_xread_with_its_count_block_and_ids(self) -> None:
+        ahead = ReadAhead(Predictions())
+        sent = ahead.append(request([stream("a", b"4-0"), stream("b", b"5-1")]), 250)
+        (command,) = commands_in(sent)
+        read = Read(command)
+        assert (read.count, read.block) == (2, 250)
+        assert read.positions == {b"a": b"4-0", b"b": b"5-1"}
+
+    def test_the_next_request_may_differ_in_anything(self) -> None:
+        """The beginning of a request is made once for all that begin alike."""
+        ahead = ReadAhead(Predictions())
+        a, b = stream("a", b"4-0"), stream("b", b"5-1")
+        assert sent(ahead, request([a])) == (2, None, {b"a": b"4-0"})
+        a.last_id = b"6-0"
+        assert sent(ahead, request([a])) == (2, None, {b"a": b"6-0"})
+        assert sent(ahead, request([a]), 20) == (2, 20, {b"a": b"6-0"})
+        assert sent(ahead, request([a, b]), 20) == (2, 20, {b"a": b"6-0", b"b": b"5-1"})
+        assert sent(ahead, request([b, a]), 20) == (2, 20, {b"a": b"6-0", b"b": b"5-1"})
+        smaller = Request([b, a], [b"5-1", b"6-0"], 1, 0.0, 20, 7)
+        assert sent(ahead, smaller, 20) == (1, 20, {b"a": b"6-0", b"b": b"5-1"})
+
+    def test_a_changed_set_of_streams_has_each_reply_checked(self) -> None:
+        """Contract 2.5."""
+        ahead = ReadAhead(Predictions())
+        requests = [request([stream("a")]) for _ in range(2)]
+        for each in requests:
+            ahead.append(each, None)
+        ahead.distrust()
+        assert [each.is_exact for each in requests] == [False, False]
+
+    def test_one_more_read_may_be_sent_ahead_of_one(self) -> None:
+        """Contract 6.4."""
+        ahead = ReadAhead(Predictions())
+        assert not ahead.can_speculate()
+        ahead.append(request([]), None)
+        assert ahead.can_speculate()
+        ahead.append(request([]), None)
+        assert not ahead.can_speculate()
+
+    def test_none_is_sent_ahead_where_little_is_certain(self) -> None:
+        record = Predictions()
+        ahead = ReadAhead(record)
+        first = request([])
+        ahead.append(first, None)
+        record.wrong = 2
+        assert not ahead.can_speculate()
+        record.wrong = 0
+        first.round = request([])
+        assert not ahead.can_speculate()
+        first.round = None
+        assert ahead.can_speculate()
+        ahead.distrust()
+        assert not ahead.can_speculate()
+
+    def test_a_right_prediction_is_confirmed(self) -> None:
+        record = Predictions()
+        ahead = ReadAhead(record)
+        guess = request([stream("a", b"4-0"), stream("b", b"5-0")], is_speculative=True)
+        ahead.append(guess, None)
+        assert ahead.confirm()
+        assert (record.right, record.wrong, guess.is_exact) == (1, 0, True)
+
+    @pytest.mark.parametrize(
+        ("last_ids", "is_usable"),
+        [
+            ((b"4-0", b"10-0"), True),  # the request brings some entries again
+            ((b"5-0", b"10-0"), True),
+            ((b"3-0", b"5-0"), False),
+            ((b"10-0", b"4-9"), False),
+        ],
+    )
+    def test_a_wrong_prediction_is_usable_unless_entries_never_came(
+        self, last_ids: tuple[bytes, bytes], is_usable: bool
+    ) -> None:
+        """Contract 6.5."""
+        record = Predictions()
+        ahead = ReadAhead(record)
+        streams = [stream("a", b"4-0"), stream("b", b"5-0")]
+        guess = request(streams, is_speculative=True)
+        ahead.append(guess, None)
+        for each, last_id in zip(streams, last_ids, strict=True):
+            each.last_id = last_id
+        assert ahead.confirm() is is_usable
+        assert (record.right, record.wrong, guess.is_exact) == (0, 1, False)
+
+    def test_only_speculative_requests_are_compared(self) -> None:
+        record = Predictions()
+        ahead = ReadAhead(record)
+        assert ahead.confirm()
+        a = stream("a", b"4-0")
+        plain = request([a])
+        ahead.append(plain, None)
+        a.last_id = b"1-0"
+        assert ahead.confirm()
+        assert (record.right, record.wrong, plain.is_exact) == (0, 0, True)
+
+
+def sent(
+    ahead: ReadAhead, made: Request, block: int | None = None
+) -> tuple[int | None, int | None, dict[bytes, bytes]]:
+    (command,) = commands_in(ahead.append(made, block))
+    read = Read(command)
+    return read.count, read.block, read.positions
+
+
+class TestChooseStreams:
+    """The streams of the read after a reply that is still coming in."""
+
+    def test_all_are_read_where_nothing_is_held_back(self) -> None:
+        streams = [stream("a"), stream("b")]
+        ends = {streams[0]: b"5-0", streams[1]: b"9-0"}
+        assert choose_streams(request(streams), streams, ends) is streams
+
+    def test_a_full_stream_is_left_out_while_it_has_messages_beyond_the_others(self) -> None:
+        """Contract 3.4: it would have more than COUNT pending."""
+        a, b = stream("a"), stream("b", pending=[7])
+        assert choose_streams(request([a, b]), [a, b], {a: b"5-0", b: b"9-0"}) == [a]
+        assert choose_streams(request([a, b]), [a, b], {a: b"7-0", b: b"9-0"}) == [a, b]
+
+    @pytest.mark.parametrize(("pending", "is_read"), [([6, 7], True), ([6, 7, 8], False)])
+    def test_a_stream_left_out_before_is_read_once_it_has_count_messages(
+        self, pending: list[int], is_read: bool
+    ) -> None:
+        """Contract 3.4."""
+        a, b = stream("a"), stream("b", b"8-0", pending)
+        assert choose_streams(request([a]), [a, b], {a: b"5-0"}) == ([a, b] if is_read else [a])
+
+    def test_a_stream_left_out_before_holds_back_others(self) -> None:
+        """Contract 3.2: nothing is known of it beyond its last entry."""
+        a, b = stream("a", pending=[9]), stream("b", b"8-0", [8])
+        assert choose_streams(request([a]), [a, b], {a: b"20-0"}) == [b]
+
+    def test_a_stream_that_is_not_full_holds_back_nobody(self) -> None:
+        a, b = stream("a", pending=[6]), stream("b", b"1-0")
+        assert choose_streams(request([a, b]), [a, b], {a: b"9-0"}) == [a, b]
+
+
+KIB = 1024
+MOST = 64 * KIB  # the smallest reply that COUNT is lowered for
+
+
+class TestReadSize:
+    """COUNT, as far as replies have shown what is possible."""
+
+    def test_it_is_the_callers_as_long_as_replies_are_small(self) -> None:
+        """Contract 3.4."""
+        size = ReadSize(100)
+        for _ in range(10):
+            size.completed(MOST)
+        assert size.count == 100
+
+    def test_a_large_reply_lowers_it_in_proportion(self) -> None:
+        size = ReadSize(100)
+        size.completed(4 * MOST)
+        assert size.count == 25
+        size.completed(10_000 * MOST)
+        assert size.count == 1
+
+    def test_connections_share_the_memory(self) -> None:
+        """Contract 3.4: a reply is there twice, and the next one beside it."""
+        size = ReadSize(100)
+        size.share(64 * KIB * KIB, 2)
+        assert size.max_reply == 8 * KIB * KIB
+        size.share(64 * KIB * KIB, 100_000)
+        assert size.max_reply == MOST
+
+    def test_small_replies_raise_it_again_up_to_the_callers(self) -> None:
+        size = ReadSize(100)
+        size.completed(10 * MOST)
+        assert size.count == 10
+        counts = []
+        while size.count < 100:
+            size.completed(1000)
+            counts.append(size.count)
+            assert len(counts) < 50
+        assert counts[:3] == [13, 17, 22]
+        size.completed(1000)
+        assert size.count == 100
+
+    def test_it_is_not_raised_where_the_next_reply_would_be_too_large(self) -> None:
+        size = ReadSize(100)
+        size.completed(10 * MOST)
+        size.completed(MOST * 10 // 13 + 1)
+        assert size.count == 10
+        size.completed(MOST * 10 // 13)
+        assert size.count == 13
+
+    @pytest.mark.parametrize(
+        ("received", "count", "is_exceeded"),
+        [(2 * MOST, 100, False), (2 * MOST + 1, 100, True), (100 * MOST, 1, False)],
+    )
+    def test_a_reply_of_more_than_twice_the_most_is_given_up(
+        self, received: int, count: int, is_exceeded: bool
+    ) -> None:
+        """Contract 3.4: one entry cannot be asked for in parts."""
+        assert ReadSize(count).is_exceeded(received) is is_exceeded
+
+    @pytest.mark.parametrize(
+        ("size", "entries", "streams", "count"),
+        [
+            (3 * MOST, 30, 1, 10),
+            (3 * MOST, 30, 10, 1),
+            (MOST, 1000, 1, 50),  # at most a half
+            (3 * MOST, 0, 1, 1),
+        ],
+    )
+    def test_a_reply_given_up_lowers_it_by_what_came(
+        self, size: int, entries: int, streams: int, count: int
+    ) -> None:
+        read_size = ReadSize(100)
+        read_size.exceeded(size, entries, streams)
+        assert read_size.count == count
+
+    @pytest.mark.parametrize(
+        ("entries", "count"), [(50, 25), (1, 1), (0, 50), (2, 1), (400, 50), (7, 3)]
+    )
+    def test_a_broken_reply_lowers_it_to_half_of_what_came(self, entries: int, count: int) -> None:
+        """Contract 5.4: what can never succeed is not repeated as it was."""
+        size = ReadSize(100)
+        size.broke(entries)
+        assert size.count == count
+
+    def test_after_broken_replies_it_is_raised_ever_more_slowly(self) -> None:
+        """Contract 5.4: else each rise would break the next reply."""
+        size = ReadSize(100)
+        for patience in (2, 4, 8):
+            size.broke(size.count)
+            lowered = size.count
+            for _ in range(patience - 1):
+                size.completed(10)
+                assert size.count == lowered
+            size.completed(10)
+            assert size.count > lowered
+
+    def test_the_patience_has_an_end(self) -> None:
+        size = ReadSize(100)
+        for _ in range(64):
+            size.broke(1)
+        for _ in range(1023):
+            size.completed(10)
+        assert size.count == 1
+        size.completed(10)
+        assert size.count == 2
+
+    @given(
+        st.integers(1, 10_000),
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("completed"), st.integers(0, 10**9)),
+                st.tuples(st.just("broke"), st.integers(0, 10_000)),
+                st.tuples(
+                    st.just("exceeded"),
+                    st.integers(1, 10**9),
+                    st.integers(0, 10_000),
+                    st.integers(1, 100),
+                ),
+            ),
+            max_size=30,
+        ),
+    )
+    def test_it_stays_between_one_and_the_callers(
+        self, most: int, happenings: list[tuple[str, int]]
+    ) -> None:
+        """Contract 3.4."""
+        size = ReadSize(most)
+        for name, *numbers in happenings:
+            getattr(size, name)(*numbers)
+            assert 1 <= size.count <= most
