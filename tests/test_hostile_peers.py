@@ -1,4 +1,4 @@
-"""Contract 7, last paragraph: replies that lie, or never end, or are none at all."""
+"""Contract 7, last paragraph: replies that lie, that never end, or that are no replies."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis import ConnectionError, ProtocolError, ResponseError, Streams, TimeoutError
-from tests.peer import Conversation, Expect, Peer, closed_port
+from tests.feeding import FedReader
+from tests.peer import Conversation, Expect, Peer
 from tests.resp import Error, encode
 from tests.scripted import at, entries, ids_of, next_item, serve, take
 from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pystreamredis.follower import Follower
 
 # The front of a reply up to where one entry is to come, to where its fields are, and to
 # where its one value is.
@@ -185,7 +184,7 @@ def test_a_hostile_answer_to_hello(reply: bytes) -> None:
 
 
 def test_entries_that_are_not_after_the_position_are_refused() -> None:
-    """Contract 3.1, 7: nothing is handed over twice, whatever the peer says."""
+    """Contract 3.1, 7: nothing is delivered twice, whatever the peer says."""
     for again in ("1-0", "2-0"):
         script = [
             *(Expect("XREAD"), entries("s", "1-0", "2-0")),
@@ -352,19 +351,6 @@ def test_there_is_no_memory_for_what_was_only_announced(script: Any) -> None:
 # Anything at all, without sockets.
 
 
-def follower(**options: Any) -> Follower:
-    """What follows a stream, at a connection that is just open and a read that was sent."""
-    with Streams(
-        "127.0.0.1", closed_port(), **options, raise_connection_exceptions=False, s=0, t=0
-    ) as streams:
-        next(streams)
-        made = streams._follower
-    made.opened(0.0, made.parts[0])
-    made.begin_wait(0.0)
-    assert made.step(0.0) is None
-    return made
-
-
 GOOD = [
     encode([*entries("s", "1-0", "2-0"), *entries("t", "1-0", "3-0")]),
     encode({"s": [["1-0", ["f", "v" * 100]]], "t": [["1-1", ["f", "\r\n"] * 3]]}),
@@ -400,19 +386,21 @@ def test_whatever_comes_ends_in_messages_in_order_or_in_a_connection_error(
     data: bytes, sizes: list[int], decode: bool
 ) -> None:
     """Contract 7, 3.1: no other error comes out, and no message comes twice."""
-    made = follower(decode_responses=decode)
+    fed = FedReader(
+        {"s": 0, "t": 0},
+        {"decode_responses": decode},
+        raise_connection_exceptions=False,
+    )
+    fed.ask(0.0)
     found: list[Any] = []
     for piece in pieces(data, sizes):
-        if not made.parts[0].conversation.is_open:
+        if not fed.is_open:
             break
-        made.parts[0].conversation.received(piece, 0.0)
-        made.parts[0].conversation.take_outgoing()
-        made.parts[0].conversation.process()
+        fed.feed(piece, 0.0)
         try:
-            batch = made.step(0.0)
+            found += fed.take(0.0)
         except ResponseError:
             return  # the data was an error reply, which is raised and not returned
-        found += list(batch.iterator) if batch is not None else []
     failures = [item for item in found if isinstance(item, Exception)]
     assert all(isinstance(failure, ConnectionError) for failure in failures)
     for name in "st":

@@ -1,4 +1,4 @@
-"""What comes of a byte that is changed on its way: RESP has no checksums, TLS has.
+"""A byte that is changed on its way: RESP has no checksums, TLS has.
 
 A byte of structure is noticed. One of a name, an ID, a field or a value gives another reply
 that is as good, which nobody can tell from the true one, and so the documentation says.
@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, RedisError, Streams
-from pystreamredis.follower import Follower
-from pystreamredis.options import ConnectionOptions
 from tests.certificates import Authority
+from tests.feeding import FedReader
 from tests.proxy import Proxy
 from tests.resp import encode
 from tests.scripted import next_item
-from tests.simulation import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +31,7 @@ REPLY = [
 
 
 def texts(value: Any) -> Iterator[str]:
-    """The strings in a reply, in their order."""
+    """List the strings in a reply, in their order."""
     if isinstance(value, str):
         yield value
     else:
@@ -42,7 +40,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def content() -> set[int]:
-    """The places of bytes that are no structure."""
+    """Find the places of bytes that are no structure."""
     data, places, at = encode(REPLY), set(), 0
     for text in texts(REPLY):
         at = data.index(b"\r\n%b\r\n" % text.encode(), at) + 2
@@ -52,22 +50,16 @@ def content() -> set[int]:
 
 
 def read(data: bytes) -> tuple[list[Any], RedisError | None]:
-    """What is handed over of a reply, and the failure that comes with or after it."""
-    follower = Follower({None: ConnectionOptions()}, reading(count=10, block=None), ())
-    follower.add({"s": 0, "t": 0}, {})
-    follower.opened(0.0, follower.parts[0])
-    follower.begin_wait(0.0)
-    follower.step(0.0)
-    follower.parts[0].conversation.take_outgoing()
-    follower.parts[0].conversation.received(data, 0.0)
-    follower.parts[0].conversation.process()
+    """Deliver what is in a reply; return it, and the failure that comes with or after it."""
+    fed = FedReader({"s": 0, "t": 0}, count=10, block=None)
+    fed.ask(0.0)
+    fed.feed(data, 0.0)
     found: list[Any] = []
     try:
-        while (batch := follower.step(0.0)) is not None and batch.messages:
-            found += batch.iterator
+        found.extend(fed.take(0.0))
     except RedisError as failure:
         return found, failure
-    return found, follower.parts[0].conversation.failure
+    return found, None
 
 
 @pytest.mark.parametrize("place", range(len(encode(REPLY))))
@@ -98,7 +90,7 @@ def test_a_byte_of_a_value_cannot_be_noticed() -> None:
 
 
 def test_under_tls_any_byte_is_noticed(embedded: Endpoint, tmp_path: Path) -> None:
-    """In either direction; what is handed over is what was written, each message once."""
+    """In either direction; all that was written is delivered, each message once."""
     random = Random("bytes")
     authority = Authority(tmp_path)
     context = authority.sign("server", "IP:127.0.0.1").server_context()
