@@ -179,6 +179,10 @@ class Server:
         self._tails[key] = entry
         return entry
 
+    def accept(self) -> Peer:
+        """Accept a connection."""
+        return Peer(self)
+
     def delete(self, key: bytes, entry: int) -> None:
         """XDEL."""
         del self.streams[key][entry]
@@ -225,9 +229,9 @@ class Peer:
         self.noise = b""
         # When the client that is blocked gets nil.
         self.deadline: float | None = None
-        self._server = server
+        self.server = server
         self._is_known = server.password is None
-        self._blocked: Read | None = None
+        self.blocked: Read | None = None
         self._commands: deque[list[bytes]] = deque()
         self.sent = b""
 
@@ -240,26 +244,26 @@ class Peer:
 
     def work(self, now: float) -> None:
         """Answer what can be answered now."""
-        if self._blocked is not None and not self._unblock(now):
+        if self.blocked is not None and not self._unblock(now):
             return
-        while self._commands and self._blocked is None:
-            self._server.before_each()
+        while self._commands and self.blocked is None:
+            self.server.before_each()
             command = self._commands.popleft()
-            self._server.log.append(command)
+            self.server.log.append(command)
             self._answer(command, now)
 
     def unblock(self, reply: Any = None) -> None:
         """CLIENT UNBLOCK, and whatever else ends a blocking read before its time."""
-        assert self._blocked is not None, "no read is blocked"
-        self._blocked = self.deadline = None
+        assert self.blocked is not None, "no read is blocked"
+        self.blocked = self.deadline = None
         self._reply(reply)
 
     def _unblock(self, now: float) -> bool:
-        assert self._blocked is not None
-        entries = self._server.entries(self._blocked)
+        assert self.blocked is not None
+        entries = self.server.entries(self.blocked)
         if entries is None and (self.deadline is None or now < self.deadline):
             return False
-        if entries and self._server.wakes_with_one_key:
+        if entries and self.server.wakes_with_one_key:
             del entries[1:]
         self.unblock(entries)
         return True
@@ -270,7 +274,7 @@ class Peer:
 
     def _answer(self, command: list[bytes], now: float) -> None:
         name = command[0]
-        if name in self._server.unknown:
+        if name in self.server.unknown:
             # Word for word, the arguments included.
             told = " ".join(f"'{argument.decode()}'" for argument in command[1:])
             self._reply(f"-ERR unknown command '{name.decode()}', with args beginning with: {told}")
@@ -284,7 +288,7 @@ class Peer:
             self._reply("+OK")
 
     def _log_in(self, password: bytes) -> str | None:
-        self._is_known = self._server.password in (None, password)
+        self._is_known = self.server.password in (None, password)
         return None if self._is_known else "-WRONGPASS invalid username-password pair"
 
     def _hello(self, command: list[bytes]) -> None:
@@ -298,14 +302,14 @@ class Peer:
     def _read(self, read: Read, now: float) -> None:
         if not self._is_known:
             self._reply("-NOAUTH Authentication required.")
-        elif self._server.refusals:
-            self._reply(self._server.refusals.popleft())
-        elif (error := self._server.refusal(read)) is not None:
+        elif self.server.refusals:
+            self._reply(self.server.refusals.popleft())
+        elif (error := self.server.refusal(read)) is not None:
             self._reply(error)
-        elif (entries := self._server.entries(read)) is not None or read.block is None:
+        elif (entries := self.server.entries(read)) is not None or read.block is None:
             self._reply(entries)
         else:
-            self._blocked = read
+            self.blocked = read
             self.deadline = now + read.block / 1000 if read.block else None
 
 
@@ -338,17 +342,19 @@ class Link:
         simulation, assignment = self._simulation, self._assignment
         now, options = simulation.now, assignment.options
         simulation.attempts.append(now)
+        simulation.addresses.append(options.address)
         failure = simulation.failures.popleft() if simulation.failures else None
         server = simulation.servers.get(options.address, simulation.server)
-        if failure is None and options.address in simulation.unreachable:
+        if failure is None and not self.names.isdisjoint(simulation.unreachable):
             failure = ConnectionRefusedError(111, "Connection refused")
         if failure is not None:
             self._reader.not_opened(now, assignment, options.address, failure)
             return
-        self.peer = Peer(server)
+        self.peer = server.accept()
         self.peer.noise = simulation.noise
         self.left = simulation.next_cut()
         simulation.links.append(self)
+        simulation.most_links = max(simulation.most_links, len(simulation.links))
         self.session = self._reader.opened(now, assignment, options.address)
         self.close_if_over()
 
@@ -396,9 +402,16 @@ class Link:
             self.close()
 
     @property
+    def names(self) -> set[object]:
+        """Names by which a test may mean this connection: the address, and its streams."""
+        assignment = self._assignment
+        return {assignment.options.address, *(stream.name for stream in assignment.streams)}
+
+    @property
     def is_readable(self) -> bool:
         """True if there is something to receive."""
-        if self.peer is None or self._simulation.is_deaf:
+        simulation = self._simulation
+        if self.peer is None or simulation.is_deaf or not self.names.isdisjoint(simulation.silent):
             return False
         return bool(self.peer.sent or self.peer.closes or self.left == 0)
 
@@ -423,11 +436,14 @@ class Simulation:
         now: The time, in seconds.
         failures: The outcomes of the next attempts to connect, None for success.
         attempts: The times of attempts to connect.
-        unreachable: Addresses at which nobody listens.
+        addresses: The addresses of these attempts.
+        unreachable: Addresses at which nobody listens, or streams whose connections fail.
+        silent: Addresses, or streams, over whose connections nothing comes.
         is_deaf: True if peers neither send anything any more, nor close.
         ends: The error of connections that are cut; None for the end of the stream.
         most_held: The most messages of one stream that were held.
         links: The open connections.
+        most_links: The most connections that were open at once.
     """
 
     def __init__(
@@ -447,13 +463,16 @@ class Simulation:
         self.now = 1000.0
         self.failures: deque[OSError | None] = deque()
         self.attempts: list[float] = []
-        self.unreachable: set[str] = set()
+        self.addresses: list[str] = []
+        self.unreachable: set[object] = set()
+        self.silent: set[object] = set()
         self.is_deaf = False
         self.noise = b""
         self.closes_on: bytes | None = None
         self.ends: OSError | None = ConnectionResetError(104, "connection reset by peer")
         self.most_held = 0
         self.links: list[Link] = []
+        self.most_links = 0
         given = sources or {None: connection or {}}
         options = {name: ConnectionOptions(**each) for name, each in given.items()}
         self.reader = Reader(options, reading(**read), ("count", "block", "password"))
@@ -518,6 +537,12 @@ class Simulation:
         check_attention(self.reader)
         self._note_held()
         return next(batch.iterator)
+
+    def cut(self, name: object = None) -> None:
+        """Break the connections to an address, or those of a stream, or all of them."""
+        for link in self.links:
+            if name is None or name in link.names:
+                link.left = 0
 
     def take(self, how_many: int) -> list[Any]:
         """Take some messages."""

@@ -366,6 +366,8 @@ class Session:
             return
         ends = dict(zip(full, predicted, strict=True))
         chosen = choose_streams(request, streams, ends)
+        if len(assignment.upstream.topology.group(chosen)) != 1:
+            return
         after = [ends.get(stream, stream.last_id) for stream in chosen]
         count = assignment.history.read_size.count
         guess = Request(chosen, after, count, now, None, request.wait)
@@ -447,7 +449,7 @@ class Session:
                 is_last = len(messages) < request.count
                 ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
                 fresh.append((stream, messages, is_last))
-        if by_name is not self._by_name:
+        if by_name is not self._by_name and request.round is None:
             # Of the other streams nothing is known after an earlier moment.
             for stream in streams:
                 stream.caught_up = False
