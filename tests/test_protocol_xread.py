@@ -6,9 +6,11 @@ How runs of entries of one shape are read fast, and that this is the same, is wi
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Callable
 from random import Random
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -483,6 +485,31 @@ def test_a_reply_that_was_not_read_yet_is_taken_whole() -> None:
     parser = XreadParser(NAMES)
     parser.feed(encode_reply([(b"s", [S_ENTRY])]))
     assert [name for name, _ in parser.take_partial()] == ["s"]
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+def test_a_lone_message_takes_few_calls(resp3: bool) -> None:
+    """Most replies of a live stream are one entry."""
+    wire = encode_reply(
+        [(b"s", [(b"1700000000000-0", [b"a", b"1", b"b", b"x\r\ny"])])], resp3=resp3
+    )
+    parser = XreadParser(NAMES, max_entries=100)
+    parser.feed(wire)
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        reply = parser.next_reply()
+    finally:
+        sys.setprofile(before)
+    assert reply == [("s", [("s", b"1700000000000-0", {b"a": b"1", b"b": b"x\r\ny"})])]
+    assert len(calls) <= 8, calls
+    assert parser.consumed == len(wire)
 
 
 def test_the_bound_on_entries_may_be_changed_between_replies() -> None:

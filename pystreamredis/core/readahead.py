@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..protocol import ServerError
+    from ..protocol.buffer import Buffer
     from .stream import StreamState
 
 last_id_of = attrgetter("last_id")
@@ -115,8 +116,16 @@ class ReadAhead:
         self._head = b""
         self._head_of: tuple[list[StreamState], int, int | None] = [], 0, None
 
-    def append(self, request: Request, block: int | None) -> bytes:
-        """Append a request to the others, and return its bytes."""
+    def append(self, request: Request, block: int | None, buffer: Buffer) -> bytes:
+        """Append a request to the others, and return its bytes.
+
+        Args:
+            request: The request.
+            block: How long the server may wait, in ms; None for not at all.
+            buffer: What has been received, and was not read yet.
+        """
+        if len(buffer):
+            request.received_before = buffer.fed
         self.requests.append(request)
         head_of = request.streams, request.count, block
         if self._head_of != head_of:

@@ -202,7 +202,10 @@ class Reader:
             return self._install(self._next_batch())
         if len(self.assignments) > 1:
             self._park()
-        self._take_events()
+        for assignment in self.active:
+            if assignment.session is not None and assignment.session.events:
+                self._take_events()
+                break
         if self._completed or self._may_release or self._hold is not None:
             batch = self._release(now)
             if batch is not None:
@@ -389,14 +392,19 @@ class Reader:
 
     def _take_events(self) -> None:
         redirected: list[tuple[Assignment, Redirected]] = []
+        changed: dict[Upstream, None] = {}
         for assignment in self.active:
             session = assignment.session
             if session is None or not session.events:
                 continue
             events, session.events = session.events, []
+            topology = assignment.upstream.topology
             for event in events:
                 if type(event) is Completed:
                     self._completed.append((assignment, event.request))
+                    assignment.is_down = assignment.is_down and not event.request.streams
+                    if topology.answered(assignment, event.request):
+                        changed[assignment.upstream] = None
                 elif isinstance(event, Redirected):
                     redirected.append((assignment, event))
                 else:
@@ -406,7 +414,9 @@ class Reader:
                 self._may_release = True
         for assignment, event in redirected:
             assignment.upstream.redirect(assignment, event)
-        if redirected:
+        for upstream in changed:
+            upstream.topology.assign(upstream.streams)
+        if redirected or changed:
             self._look_over()
 
     def _handle(self, assignment: Assignment, event: Event) -> None:
@@ -459,7 +469,6 @@ class Reader:
         completed, hold = self._completed, self._hold
         if completed:
             self._completed = []
-            self._take_answers(completed)
         elif not self._may_release and hold is not None and hold.due_at is None:
             return None
         self._may_release = False
@@ -494,17 +503,6 @@ class Reader:
         limit = self._hold.limit(now)
         # Messages that are held back are delivered before a failure is.
         return None if any(assignment.failure for assignment in self.active) else limit
-
-    def _take_answers(self, completed: list[tuple[Assignment, Request]]) -> None:
-        changed: dict[Upstream, None] = {}
-        for assignment, request in completed:
-            assignment.is_down = assignment.is_down and not request.streams
-            if assignment.upstream.topology.answered(assignment, request):
-                changed[assignment.upstream] = None
-        for upstream in changed:
-            upstream.topology.assign(upstream.streams)
-        if changed:
-            self._look_over()
 
     def _merge(self, limit: int | None) -> list[list[Message]]:
         for assignment in self.active:

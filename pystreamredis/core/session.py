@@ -268,15 +268,17 @@ class Session:
             asked = [stream for stream in asked if stream.start is not None]
         groups = assignment.upstream.topology.group(asked)
         if len(groups) == 1:
-            after = list(map(last_id_of, asked))
-            self._send(Request(asked, after, count, now, block, wait), block)
+            request = Request(asked, list(map(last_id_of, asked)), count, now, block, wait)
+            self.outgoing.append(self._ahead.append(request, block, self._values.buffer))
+            self.phase = Phase.READING
             return
         whole = Request(asked, [], count, now, None, wait)
         whole.unanswered = len(groups)
         for group in groups:
             request = Request(group, list(map(last_id_of, group)), count, now, None, wait)
             request.round = whole
-            self._send(request, None)
+            self.outgoing.append(self._ahead.append(request, None, self._values.buffer))
+            self.phase = Phase.READING
 
     def receive(self, data: bytes, now: float) -> None:
         """Take in received bytes. What is `outgoing` now has to be sent before `process`.
@@ -342,14 +344,6 @@ class Session:
 
     # Reads.
 
-    def _send(self, request: Request, block: int | None) -> None:
-        buffer = self._values.buffer
-        if buffer.pos < len(buffer.data):
-            request.received_before = buffer.fed
-        self.outgoing.append(self._ahead.append(request, block))
-        self.phase = Phase.READING
-        self.poll_not_before = 0.0
-
     def _speculate(self, now: float) -> None:
         """Send the next read if the reply that is coming in seems to be full, and where it ends."""
         assignment, request = self._assignment, self._ahead.requests[0]
@@ -372,7 +366,7 @@ class Session:
         count = assignment.history.read_size.count
         guess = Request(chosen, after, count, now, None, request.wait)
         guess.is_speculative = True
-        self._send(guess, None)
+        self.outgoing.append(self._ahead.append(guess, None, self._values.buffer))
 
     def _read_reply(self) -> bool:
         """Read the reply to the oldest request; return False if it is not all there."""
