@@ -10,6 +10,7 @@ a message is made. So it is right for the reason that `entries` gives, whatever 
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import islice
 
 from .ids import count_ascending
@@ -38,22 +39,14 @@ _CR_VALUE = rb"\$([0-9]{1,9}+)\r\n([^\r]*+(?:\r(?!\n%b)[^\r]*+)*+)\r\n"
 _NEXT_ENTRY = rb"(?:\*2\r\n\$|\Z)"
 
 
-class _Stated(dict[int, "bytes | str"]):
-    """The digits that state a length, by the length."""
-
-    def __init__(self, form: Any) -> None:
-        super().__init__((length, form % length) for length in range(256))
-        self._form: Any = form
-
-    def __missing__(self, length: int) -> bytes | str:
-        stated: bytes | str = self._form % length
-        if length <= 8192:
-            self[length] = stated
-        return stated
+# The longest value of which the length is compared; an entry with a longer one is sliced.
+_MAX_LENGTH = 4096
 
 
-_STATED = _Stated(b"%d")
-_STATED_TEXT = _Stated("%d")
+@cache
+def _stated(*, is_text: bool) -> list[Any]:
+    """Return the digits that state each length, made when the first pattern is."""
+    return [("%d" if is_text else b"%d") % length for length in range(_MAX_LENGTH + 1)]
 
 
 class Pattern:
@@ -164,16 +157,17 @@ class Pattern:
         factory = self._factory
         decodes = factory.encoding is not None and not is_text
         scope: dict[str, Any] = {
-            "stated": _STATED_TEXT if is_text else _STATED,
+            "stated": _stated(is_text=is_text),
             "fields": factory.fields,
             "encoding": factory.encoding,
             "errors": factory.errors,
         }
         entry_id = "ci.decode()" if decodes else "ci"
         lines = [
-            f" for {', '.join(self._targets)}, rest in rows:",
-            "  if rest: return len(rest)",
-            "  if si != stated[len(ci)]: return None",
+            " try:",
+            f"  for {', '.join(self._targets)}, rest in rows:",
+            "   if rest: return len(rest)",
+            "   if si != stated[len(ci)]: return None",
         ]
         for number, names in enumerate(self.schemas):
             wrong = [f"s{at} != stated[len(c{at})]" for at in range(len(names))]
@@ -182,12 +176,17 @@ class Pattern:
             pairs = [(f"n{number}_{at}", value % at) for at in range(len(names))]
             is_last = number == len(self.schemas) - 1
             lines += [
-                f"  {'elif' if number else 'if'} {'True' if is_last else f'm{number}'}:",
-                f"   if {' or '.join(wrong)}: return None",
-                f"   append((name, {entry_id}, {self._data(pairs)}))",
+                f"   {'elif' if number else 'if'} {'True' if is_last else f'm{number}'}:",
+                f"    if {' or '.join(wrong)}: return None",
+                f"    append((name, {entry_id}, {self._data(pairs)}))",
             ]
         arguments = ", ".join(f"{each}={each}" for each in scope)
-        source = [f"def make(name, rows, append, {arguments}):", *lines, " return 0"]
+        source = [
+            f"def make(name, rows, append, {arguments}):",
+            *lines,
+            " except IndexError: return None",
+            " return 0",
+        ]
         # The source is made of names from here alone; what came from outside is in the scope.
         exec("\n".join(source), scope)  # noqa: S102
         return scope["make"]  # type: ignore[no-any-return]
