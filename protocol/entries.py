@@ -10,19 +10,20 @@ RESP is read from left to right, and there is one way only to encode an entry. S
 is right if, from a position where an entry begins, the words come in this order and *each
 length that is stated is the length of what is taken*.
 
-Both fast ways split a window of bytes at each CRLF. The words before an entry's first string
-are four, and each string is two more, so a length always stands at an even place of its
-entry and the string at the odd place after it. Both ways take an entry only after they have
-compared all of its lengths, and taken all entries before it. A string that holds CRLF is
-split, the length of its first part differs from the length that is stated, and the
-entry is left to the careful way. So is an entry of which the window holds only a part: the
-last word of the split has no CRLF after it, and is dropped.
+Each way takes an entry only after it has compared all of its lengths, and after all entries
+before it:
 
-- `_read_columns` is for entries of the same fields. It compares column by column.
-- `_read_mixed` is for entries of any fields. It takes as many as are right.
+- A pattern (`patterns`) captures each length and what it takes to be the string, and compares.
+- `_read_mixed` splits a window of bytes at each CRLF. The words before an entry's first string
+  are four, and each string is two more, so a length always stands at an even place of its
+  entry and the string at the odd place after it. A string that holds CRLF is split, the length
+  of its first part differs from the length that is stated, and the entry is left to the ways
+  below. So is an entry of which the window holds only a part: the last word of the split has
+  no CRLF after it, and is dropped.
+- `_read_sliced` takes as many bytes as a length states, and requires CRLF right after them.
 
-The careful way, `read_entry`, compares as well: CRLF has to stand right after the string.
-It goes on where it has stopped, in any pieces, and knows what to raise.
+The careful way, `read_entry`, does the same. It goes on where it has stopped, in any pieces,
+and knows what to raise.
 
 What is read is the same for every way. The way decides about the time alone, which content
 must not be able to raise: after a window that was split in vain the next one is half as long,
