@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 # The most bytes of a window: the words of more do not fit into the processor's cache.
 _WINDOW = 16_384
+# The same for a pattern, which makes fewer words of them.
+_PATTERN_WINDOW = 65_536
 # The most entries of a window.
 _MAX_ENTRIES = 1024
 # The fewest bytes of an entry.
@@ -357,12 +359,13 @@ class EntryReader:
         expected = min(most, pace.entries)
         if pace.pause or expected < _MIN_ENTRIES or end - start < _MIN_ENTRIES * size:
             return self._read_sliced(name, pace, min(most, pace.pause or _MIN_ENTRIES))
-        limit = min(_WINDOW, expected * size * 9 // 8 + 64) if size else 4096
+        pattern = pace.pattern
+        widest = _WINDOW if pattern is None else _PATTERN_WINDOW
+        limit = min(widest, expected * size * 9 // 8 + 64) if size else 4096
         if end - start > limit:
             end = start + limit
             expected = min(expected, limit * 7 // 8 // (size or limit) + 1)
         messages: list[Message] = []
-        pattern = pace.pattern
         if pattern is not None:
             try:
                 messages, pos = pattern.read(name, buffer.data, start, end, most)

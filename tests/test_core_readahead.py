@@ -17,6 +17,7 @@ from pystreamredis.core.readahead import (
     last_id_of,
 )
 from pystreamredis.core.stream import StreamState
+from pystreamredis.protocol.buffer import Buffer
 from tests.simulation import Read, commands_in
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class TestRequest:
         made = request([stream("a", b"4-0")])
         assert (made.after, made.count, made.wait) == ([b"4-0"], 2, 7)
         assert (made.is_exact, made.is_speculative) == (True, False)
-        assert (made.unanswered, made.put_off, made.refused) == (1, 0, [])
+        assert (made.unanswered, made.put_off, made.refused) == (1, 0, ())
         assert (made.received_before, made.round) == (0, None)
 
 
@@ -90,20 +91,16 @@ class TestReadAhead:
     def test_replies_answer_requests_in_the_order_of_sending(self) -> None:
         """Contract 6.5."""
         ahead = ReadAhead(Predictions())
-        assert not ahead
+        assert not ahead.requests
         a = stream("a")
         first, second = request([a]), request([a])
-        ahead.append(first, None)
-        ahead.append(second, None)
-        assert len(ahead) == 2
-        assert ahead.next is first
-        assert ahead.take() is first
-        assert ahead.next is ahead.take() is second
-        assert not ahead
+        ahead.append(first, None, Buffer())
+        ahead.append(second, None, Buffer())
+        assert list(ahead.requests) == [first, second]
 
     def test_a_request_is_an_xread_with_its_count_block_and_ids(self) -> None:
         ahead = ReadAhead(Predictions())
-        sent = ahead.append(request([stream("a", b"4-0"), stream("b", b"5-1")]), 250)
+        sent = ahead.append(request([stream("a", b"4-0"), stream("b", b"5-1")]), 250, Buffer())
         (command,) = commands_in(sent)
         read = Read(command)
         assert (read.count, read.block) == (2, 250)
@@ -127,7 +124,7 @@ class TestReadAhead:
         ahead = ReadAhead(Predictions())
         requests = [request([stream("a")]) for _ in range(2)]
         for each in requests:
-            ahead.append(each, None)
+            ahead.append(each, None, Buffer())
         ahead.distrust()
         assert [each.is_exact for each in requests] == [False, False]
 
@@ -135,16 +132,16 @@ class TestReadAhead:
         """Contract 6.4."""
         ahead = ReadAhead(Predictions())
         assert not ahead.can_speculate()
-        ahead.append(request([]), None)
+        ahead.append(request([]), None, Buffer())
         assert ahead.can_speculate()
-        ahead.append(request([]), None)
+        ahead.append(request([]), None, Buffer())
         assert not ahead.can_speculate()
 
     def test_none_is_sent_ahead_where_little_is_certain(self) -> None:
         record = Predictions()
         ahead = ReadAhead(record)
         first = request([])
-        ahead.append(first, None)
+        ahead.append(first, None, Buffer())
         record.wrong = 2
         assert not ahead.can_speculate()
         record.wrong = 0
@@ -159,7 +156,7 @@ class TestReadAhead:
         record = Predictions()
         ahead = ReadAhead(record)
         guess = request([stream("a", b"4-0"), stream("b", b"5-0")], is_speculative=True)
-        ahead.append(guess, None)
+        ahead.append(guess, None, Buffer())
         assert ahead.confirm()
         assert (record.right, record.wrong, guess.is_exact) == (1, 0, True)
 
@@ -180,7 +177,7 @@ class TestReadAhead:
         ahead = ReadAhead(record)
         streams = [stream("a", b"4-0"), stream("b", b"5-0")]
         guess = request(streams, is_speculative=True)
-        ahead.append(guess, None)
+        ahead.append(guess, None, Buffer())
         for each, last_id in zip(streams, last_ids, strict=True):
             each.last_id = last_id
         assert ahead.confirm() is is_usable
@@ -192,7 +189,7 @@ class TestReadAhead:
         assert ahead.confirm()
         a = stream("a", b"4-0")
         plain = request([a])
-        ahead.append(plain, None)
+        ahead.append(plain, None, Buffer())
         a.last_id = b"1-0"
         assert ahead.confirm()
         assert (record.right, record.wrong, plain.is_exact) == (0, 0, True)
@@ -201,7 +198,7 @@ class TestReadAhead:
 def sent(
     ahead: ReadAhead, made: Request, block: int | None = None
 ) -> tuple[int | None, int | None, dict[bytes, bytes]]:
-    (command,) = commands_in(ahead.append(made, block))
+    (command,) = commands_in(ahead.append(made, block, Buffer()))
     read = Read(command)
     return read.count, read.block, read.positions
 
