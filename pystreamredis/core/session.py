@@ -531,6 +531,9 @@ class Session:
             return False
         # Streams that have left since are read elsewhere already.
         here = [stream for stream in streams if stream.session is self]
+        for stream in here:
+            stream.caught_up = False
+        self._unsettled = None
         self.events.append(Redirected(error, here, self._last_received))
         return True
 
