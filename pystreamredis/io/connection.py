@@ -209,15 +209,20 @@ class Connection:
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            self._poller.forget(sock)
-            sock.close()
+        self._close_socket()
 
     def close_if_over(self) -> None:
         """End it if its session has ended."""
         if self.session is not None and self.session.phase is Phase.CLOSED:
             self.close()
+
+    def _close_socket(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            try:
+                self._poller.forget(sock)
+            finally:
+                sock.close()  # also after an interruption
 
     # Connecting.
 
@@ -292,10 +297,7 @@ class Connection:
                 yield from self._connect_to(family, address, options)
             except OSError as error:  # also a family that this machine does not have
                 failure = error
-                sock, self._sock = self._sock, None
-                if sock is not None:
-                    self._poller.forget(sock)
-                    sock.close()
+                self._close_socket()
                 if options.connect_timeout is not None:
                     self.deadline = monotonic() + options.connect_timeout
             else:
