@@ -10,9 +10,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pystreamredis import RedisError
-from pystreamredis.follower import Follower
-from pystreamredis.ids import number_of, parse_start
-from pystreamredis.options import ConnectionOptions, ReadOptions
+from pystreamredis.core.events import Failed, Log
+from pystreamredis.core.session import Phase
+from pystreamredis.core.slots import SLOTS, moved_to, slot_of
+from pystreamredis.options import CONNECTION, OPTIONS
 from pystreamredis.protocol import (
     NEED_DATA,
     MessageFactory,
@@ -23,9 +24,10 @@ from pystreamredis.protocol import (
     XreadParser,
     stream_replies_of,
 )
-from pystreamredis.slots import SLOTS, moved_to, slot_of
+from pystreamredis.protocol.ids import number_of, parse_start
 from pystreamredis.url import parse_url
 from tests import resp, simulation
+from tests.feeding import FedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +80,7 @@ DECEITS = [
 
 
 def outcome(feed: Callable[[bytes], None], take: Callable[[], Any], pieces: list[bytes]) -> Any:
-    """What a parser makes of bytes in pieces: its values, and whether it raised its error."""
+    """Return the values that a parser makes of pieces, and whether it raised its error."""
     values: list[str] = []
     try:
         for piece in pieces:
@@ -175,7 +177,7 @@ def _value(shaper: Shaper, depth: int) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What is the same for both sides."""
+    """Return what is the same for both sides."""
     if isinstance(value, (resp.Error, ServerError)):
         return "error", value.text
     if isinstance(value, dict):
@@ -204,15 +206,15 @@ def xread_replies_are_read_as_by_the_simple_way(data: bytes) -> None:
 
 
 def xread_replies_are_the_same_in_any_pieces(data: bytes) -> None:
-    """Also while the end of the reply is foreseen between them, which must change nothing."""
+    """Also with predictions between the pieces, which must change nothing."""
     whole, cut = XreadParser(NAMES), XreadParser(NAMES)
     sizes = Shaper(data[:8] * (1 + len(data)))
 
     def feed(piece: bytes) -> None:
         cut.feed(piece)
         for keys in ([b"a"], [b"a", b"b"]):
-            foreseen = cut.predict_last_ids(keys, 1 + len(data) % 3)
-            assert foreseen is None or len(foreseen) == len(keys), "other streams than asked for"
+            predicted = cut.predict_last_ids(keys, 1 + len(data) % 3)
+            assert predicted is None or len(predicted) == len(keys), "other streams than asked for"
 
     assert outcome(whole.feed, whole.next_reply, [data]) == outcome(
         feed, cut.next_reply, pieces_of(data, sizes)
@@ -251,7 +253,7 @@ def _reply(shaper: Shaper) -> bytes:
         if items and i % 64 == 5:
             items[shaper.number(len(items))] = shaper.string()
         if items and i == forges:
-            # What would be read as the end of this entry and another one.
+            # It looks like the end of this entry and another one.
             items[-1] = b"v\r\n" + resp.encode([b"%d-%d" % (1 + i // 3, 7), items])[:-2]
         entries.append([b"%d-%d" % (1 + i // 3, i % 3), items])
     half = len(entries) // 2
@@ -328,44 +330,43 @@ def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageFactory) -
     assert fast == (values, is_broken)
 
 
-# What follows streams.
+# The reader of streams.
 
 
 def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
-    """The first bytes say how it is followed; the rest is all that comes in two connections."""
+    """The first bytes say how it is read; the rest is all that comes in two connections."""
     shaper = Shaper(data)
-    options = ConnectionOptions(protocol=2 + shaper.number(2), db=shaper.number(2))
-    follower = Follower({None: options}, _reading(1 + shaper.number(3), shaper.number(2)), ())
-    follower.add({"a": 0, "b": None if shaper.number(2) else "5-0"}, {})
+    connection = {"protocol": 2 + shaper.number(2), "db": shaper.number(2)}
+    count, hold = 1 + shaper.number(3), shaper.number(2)
+    streams = {"a": 0, "b": None if shaper.number(2) else "5-0"}
+    fed = FedReader(streams, connection, count=count, hold=hold, block=100, fields=list)
     last: dict[Any, int] = {}
     sizes = Shaper(data[:8] * (1 + len(data)))
     cut = shaper.number(2**24)
     wire = shaper.rest()
     cut %= len(wire) + 1
-    # At the second one the reader looks back at what it has read over the first.
-    for now, part in enumerate((wire[:cut], wire[cut:])):
-        _follow(follower, pieces_of(part, sizes), 1000.0 * now, last)
+    _read(fed, pieces_of(wire[:cut], sizes), 0.0, last)
+    # Over the second connection the reader checks what it has read over the first.
+    fed.connect(1000.0)
+    _read(fed, pieces_of(wire[cut:], sizes), 1000.0, last)
 
 
-def _follow(follower: Follower, pieces: list[bytes], now: float, last: dict[Any, int]) -> None:
-    """Follow over one connection; `last` is the last ID of each stream, as a number."""
-    follower.opened(now, follower.parts[0])
+def _read(fed: FedReader, pieces: list[bytes], now: float, last: dict[Any, int]) -> None:
+    """Read over one connection; `last` is the last ID of each stream, as a number."""
     for at, piece in enumerate([*pieces, b""]):
-        if piece:
-            follower.parts[0].conversation.received(piece, now + at)
-            follower.parts[0].conversation.process()
-        else:
-            follower.parts[0].conversation.closed(now + at)
-        for name, entry_id, _ in _take_all(follower, now + at):
+        sent = fed.feed(piece, now + at) if piece else b""
+        if not piece and fed.is_open:
+            fed.session.lose(now + at)
+        assert len(sent) < 100_000
+        for name, entry_id, _ in _take_all(fed, now + at):
             assert number_of(entry_id) > last.get(name, 0), "out of order"
             last[name] = number_of(entry_id)
-        if not follower.parts[0].conversation.is_open:
+        if not fed.is_open:
             return
-        assert len(follower.parts[0].conversation.take_outgoing()) < 100_000
 
 
 def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
-    """Whatever its entries hold, in whichever pieces they come, wherever connections break."""
+    """With any entries, in any pieces, wherever connections break."""
     shaper = Shaper(data)
     server = simulation.Server(takes_plus=bool(shaper.number(2)))
     names = [b"a", b"b", b"c"][: 1 + shaper.number(3)]
@@ -374,22 +375,25 @@ def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
         for order, name in enumerate(names)
         for entry, items in _entries(shaper, server, name)
     ]
-    shell = simulation.Shell(
+    chunks = [(3000, 300, 90, 50, 17, 1)[shaper.number(6)] for _ in range(8)]
+    cuts = [shaper.number(3000) for _ in range(shaper.number(4))]
+    protocol, count = 2 + shaper.number(2), 1 + shaper.number(5)
+    read = simulation.Simulation(
         server,
         dict.fromkeys(names, 0),
-        chunks=[(3000, 300, 90, 50, 17, 1)[shaper.number(6)] for _ in range(8)],
-        cuts=[shaper.number(3000) for _ in range(shaper.number(4))],
-        connection={"protocol": 2 + shaper.number(2)},
-        count=1 + shaper.number(5),
+        chunks=chunks,
+        cuts=cuts,
+        connection={"protocol": protocol},
+        count=count,
         block=None,
         fields=list,
         raise_connection_exceptions=False,
     ).establish()
-    found = [item for item in shell.rest() if isinstance(item, tuple)]
+    found = [item for item in read.rest() if isinstance(item, tuple)]
     assert found == [
         (name, simulation.written(entry), items) for entry, _, name, items in sorted(expected)
     ]
-    assert shell.most_held <= 2 * shell.follower._reading.count, "too many held"
+    assert read.most_held <= 2 * count, "too many held"
 
 
 def _entries(
@@ -410,53 +414,34 @@ def _entries(
 def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
     """Each 0xFE that comes is the password: some peers repeat what they were sent."""
     shaper = Shaper(data)
-    options = ConnectionOptions(
-        username="user" if shaper.number(2) else None,
-        password=PASSWORD,
-        protocol=2 + shaper.number(2),
-        db=shaper.number(2),
-    )
-    follower = Follower({None: options}, _reading(10, 0), ())
-    follower.add({"a": 0}, {})
-    conversation = follower.parts[0].conversation
-    conversation.opened(0.0)
+    connection = {
+        "username": "user" if shaper.number(2) else None,
+        "password": PASSWORD,
+        "protocol": 2 + shaper.number(2),
+        "db": shaper.number(2),
+    }
+    session = FedReader({"a": 0}, connection).session
     for piece in [*pieces_of(shaper.rest().replace(b"\xfe", PASSWORD.encode()), shaper), b""]:
-        if conversation.is_ready or not conversation.is_open:
+        if session.is_ready or session.phase is Phase.CLOSED:
             break
         if piece:
-            conversation.received(piece, 1.0)
-            conversation.process()
+            session.receive(piece, 1.0)
+            session.process()
         else:
-            conversation.closed(1.0)
-    failure = conversation.failure
-    told = f"{failure!r} {failure and failure.__cause__!r} {conversation.notices}"
-    assert PASSWORD not in told, "the password is in an error"
+            session.lose(1.0)
+    for event in session.events:
+        text = event.text if isinstance(event, Log) else ""
+        if isinstance(event, Failed):
+            text = f"{event.error!r} {event.error.__cause__!r}"
+        assert PASSWORD not in text, "the password is in an error"
 
 
-def _reading(count: int, hold: int) -> ReadOptions:
-    return ReadOptions(
-        count=count,
-        block=100,
-        stop_on_timeout=False,
-        timeout_response=None,
-        raise_connection_exceptions=True,
-        fields=list,
-        hold=hold,
-        on_rewind="keep",
-        connections=1,
-    )
-
-
-def _take_all(follower: Follower, now: float) -> Iterator[Any]:
+def _take_all(fed: FedReader, now: float) -> Iterator[Any]:
+    """Take all messages that are delivered, up to an error of the library."""
     try:
-        if follower.is_establishing():
-            return
-        follower.begin_wait(now)
-        for _ in range(1000):
-            batch = follower.step(now)
-            if batch is None or not batch.messages:
-                return
-            yield from batch.iterator
+        if not fed.reader.is_establishing(now):
+            fed.reader.begin_wait(now)
+        yield from fed.take(now)
     except RedisError:
         return
 
@@ -473,7 +458,7 @@ def any_error_is_a_place_in_a_cluster_or_none(data: bytes) -> None:
     assert host, "there is no such host"
 
 
-# What callers write.
+# Arguments of callers.
 
 
 def any_text_is_a_start_or_a_value_error(data: bytes) -> None:
@@ -495,7 +480,8 @@ def any_url_is_options_or_a_value_error(data: bytes) -> None:
     except ValueError as error:
         text = str(error)
     else:
-        assert set(options) <= set(ConnectionOptions.__init__.__annotations__)
+        known = {name for name, option in OPTIONS.items() if option.kind == CONNECTION}
+        assert set(options) <= known | {"host", "port"}
         return
     assert "hunter2" not in text, "the password is in the error"
 
