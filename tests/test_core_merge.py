@@ -74,7 +74,9 @@ def expected_of(states: list[StreamState]) -> list[Any]:
 @example([({(9, 9)}, True), ({(10, 1)}, True)], False)
 @example([({(1, 100)}, True), ({(1, 22), (1, 5)}, True), ({(1, 22)}, True)], True)
 @example([({(1, 1), (5, 5)}, False), ({(1, 2), (7, 7)}, False)], False)
-def test_messages_are_released_in_the_order_of_a_naive_sort(content: list[Stream], text: bool) -> None:
+def test_messages_are_released_in_the_order_of_a_naive_sort(
+    content: list[Stream], text: bool
+) -> None:
     """Contract 3.1, 3.2: by ID, as two numbers; equal IDs in the order of the streams."""
     states = states_of(content, text=text)
     expected = expected_of(states)

@@ -123,7 +123,9 @@ def union(content: Content) -> list[Any]:
     return [(name, written(entry), data) for entry, name, data in messages]
 
 
-def drain(simulation: Simulation, how_many: int | None = None) -> tuple[list[Any], list[ConnectionError]]:
+def drain(
+    simulation: Simulation, how_many: int | None = None
+) -> tuple[list[Any], list[ConnectionError]]:
     """Take messages to the end of the iteration, and failures whichever way they come."""
     messages: list[Any] = []
     failures: list[ConnectionError] = []
@@ -336,7 +338,9 @@ class Story:
         self._simulation = self._make(self._simulation.reader.positions, count)
 
     def _make(self, streams: Any, count: int) -> Simulation:
-        simulation = Simulation(self.server, streams, chunks=self._chunks, count=count, block=self._block)
+        simulation = Simulation(
+            self.server, streams, chunks=self._chunks, count=count, block=self._block
+        )
         return simulation.establish()
 
     def _write(self, name: Any) -> None:
@@ -534,7 +538,9 @@ class TestNow:
         """Contract 2.3."""
         server = Server()
         server.add(b"a", "5-0")
-        simulation = Simulation(server, ["a"], cuts=[7], raise_connection_exceptions=False).establish()
+        simulation = Simulation(
+            server, ["a"], cuts=[7], raise_connection_exceptions=False
+        ).establish()
         assert isinstance(simulation.next(), ConnectionError)
         assert simulation.rest() == []
         assert simulation.reader.positions == {"a": b"5-0"}
@@ -924,7 +930,9 @@ class TestKindsOfFailures:
     @pytest.mark.parametrize("timeout", [0.05, None])
     def test_a_blocking_read_is_never_cut_short(self, timeout: float | None) -> None:
         """Contract 5.5: `socket_timeout` counts from when the reply is due."""
-        simulation = Simulation(Server(), {"a": 0}, connection={"socket_timeout": timeout}).establish()
+        simulation = Simulation(
+            Server(), {"a": 0}, connection={"socket_timeout": timeout}
+        ).establish()
         assert waited(simulation) == pytest.approx(1000)
         assert len(simulation.attempts) == 1
 
@@ -963,7 +971,9 @@ class TestRefusals:
         """Contract 5.6: never returned; with `.code`, and the stream's name."""
         server = Server()
         server.at_fault[b"b"] = f"-{code} no"
-        simulation = Simulation(server, {"a": start, b"b": start}, raise_connection_exceptions=False)
+        simulation = Simulation(
+            server, {"a": start, b"b": start}, raise_connection_exceptions=False
+        )
         with pytest.raises(ResponseError, match=rf"of stream b'b': {code} no$") as caught:
             simulation.establish().next()
         assert (caught.value.code, caught.value.stream) == (code, b"b")
@@ -989,7 +999,9 @@ class TestRefusals:
         server = Server()
         server.password = b"another"
         kind = {"password": password, "protocol": protocol}
-        simulation = Simulation(server, {"a": 0}, connection=kind, raise_connection_exceptions=False)
+        simulation = Simulation(
+            server, {"a": 0}, connection=kind, raise_connection_exceptions=False
+        )
         with pytest.raises(AuthenticationError):
             simulation.establish().next()
         server.password = None
@@ -1155,7 +1167,9 @@ class TestWhichStreams:
         self, content: Content, count: int, stop: int, order: list[Any], breaks: bool
     ) -> None:
         """Contract 2.5, 3.1: also where the connection broke just before."""
-        simulation = Simulation(serving(content), beginning(content), count=count, fields=list).establish()
+        simulation = Simulation(
+            serving(content), beginning(content), count=count, fields=list
+        ).establish()
         messages, _ = drain(simulation, stop)
         left = list(NAMES)
         for name in order[:2]:

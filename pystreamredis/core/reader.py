@@ -296,7 +296,9 @@ class Reader:
         self.active[assignment] = None
         return session
 
-    def not_opened(self, now: float, assignment: Assignment, address: str, cause: Exception) -> None:
+    def not_opened(
+        self, now: float, assignment: Assignment, address: str, cause: Exception
+    ) -> None:
         """Take note that no connection could be made."""
         error = failures.not_connected(assignment.options, address, cause)
         error.__cause__ = cause
@@ -335,16 +337,19 @@ class Reader:
     def rewind(self) -> None:
         """Forget what was not delivered: it will be read again, over new connections.
 
-        For an interruption at any point, after which nothing else is certain.
+        For an interruption at any point, after which nothing is certain but the streams of
+        each upstream and the positions.
         """
         self._install(EMPTY)
+        followed = {s.name for upstream in self._upstreams.values() for s in upstream.streams}
+        self._delivered = {n: at for n, at in self._delivered.items() if n in followed}
         self._runs = []
         self._rest = []
         self._completed = []
-        for upstream in self._upstreams.values():
-            upstream.rewind(self._delivered)
         for assignment in self.assignments:
             self.disconnect(assignment)
+        for upstream in self._upstreams.values():
+            upstream.rewind(self._delivered)
         self._look_over()
 
     def disconnect(self, assignment: Assignment) -> None:

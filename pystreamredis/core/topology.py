@@ -203,6 +203,8 @@ class Upstream:
                 stream.restart(stream.last_id)
             else:
                 stream.restart(position if isinstance(position, bytes) else position.encode())
+        # The connections may have been amid a change of the streams.
+        self.topology.assign(self.streams)
 
     def _may_have(self, name: Followed) -> bool:
         return not isinstance(name, tuple) or name[0] == self.name

@@ -246,9 +246,10 @@ class Driver(Engine):
         try:
             if self.is_closed:
                 return EMPTY
-            steps = operation(*arguments)
             if self._is_torn:
                 self._tidy_up()
+            # An operation may change something before its first step.
+            steps = operation(*arguments)
             wait = self._poller.wait
             timeout = next(steps)
             while True:
@@ -261,11 +262,9 @@ class Driver(Engine):
         except RedisError:
             raise
         except BaseException:
-            # An interruption can come anywhere: what was half done is done again. Without
-            # steps the caller's arguments were refused.
-            if steps is not None:
-                self._is_torn = True
-                self._tidy_up()
+            # An interruption can come anywhere: what was half done is done again.
+            self._is_torn = True
+            self._tidy_up()
             raise
         finally:
             if steps is not None:

@@ -190,7 +190,12 @@ class Connection:
 
     def fetch(self) -> bool:
         """Receive before anybody asks; return False if nothing more should be received."""
-        if self.session is None or self._sock is None or self._unsent or len(self._fetched) >= _ENOUGH:
+        if (
+            self.session is None
+            or self._sock is None
+            or self._unsent
+            or len(self._fetched) >= _ENOUGH
+        ):
             return False
         try:
             data = self._receive()
@@ -303,6 +308,13 @@ class Connection:
             else:
                 return
         raise failure
+
+    def _close_socket(self) -> None:
+        # Not forgotten before it is closed: an interruption may come at any point.
+        if self._sock is not None:
+            self._poller.forget(self._sock)
+            self._sock.close()
+            self._sock = None
 
     def _connect_to(self, family: int, address: Any, options: ConnectionOptions) -> Steps:
         context = options.make_ssl_context()

@@ -104,12 +104,12 @@ class Engine:
 
     def disconnect(self) -> None:
         """End all connections."""
-        connections = list(self._connections.values())
+        # None is forgotten before it is closed: an interruption may come at any point.
+        for connection in list(self._connections.values()):
+            connection.close()
         self._connections = {}
         self._assignments = []
         self._pending = []
-        for connection in connections:
-            connection.close()
 
     def _add(self, added: list[Followed]) -> Steps:
         reader = self._reader
@@ -190,7 +190,9 @@ class Engine:
                 if deadline is not None and (until is None or deadline < until):
                     until = deadline
             elif reader.may_connect(now, assignment):
-                connections[assignment] = connection = self._connect(reader, assignment, self._poller)
+                connections[assignment] = connection = self._connect(
+                    reader, assignment, self._poller
+                )
                 connection.begin()
                 return -1.0
         if self._pending:
@@ -209,8 +211,9 @@ class Engine:
         self._assignments = assignments
 
     def _end(self, assignment: Assignment) -> None:
-        connection = self._connections.pop(assignment)
+        connection = self._connections[assignment]
         connection.close()
+        del self._connections[assignment]
         if connection in self._pending:
             self._pending.remove(connection)
 
