@@ -20,7 +20,7 @@ from processes import finish, start
 from readers import AT_SCALE, Job
 from server import Link, encode
 
-from pystreamredis.spreading import connections_for
+from pystreamredis.core.topology import connections_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from reading import WARM_UP, check
 from recording import Recording
 from workloads import WORKLOADS
 
-from pystreamredis.spreading import connections_for
+from pystreamredis.core.topology import connections_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

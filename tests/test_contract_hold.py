@@ -13,8 +13,8 @@ import pytest
 from pystreamredis import ConnectionError, Streams
 from tests.peer import Expect, Peer
 from tests.resp import Client
-from tests.scripted import at, entries, next_item, take
-from tests.servers import LONG, wait_until
+from tests.scripted import at, entries, next_item, serve, take
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_late_message_is_sorted_in(decode_responses: bool) -> None:
     ]
 
 
-def test_without_hold_a_message_is_handed_over_as_soon_as_it_arrives(embedded: Endpoint) -> None:
+def test_without_hold_a_message_is_delivered_as_soon_as_it_arrives(embedded: Endpoint) -> None:
     """Contract 3.3: the default is 0, and what comes later comes later."""
     with follow(embedded, a=0, b=0) as streams:
         embedded.command("XADD", "a", "10-0", "f", "v")
@@ -148,7 +148,7 @@ def test_each_message_is_held_from_when_it_came(embedded: Endpoint) -> None:
 
 @pytest.mark.parametrize("raising", [True, False])
 def test_held_messages_come_before_a_failure(raising: bool) -> None:
-    """Contract 5.4: what has been received is handed over first, without waiting any longer."""
+    """Contract 5.4: what was received is delivered first, without waiting any longer."""
 
     def answer_and_close(conversation: Conversation) -> None:
         conversation.expect("XREAD")
@@ -179,7 +179,7 @@ def test_held_messages_come_before_the_iteration_ends(
         assert names_and_ids(list(streams)) == [("a", b"1-0")]
 
 
-def test_held_messages_come_before_a_timeout_is_handed_over(embedded: Endpoint) -> None:
+def test_held_messages_come_before_a_timeout_is_delivered(embedded: Endpoint) -> None:
     """Contract 4.2: likewise where a timeout does not end the iteration."""
     embedded.command("XADD", "a", "1-0", "f", "v")
     with follow(
@@ -190,30 +190,30 @@ def test_held_messages_come_before_a_timeout_is_handed_over(embedded: Endpoint) 
         assert next(streams) == "nothing"
 
 
-def test_held_messages_are_in_no_position(embedded: Endpoint) -> None:
-    """Contract 2.4: positions are of what was handed over, so a resume gets the rest."""
-    embedded.command("XADD", "a", "1-0", "f", "v")
-    with follow(embedded, a=0, hold=20, block=600_000, decode_responses=True) as streams:
-        next(streams)
-        thread = Thread(target=_write_then_close, args=(embedded, streams))
-        thread.start()
-        assert list(streams) == []
-        thread.join()
-        positions = json.loads(json.dumps(streams.positions))
-    assert positions == {"a": "1-0"}
-    with follow(embedded, streams=positions) as streams:
-        assert names_and_ids([next(streams)]) == [("a", b"2-0")]
+def test_held_messages_are_in_no_position() -> None:
+    """Contract 2.4: positions are of what was delivered, so a resume gets the rest."""
+    is_held = Event()
 
+    def answer_once(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(entries("a", "2-0"))
+        # The next read shows that the entry was received.
+        conversation.expect("XREAD")
+        is_held.set()
+        conversation.stay_silent()
 
-def _write_then_close(server: Endpoint, streams: Streams) -> None:
-    follower = streams._follower
-    # From here on it is kept back for ever.
-    follower._hold._seconds = 600.0
-    server.command("XADD", "a", "2-0", "f", "v")
-    try:
-        wait_until(lambda: follower._hold.due_at is not None)
-    finally:
-        streams.close()
+    with Peer(answer_once, lambda conversation: serve(conversation, {"a": ["1-0", "2-0"]})) as peer:
+        options: dict[str, Any] = {**at(peer), "decode_responses": True}
+        with Streams(**options, a="1-0", hold=600_000, block=0) as streams:
+            thread = Thread(target=lambda: is_held.wait(LONG) and streams.close())
+            thread.start()
+            assert list(streams) == []
+            thread.join(LONG)
+            positions = json.loads(json.dumps(streams.positions))
+        assert is_held.is_set()
+        assert positions == {"a": "1-0"}
+        with Streams(**options, streams=positions) as streams:
+            assert next(streams)[1] == "2-0"
 
 
 def test_messages_of_a_stream_that_is_dropped_are_held_no_more(embedded: Endpoint) -> None:

@@ -9,76 +9,69 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pystreamredis import ConnectionError, ProtocolError, Streams
-from pystreamredis.cursors import Cursor
-from pystreamredis.options import ConnectionOptions, ReadOptions
+from pystreamredis import ConnectionError, ProtocolError, Streams, TimeoutError
+from pystreamredis.core.reader import Reader
+from pystreamredis.core.session import SILENCE
+from pystreamredis.io.blocking import Driver, Poller
+from pystreamredis.io.connection import READ
+from pystreamredis.options import ConnectionOptions
 from pystreamredis.protocol.buffer import Buffer
-from pystreamredis.session import _SILENCE, Conversation
-from pystreamredis.waiting import READ, Waiter
 from tests.peer import Expect, Peer
 from tests.resp import encode
 from tests.scripted import at, entries, ids_of, next_item, serve, take
 from tests.servers import LONG
-from tests.waits import connect, forget_all, wait_for
+from tests.simulation import Server, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.servers import Endpoint
 
-NIL = b"*-1\r\n"
 HISTORY = {"s": [f"{i}-0" for i in range(1, 8)], "t": ["8-0", "9-0"]}
-
-
-def conversation(**connection: object) -> Conversation:
-    reading = ReadOptions(
-        count=10,
-        block=0,
-        stop_on_timeout=False,
-        timeout_response=None,
-        raise_connection_exceptions=True,
-        fields=dict,
-        hold=0,
-        on_rewind="keep",
-        connections=1,
-    )
-    options = ConnectionOptions(**connection)  # type: ignore[arg-type]
-    return Conversation(options, reading, [Cursor("s", b"s", b"9-0")])
 
 
 def test_silence_counts_from_when_a_look_after_a_long_pause_was_sent() -> None:
     """Contract 5.5: what was not asked for yet is not late."""
-    made = conversation(socket_timeout=5.0)
-    made.opened(0.0)
-    made.ask(0.0, 0)
-    made.take_outgoing(0.0)
-    made.received(NIL, 1.0)
-    made.process()
-    now = 2.0 + 2 * _SILENCE
-    assert made.look_back(now)
-    assert made.take_outgoing(now).startswith(b"*")
-    assert made.silent_at == now + 5.0
+    server = Server()
+    simulation = Simulation(server, {"s": "9-0"}, connection={"socket_timeout": 5.0}).establish()
+    assert simulation.rest() == []
+    simulation.sleep(3 * SILENCE)
+    simulation.is_deaf = True
+    began = simulation.now
+    with pytest.raises(TimeoutError):
+        simulation.next()
+    assert server.reads[-1].count == 1  # the look, by which it all begins
+    assert simulation.now == began + 5.0
 
 
 def test_silence_counts_from_when_a_login_was_sent_however_long_the_password_took() -> None:
     """Contract 5.5, 1.2."""
-    made = conversation(socket_timeout=5.0, password="secret")
-    made.opened(0.0)  # the callable would have taken until 7.0
-    made.take_outgoing(7.0)
-    assert made.silent_at == 12.0
+
+    def password() -> str:
+        simulation.now += 7.0
+        return "secret"
+
+    options = {"socket_timeout": 5.0, "password": password}
+    simulation = Simulation(Server(), {"s": "9-0"}, connection=options)
+    simulation.is_deaf = True
+    began = simulation.now
+    with pytest.raises(TimeoutError):
+        simulation.establish()
+    assert simulation.now == began + 12.0
 
 
 def test_a_refused_hello_is_not_repeated_at_once() -> None:
     """Contract 6.2: also where the connection is closed a moment after the refusal."""
-    made = conversation(protocol=3)
-    made.opened(0.0)
-    assert b"HELLO" in made.take_outgoing(0.0)
-    made.received(b"-ERR unknown command 'HELLO'\r\n", 0.0)
-    made.process()
-    assert made.is_ready
-    made.closed(0.5)
-    made.opened(1.0)
-    assert b"HELLO" not in made.take_outgoing(1.0)
+    server = Server()
+    server.unknown.add(b"HELLO")
+    simulation = Simulation(server, {"s": "9-0"}, connection={"protocol": 3}).establish()
+    assert simulation.peer is not None
+    simulation.peer.closes = True
+    with pytest.raises(ConnectionError):
+        simulation.next()
+    assert simulation.rest() == []
+    assert [command[0] for command in server.log].count(b"HELLO") == 1
+    assert len(simulation.attempts) == 2
 
 
 def test_the_length_of_a_buffer_follows_what_is_fed_and_taken() -> None:
@@ -99,11 +92,13 @@ def test_the_length_of_a_buffer_follows_what_is_fed_and_taken() -> None:
 
 @pytest.mark.parametrize("timeout", [3e6, 1e300])
 def test_a_wait_may_be_longer_than_the_system_takes(timeout: float) -> None:
+    owner: Any = object()
     ours, theirs = socket.socketpair()
-    with closing(Waiter()) as waiter, ours, theirs:
+    with closing(Poller()) as poller, ours, theirs:
+        poller.watch(ours, READ, owner)
         theirs.send(b"x")
-        assert wait_for(waiter, ours, READ, timeout)
-        forget_all(waiter)
+        assert poller.wait(timeout) == [owner]
+        poller.forget(ours)
 
 
 @pytest.mark.parametrize("name", ["my app", "my\napp", b"\xff"])
@@ -117,14 +112,14 @@ def test_a_client_name_that_servers_refuse_is_refused_at_once(name: str | bytes)
 
 
 def failing_in_mid_batch(*then: Any) -> Peer:
-    """A peer whose first reply has three entries of `s` and then something that is no RESP."""
+    """A peer whose first reply has three entries of `s` and then something that is not RESP."""
     reply = encode(entries("s", "1-0", "2-0", "3-0")) + b"garbage\r\n"
     return Peer([Expect("XREAD"), reply], *then)
 
 
 @pytest.mark.parametrize("raising", [True, False])
-def test_a_failure_that_was_not_told_yet_outlives_add(raising: bool) -> None:
-    """Contract 5.2, 5.3, 5.4: it is told once, after the messages that came before it."""
+def test_a_failure_not_reported_yet_outlives_add(raising: bool) -> None:
+    """Contract 5.2, 5.3, 5.4: it is reported once, after the messages that came before it."""
     options: dict[str, Any] = {"raise_connection_exceptions": raising, "block": 1}
     with (
         failing_in_mid_batch(lambda it: serve(it, HISTORY)) as peer,
@@ -137,7 +132,7 @@ def test_a_failure_that_was_not_told_yet_outlives_add(raising: bool) -> None:
         assert ids_of(take(streams, 5)) == [b"4-0", b"5-0", b"6-0", b"7-0", b"9-0"]
 
 
-def test_a_failure_that_was_not_told_yet_outlives_an_add_that_fails() -> None:
+def test_a_failure_not_reported_yet_outlives_an_add_that_fails() -> None:
     """Contract 5.2: these are two failures, each raised once, and no stream was added."""
     with (
         failing_in_mid_batch([Expect("XREAD"), b"rubbish\r\n"], lambda it: serve(it, HISTORY)) as (
@@ -165,7 +160,7 @@ CHANGES: dict[str, Callable[[Streams], None]] = {
 def test_a_second_thread_can_change_nothing_while_one_waits(
     change: Callable[[Streams], None],
 ) -> None:
-    """It is told, and the thread that waits gets the message that it waits for."""
+    """It gets an error, and the thread that waits gets the message that it waits for."""
     waits, goes_on = threading.Event(), threading.Event()
 
     def wait(conversation: Any) -> None:
@@ -190,38 +185,40 @@ def test_a_second_thread_can_change_nothing_while_one_waits(
 # close() in the very middle of next().
 
 
-@pytest.mark.parametrize("step", [("_driver", "next_batch"), ("_follower", "_install")])
+@pytest.mark.parametrize("step", [(Driver, "run"), (Reader, "step")])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("by_for", [True, False])
-def test_next_hands_over_nothing_that_close_has_overtaken(
-    by_for: bool, when: str, step: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+def test_next_delivers_nothing_that_close_has_overtaken(
+    by_for: bool, when: str, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Contract 4.4, 2.4: it stops, and what was not handed over is in no position.
+    """Contract 4.4, 2.4: it stops, and what was not delivered is in no position.
 
     Closed by another thread just before or after next() gets a batch, or makes one.
     """
     owner, name = step
+    work = getattr(owner, name)
     with Peer(lambda it: serve(it, HISTORY)) as peer:
         streams = Streams(**at(peer), count=2, s=0)
         assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
-        work = getattr(getattr(streams, owner), name)
+        closings = []
 
         def close() -> None:
             thread = threading.Thread(target=streams.close)
             thread.start()
             thread.join(LONG)
+            closings.append(thread)
 
         def overtaken(*args: Any) -> Any:
-            if when == "before" and (not args or args[0].messages):
+            if when == "before":
                 close()
             batch = work(*args)
-            if when == "after" and batch.messages:
+            if when == "after" and batch is not None and batch.messages:
                 close()
             return batch
 
-        monkeypatch.setattr(getattr(streams, owner), name, overtaken)
+        monkeypatch.setattr(owner, name, overtaken)
         assert [*streams] == [] if by_for else next(streams, None) is None
-        assert streams._driver is None
+        assert closings
         assert streams.positions == {"s": b"2-0"}
         assert next(streams, None) is None
 
@@ -241,7 +238,7 @@ def test_a_stream_that_was_resumed_is_not_restarted(
         embedded.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         assert isinstance(next_item(streams), ConnectionError)
         assert list(streams) == []
-        assert "'s'" in caplog.text  # it is told of all the same
+        assert "'s'" in caplog.text  # it is logged all the same
         embedded.command("XADD", "s", "9-1", "f", "v")
         assert ids_of(streams) == [b"9-1"]
 
@@ -253,7 +250,7 @@ def test_a_family_that_this_machine_has_not_is_one_failed_address_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As "::1" for localhost is, where there is no IPv6."""
-    with Peer([b""]) as peer, closing(Waiter()) as waiter:
+    with Peer(lambda it: serve(it, HISTORY)) as peer:
         none, good = (9999, (0,)), (socket.AF_INET, (peer.host, peer.port))
 
         def resolve_to(*found: tuple[int, Any]) -> None:
@@ -261,9 +258,8 @@ def test_a_family_that_this_machine_has_not_is_one_failed_address_more(
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
 
         resolve_to(none, good)
-        with closing(connect(ConnectionOptions("some.host"), waiter)) as transport:
-            assert transport.sock.getpeername()[1] == peer.port
-            forget_all(waiter)
+        with Streams("some.host", s=0) as streams:
+            assert next(streams)[1] == b"1-0"
         resolve_to(none)
-        with pytest.raises(OSError, match="family"):
-            connect(ConnectionOptions("some.host"), waiter)
+        with pytest.raises(ConnectionError, match="family"):
+            Streams("some.host", s=0)

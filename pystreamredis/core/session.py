@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from .exchanges import Exchange
     from .stream import StreamState
 
-# Seconds without an entry of a stream after which to look whether it lost any.
-_SILENCE = 30.0
+SILENCE = 30.0
+"""Seconds without an entry of a stream after which to look whether it lost any."""
+
 # Pause after a round of reads by slot that do not block, in seconds: at least, and for each
 # slot. So many reads take a node 1 or 2 % of its time.
 _REST = 0.01
@@ -227,9 +228,9 @@ class Session:
             newcomers, self._newcomers = self._newcomers, []
             self._run(self._prepare(newcomers), now)
         elif now >= self._check_at:
-            self._check_at = now + _SILENCE / 4
+            self._check_at = now + SILENCE / 4
             streams = self._assignment.streams
-            silent = [stream for stream in streams if now - stream.last_activity >= _SILENCE]
+            silent = [stream for stream in streams if now - stream.last_activity >= SILENCE]
             for stream in silent:
                 stream.last_activity = now
             if silent:
