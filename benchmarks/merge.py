@@ -1,8 +1,8 @@
-"""The merge that a client has to add to XREAD to hand over several streams in ID order.
+"""The merge that a client has to add to XREAD to deliver several streams in ID order.
 
 All peers share it, so that readers differ only in how they get at a reply. It is
 the strongest form that was found in plain Python: `count` entries of each stream are
-asked for, what is handed over is cut at a watermark, and each batch is sorted once,
+asked for, what is delivered is cut at a watermark, and each batch is sorted once,
 in C, on the cheapest key that is right for it.
 """
 
@@ -23,7 +23,7 @@ _id_of = itemgetter(1)
 
 
 class Merge:
-    """What to ask for next, and what of the replies can be handed over."""
+    """What to ask for next, and what of the replies can be delivered."""
 
     def __init__(self, names: list[str], count: int) -> None:
         self.is_drained = False
@@ -42,7 +42,7 @@ class Merge:
         return {name: at for name, at in self.positions.items() if name not in left_out}
 
     def put(self, asked: dict[str, Any], blocks: Iterable[Block]) -> list[Message]:
-        """Take in the reply to what was asked; return what can be handed over, sorted."""
+        """Take in the reply to what was asked; return what can be delivered, sorted."""
         held, positions = self._held, self.positions
         # Nothing is known of a stream that was left out beyond its last entry, ...
         bounds = []

@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 class Consumer(Protocol):
-    """Who the messages are handed over to."""
+    """The caller, to whom messages are delivered."""
 
     def begin(self) -> None:
         """Take note that the first request is about to be sent."""
@@ -316,7 +316,7 @@ def hiredis_loop(job: Job, consumer: Consumer) -> str:
     """Read with the strongest C client that can be written in a few lines of Python.
 
     The next request is on its way as soon as a reply is parsed, before messages are
-    made of it, merged and handed over.
+    made of it, merged and delivered.
     """
     import hiredis
 

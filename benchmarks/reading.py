@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COUNTS = (100, 1000)
 # What is read before the clock runs, so that no lazy import or first connection counts.
 WARM_UP = Workload("warm-up", 1, 50, WORKLOADS["wide"].fields)
-# Who can be asked for text in lieu of bytes.
+# The readers that can be asked for text instead of bytes.
 DECODING = (
     "ours",
     "ours asyncio",

@@ -29,7 +29,7 @@ class Recording:
     def __init__(self, link: Link, workload: Workload, messages: int) -> None:
         self.names = workload.names()
         self.messages = messages
-        # The messages of each stream, with the size of the entry in lieu of its fields.
+        # The messages of each stream, with the size of the entry instead of its fields.
         self._streams: dict[str, list[Message]] = {name: [] for name in self.names}
         self._digest = Digest()
         link.send(self._commands(workload))

@@ -3,7 +3,7 @@
     python examples/sentinel.py mymaster 10.0.0.1:26379,10.0.0.2:26379 Stream0 Stream1
 
 `Sentinels` is what `host=` takes: it is asked at every connect. When the master is lost, and
-a replica takes over, the streams go on there, after the last message handed over.
+a replica takes over, the streams go on there, after the last message delivered.
 """
 
 from __future__ import annotations

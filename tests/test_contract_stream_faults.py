@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.servers import Endpoint, Server
 
 LOGGER = "pystreamredis"
+TIME = 1_530_403_200_000  # ms
 
 
 def follow(server: Endpoint, **options: Any) -> Streams:
@@ -323,9 +324,9 @@ def test_a_stream_of_which_nothing_can_be_missed_is_not_told_of(
 
 def test_a_stream_that_was_never_read_is_not_told_of(embedded: Endpoint, log: Log) -> None:
     """What lies before a time was not asked for; and what is trimmed before it is no gap."""
-    write(embedded, "old", "1-0", "2-0")
+    write(embedded, "old", f"{TIME - 2}-0", f"{TIME - 1}-0")
     write(embedded, "trimmed", "5-0")
-    with follow(embedded, old=9, trimmed=None, other="3-0") as streams:
+    with follow(embedded, old=TIME, trimmed=None, other="3-0") as streams:
         assert list(streams) == []
         embedded.command("XTRIM", "trimmed", "MAXLEN", "=", 0)
         for _ in range(3):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # In which readers have to read, for the rest to count.
 WAYS = {
     "failures raised",
-    "failures handed over",
+    "failures returned",
     "a server without '+'",
     "TLS",
     "TCP",
@@ -198,7 +198,7 @@ server: CLIENT PAUSE
 server: REPLICAOF and back
 server: user deleted, back with another password
 server: maxclients reached
-stream: SET over it, then mended
+stream: SET over it, then repaired
 stream: deleted and created again
 stream: right to read it taken and given back
 """

@@ -1,7 +1,7 @@
 """Delivery: one message after the other to the caller, and the positions that result.
 
-A delivery costs nothing but the step of a list's iterator: the iterator itself knows how many
-messages were taken.
+A delivery costs one step of a list's iterator and nothing else: the iterator itself knows the
+number of messages that were taken.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Batch:
         self.messages = messages
         self.iterator: Iterator[Any] = iter(messages)
         self._ends = ends
-        # The number of messages that were delivered when someone looked last, and the last
-        # ID of each stream among them. Never changed in place: several threads may look.
+        # The number of messages delivered before the last look, and the last ID of each stream
+        # among them. Never changed in place: several threads may look.
         self._seen: tuple[int, Mapping[Followed, bytes | str]] = 0, {}
-        # The messages at the end that were taken back, for each who did so.
+        # The messages that were taken back, one list for each call.
         self._taken_back: list[list[Any]] = []
 
     @classmethod
@@ -50,10 +50,10 @@ class Batch:
         return cls(messages, {name: entry_id for name, entry_id, _ in messages})
 
     def take_back(self) -> list[Message]:
-        """Take out what was not delivered; another thread may be taking it, too."""
+        """Take out the messages that were not delivered. Several threads may do so at once."""
         rest: list[Any] = []
         self._taken_back.append(rest)
-        # Counted as soon as taken, for a thread that looks meanwhile.
+        # Each message counts as soon as it is taken, for a thread that looks meanwhile.
         rest.extend(self.iterator)
         return rest
 
@@ -62,7 +62,7 @@ class Batch:
         if not length_hint(self.iterator) and not self._taken_back:
             return self._ends
         taken_back, left = -1, 0
-        # Again if another thread has taken back some between the one and the other.
+        # Count again if another thread has taken back some messages in between.
         while taken_back != (taken_back := sum(map(len, self._taken_back))):
             left = length_hint(self.iterator)
         count = len(self.messages) - left - taken_back
@@ -75,7 +75,7 @@ class Batch:
 
 
 class Item(Batch):
-    """Something that is delivered instead of a message, or nothing: it moves no position."""
+    """A batch of items that are delivered instead of messages. They move no position."""
 
     __slots__ = ()
 
@@ -84,12 +84,12 @@ class Item(Batch):
         self.iterator = iter(items)
 
     def take_back(self) -> list[Message]:
-        """Take it out: it is not a message."""
+        """Drop the items, and return nothing: they are not messages."""
         list(self.iterator)
         return []
 
     def delivered(self) -> Mapping[Followed, bytes | str]:
-        """Return nothing: it moves no position."""
+        """Return no position."""
         return {}
 
 

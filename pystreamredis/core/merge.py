@@ -1,8 +1,8 @@
 """The merge: messages of many streams, sorted by ID as far as is known (contract 3).
 
-The watermark: of a stream that may hold more entries than have come, nothing is
-known beyond its last one here. The smallest of these IDs is how far messages of
-all streams may be handed over; what lies beyond waits for the next read.
+Where the server may have more entries of a stream, nothing is known beyond the last one that
+was received. The smallest of these last IDs is the watermark: messages of all streams up to it
+are released, and the others wait for the next read.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 _id = itemgetter(1)
 
-# About how many messages are sorted at once, and how many of a stream at least.
 BATCH_SIZE = 8192
+"""Number of messages that are sorted at once, unless the streams are many."""
 LEAST_SHARE = 32
+"""The least number of messages of one stream in a batch, if it has so many."""
 
 
 def _number(message: Message) -> int:
@@ -34,15 +35,15 @@ def _number(message: Message) -> int:
 def release(
     streams: list[StreamState], limit: int | None = None, apart: Iterable[list[StreamState]] = ()
 ) -> list[list[Message]]:
-    """Take out all waiting messages up to the watermark.
+    """Take out all pending messages up to the watermark.
 
-    Equal IDs come in the order of `streams`, and after them in that of `apart`.
+    Messages with equal IDs come in the order of `streams`, then in the order of `apart`.
 
     Args:
         streams: The streams.
-        limit: An ID, as a number, beyond which none is to be taken anyway.
-        apart: Groups of more streams, which hold back no others but those of their own
-            group, and are held back by `streams`.
+        limit: The largest ID to take, as a number; None for any.
+        apart: Groups of more streams. Each is held back by `streams`, and holds back only the
+            streams of its own group.
 
     Returns:
         Runs of messages of one stream each, in order, for `next_batch`.
@@ -55,10 +56,10 @@ def release(
 
 
 def next_batch(runs: list[list[Message]]) -> Batch:
-    """Take out of runs those messages that come next; none if none are left.
+    """Take the next messages out of runs; the batch is empty if none are left.
 
-    That is some thousands at a time: what was sorted is still in the processor's caches when
-    it is handed over, and the next ones take the memory of those that were.
+    A batch has some thousands of messages: they are still in the processor's caches when they
+    are delivered, and the next ones take the memory of those that were.
 
     Args:
         runs: Messages of one stream each, in order.
@@ -86,7 +87,7 @@ def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
 
 
 def _watermark(streams: list[StreamState], limit: int | None) -> int | None:
-    """Find the largest ID up to which nothing is unknown of any stream; None for any."""
+    """Find the largest ID up to which every stream is known; None if there is no bound."""
     for stream in streams:
         if not stream.caught_up:
             bound = number_of(stream.last_id)
@@ -95,7 +96,7 @@ def _watermark(streams: list[StreamState], limit: int | None) -> int | None:
 
 
 def count_after(stream: StreamState, watermark: int) -> int:
-    """Count the messages of a stream that lie beyond a watermark."""
+    """Count the pending messages of a stream beyond a watermark."""
     pending = stream.pending
     if not pending or _number(pending[-1]) <= watermark:
         return 0
@@ -119,7 +120,7 @@ def _take(streams: list[StreamState], watermark: int | None) -> list[list[Messag
 
 
 def _sorted(runs: list[list[Message]]) -> list[Message]:
-    """Merge runs that are in order each. Sorting finds the runs again, in C."""
+    """Merge runs, each of which is in order. Sorting finds the runs again, in C."""
     batch: list[Message] = []
     for run in runs:
         batch += run
@@ -128,12 +129,12 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
     if len(dashes) > 1:
         batch.sort(key=_number)
         return batch
-    # Equally long numbers compare as text does.
+    # Numbers of equal length compare as their texts do.
     batch.sort(key=_id)
     if are_even([message[1] for message in batch]):
         return batch
-    # Within one ms there may be sequences of several lengths: the shortest ones that come
-    # before the first longer one are smaller than it, and need not be moved.
+    # Within one ms, sequences may have several lengths. The shortest ones before the first
+    # longer one are smaller than it, and need not be moved.
     lengths = [len(message[1]) for message in batch]
     usual, dash, end = min(lengths), dashes.pop(), 0
     for at, length in enumerate(lengths):

@@ -1,6 +1,6 @@
-"""What `next()` has to do: the core that every kind of `Streams` shares, without I/O.
+"""The work of `next()`: the core that every kind of `Streams` shares, without I/O.
 
-The engine around it makes connections, moves bytes and waits; the reader says what for. A
+The engine around it makes connections, moves bytes and waits; the reader decides which. A
 `next()` that finds no message in the current batch is::
 
     reader.begin_wait(now)
@@ -15,11 +15,11 @@ There may be several servers, and several connections to each, each with its own
 
 - every stream belongs to exactly one assignment, and is read over its connection alone;
 - a message is delivered when no stream of any assignment can hold an older one;
-- where there are several servers, an assignment whose failure was reported holds nobody back
-  until it is answered again: its streams come when they come, each in order, and the others
-  go on;
-- nothing is over before every assignment has found nothing for as long as the caller waits.
-  One that is down reports the failure of each new attempt.
+- where there are several servers, an assignment whose failure was reported holds back no
+  others until it is answered again: its messages are delivered as they arrive, each stream in
+  order, and the other assignments go on;
+- a wait is not over before every assignment has found nothing for as long as the caller waits.
+  An assignment that is down reports the failure of each new attempt.
 
 Most connections only wait for a message to come. So a message costs no more among many
 connections: only those that are `active` are looked at.
@@ -125,7 +125,7 @@ class Reader:
         count = sum(len(upstream.streams) for upstream in self._upstreams.values())
         return f"of {count} streams at {', '.join(dict.fromkeys(addresses))}"
 
-    # Which streams, from where.
+    # The set of streams.
 
     def add(
         self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
@@ -181,8 +181,8 @@ class Reader:
     # Questions of the engine.
 
     def begin_wait(self, now: float) -> None:
-        """Take note that the caller asks for a message, and none is at hand."""
-        # The delivered messages need not be held while the next ones come in.
+        """Take note that the caller asks for a message, and the batch has none left."""
+        # Free the delivered messages before the next ones are received.
         if self.batch is not EMPTY:
             self._delivered.update(self.batch.delivered())
             self.batch = EMPTY
@@ -193,7 +193,7 @@ class Reader:
                 assignment.retry_at = now + self._wait.pause
 
     def step(self, now: float) -> Batch | None:
-        """Return what to deliver; None if something has to be sent or received first.
+        """Return the next batch; None if something has to be sent or received first.
 
         Raises:
             RedisError: A failure, if failures are to be raised.
@@ -288,7 +288,7 @@ class Reader:
     # Reports of the engine.
 
     def opened(self, now: float, assignment: Assignment, address: str) -> Session:
-        """Take note of a new connection. Where it is the only one, a wait counts from here."""
+        """Take note of a new connection. If it is the only one, the wait begins here."""
         if not any(other.session is not None for other in self.assignments):
             self._wait.restart(now)
         assignment.history.opened(address, now)
@@ -309,7 +309,7 @@ class Reader:
 
     def woke(self, now: float) -> None:
         """Take note that nothing came until `wake_at`."""
-        # The deadlines of parked connections may be of reads that were answered since.
+        # Reads of parked connections may have been answered since their deadline was noted.
         self._look_at(self.assignments)
         for assignment in self.assignments:
             session = assignment.session
@@ -374,7 +374,7 @@ class Reader:
             assignment.history.read_size.share(self._reading.max_bytes, len(assignments))
         self._look_at(self.assignments if assignments == self.assignments else assignments)
         self.has_streams = any(assignment.streams for assignment in assignments)
-        # Streams that are gone or apart may have held messages back.
+        # Streams that were dropped or moved apart may have held messages back.
         self._may_release = True
 
     def _look_at(self, assignments: list[Assignment]) -> None:
@@ -385,7 +385,7 @@ class Reader:
     def _park(self) -> None:
         """Stop looking at connections that only wait for a reply."""
         if self._reading.block is None:
-            return  # each is asked whenever the caller asks
+            return  # each connection is asked whenever the caller asks
         for assignment in list(self.active):
             session = assignment.session
             if session is None or not session.is_parked or session.find_unsettled():
@@ -454,7 +454,7 @@ class Reader:
         """Take out the messages to deliver next.
 
         Raises:
-            MessageError: No message could be made of the next entry.
+            MessageError: The next entry could not be made into a message.
         """
         if not self._has_unmade:
             return next_batch(self._runs)
@@ -539,10 +539,10 @@ class Reader:
         assignment.failure = None
         # Connections to one server keep the order that a single one would.
         assignment.is_down = assignment.upstream.is_cluster or self._has_several_servers()
-        # What waited for these streams alone need not wait any longer.
+        # Messages that were held back by these streams alone are released.
         self._may_release = len(self.assignments) > 1
         is_raised = self._is_raised(failure.error)
-        # A caller that goes on at once would see nothing but failures of this one.
+        # Without a pause, a caller that goes on at once would see only failures of this one.
         others = [other for other in self.assignments if other.session is not None]
         others_go_on = assignment.is_down and others and assignment.session is None
         assignment.must_pause = not is_raised or bool(others_go_on)
@@ -592,7 +592,7 @@ class Reader:
                 continue
             block = wait.block_for_caller(now, held_until)
             if assignment.found_nothing is not None and self._has_found_nothing(assignment):
-                # Others have not looked for long enough.
+                # Other connections have not waited for long enough.
                 if wait.block is None:
                     continue
                 block = wait.block_ahead
@@ -630,7 +630,7 @@ class Reader:
 
 
 def _message_error(name: Followed, entry_id: bytes | str, entry: Unmade) -> MessageError:
-    """Make the error for an entry of which no message could be made."""
+    """Make the error for an entry that could not be made into a message."""
     shown = entry_id if isinstance(entry_id, str) else entry_id.decode("ascii")
     cause = f"{type(entry.cause).__name__}: {entry.cause}"
     error = MessageError(

@@ -222,12 +222,13 @@ class Connection:
             self.close()
 
     def _close_socket(self) -> None:
-        sock, self._sock = self._sock, None
-        if sock is not None:
+        # Not forgotten before it is closed: an interruption may come at any point.
+        if self._sock is not None:
             try:
-                self._poller.forget(sock)
+                self._poller.forget(self._sock)
             finally:
-                sock.close()  # also after an interruption
+                self._sock.close()
+            self._sock = None
 
     # Connecting.
 
@@ -308,13 +309,6 @@ class Connection:
             else:
                 return
         raise failure
-
-    def _close_socket(self) -> None:
-        # Not forgotten before it is closed: an interruption may come at any point.
-        if self._sock is not None:
-            self._poller.forget(self._sock)
-            self._sock.close()
-            self._sock = None
 
     def _connect_to(self, family: int, address: Any, options: ConnectionOptions) -> Steps:
         context = options.make_ssl_context()

@@ -82,7 +82,7 @@ class Report:
         lines += ["", f"{self.sessions:10,}  sessions of readers, among them:"]
         lines += [f"{count:10,}  {way}" for way, count in sorted(self.ways.items())]
         lines += ["", f"{self.written:10,}  messages written"]
-        lines += [f"{self.handed:10,}  handed over"]
+        lines += [f"{self.handed:10,}  delivered"]
         lines += [f"{self.gaps:10,}  warnings of a stream that was deleted"]
         lines += [f"{getattr(self, name):10,}  {text}" for name, text in PROMISES.items()]
         if self.unmade:

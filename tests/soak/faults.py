@@ -28,7 +28,7 @@ RIGHTS = ("on", "~*", "+xread")  # what the README asks for
 _ALL_BUT_FRAGILE = "~[^f]*"
 
 # A byte of an entry's head, and what is put in its place. Any of these has to be noticed
-# before the entry is handed over. A byte within a value could be noticed by nobody, since
+# before the entry is delivered. A byte within a value could be noticed by nobody, since
 # RESP has no checksums; nor could a smaller number of fields, before what comes next.
 _SPOILS = [(0, b"\0"), (1, b"6"), (4, b":"), (5, b"0"), (5, b"2"), (6, b" "), (9, b"x")]
 
@@ -260,7 +260,7 @@ class ServerFaults(Faults):
             "server: user deleted, back with another password": self._change_password,
             "server: maxclients reached": self._fill_up,
             "stream: deleted and created again": self._delete,
-            "stream: SET over it, then mended": self._overwrite,
+            "stream: SET over it, then repaired": self._overwrite,
             "stream: right to read it taken and given back": self._forbid,
         }
 

@@ -320,7 +320,7 @@ class Session:
         options = self.options
         connection = "unix socket" if "unix_socket_path" in options else "TCP"
         return [
-            f"failures {'raised' if options['raise_connection_exceptions'] else 'handed over'}",
+            f"failures {'raised' if options['raise_connection_exceptions'] else 'returned'}",
             f"a server {'with' if self.reader.plan.knows_plus else 'without'} '+'",
             f"RESP{options['protocol']}",
             "TLS" if "ssl" in options else connection,
@@ -411,7 +411,7 @@ class Session:
             self.failed(item)
         elif item is not TIMEOUT:
             self.tally.spoilt += 1
-            self.tally.note(f"{item!r} was handed over")
+            self.tally.note(f"{item!r} was delivered")
 
     def take_message(self, name: str, index: Any, data: Any) -> None:
         """Look whether it is the message that has to come next."""
@@ -489,7 +489,7 @@ class Session:
             self._begin(stream, "0-0")
 
     def _drop(self, streams: Streams, error: RedisError) -> None:
-        """Go on without a stream that was refused, or wait until it is mended."""
+        """Go on without a stream that was refused, or wait until it is repaired."""
         if isinstance(error, ResponseError) and error.stream and self.random.random() < 0.5:
             streams.discard(error.stream)
             self.take_back_at = monotonic() + self.random.uniform(0.02, 0.5)
@@ -509,7 +509,7 @@ class Session:
         """Count a failure, and do not try again at once."""
         self.tally.failures[_kind(error)] += 1
         is_refused = isinstance(error, ResponseError) and not isinstance(error, AuthenticationError)
-        # None where it was mended before the reader could find out which one it is.
+        # None where it was repaired before the reader could find out which one it is.
         stream = getattr(error, "stream", None)
         if isinstance(stream, tuple):
             stream = stream[1]

@@ -38,7 +38,7 @@ _MOST_TO_END = 0.1
 _MOST_CPU = 0.02
 # What a busy machine may add to a wait for bytes, in seconds.
 _LATE = 0.25
-_BLOCK_FOR_EVER, _NOTICED_WITHIN = 0, 35.0
+_BLOCK_FOR_EVER, _NOTICED_WITHIN = 0, 25.0
 
 
 class Figure(NamedTuple):
@@ -146,7 +146,7 @@ def judge_silence(server: Server) -> list[Figure]:
     figures = []
     for block, timeout in ((None, 0.5), (200, 0.5), (1000, 1.0)):
         took = max(notice_silence(server, block, timeout) for _ in range(3))
-        # What was asked before it fell silent may be answered still, and then it is asked anew.
+        # A read sent before the silence may still be answered, and is followed by another one.
         figures.append(_silence_figure(block, timeout, took, (block or 0) / 1000 + timeout))
     return figures
 

@@ -55,7 +55,7 @@ def _summary(report: Report) -> list[str]:
     return [
         f"{report.faults.total():,} faults in {report.seconds:.0f} s on {_when_and_where()}, and "
         f"{report.ended.total():,} waits interrupted or cancelled besides;",
-        f"{report.written:,} messages written, {report.handed:,} handed over in "
+        f"{report.written:,} messages written, {report.handed:,} delivered in "
         f"{report.sessions:,} sessions:",
         f"{promises}. What was done, and how often:",
         "",
@@ -69,7 +69,7 @@ def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
         ("faults", report.faults.total()),
         ("waits interrupted or cancelled besides", report.ended.total()),
         ("messages written", report.written),
-        ("messages handed over", report.handed),
+        ("messages delivered", report.handed),
         *((text, getattr(report, name)) for name, text in PROMISES.items()),
     ]
     times = [(figure.what, figure.seen, figure.limit or "none") for figure in figures]
