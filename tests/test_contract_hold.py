@@ -202,10 +202,14 @@ def test_held_messages_are_in_no_position() -> None:
         is_held.set()
         conversation.stay_silent()
 
+    def close_when_held(streams: Streams) -> None:
+        is_held.wait(LONG)
+        streams.close()
+
     with Peer(answer_once, lambda conversation: serve(conversation, {"a": ["1-0", "2-0"]})) as peer:
         options: dict[str, Any] = {**at(peer), "decode_responses": True}
         with Streams(**options, a="1-0", hold=600_000, block=0) as streams:
-            thread = Thread(target=lambda: is_held.wait(LONG) and streams.close())
+            thread = Thread(target=close_when_held, args=(streams,))
             thread.start()
             assert list(streams) == []
             thread.join(LONG)

@@ -43,7 +43,7 @@ NAMES = ["a", b"b", "c"]
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_batches() -> Iterator[None]:
-    """Hand over a few messages at once: what comes after them is there in most tests then."""
+    """Deliver a few messages at a time, so that most tests have several batches."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(merge, "BATCH_SIZE", 2)
         monkeypatch.setattr(merge, "LEAST_SHARE", 1)
@@ -162,7 +162,7 @@ class TestStillStreams:
     @given(contents, COUNTS, chunks, st.sampled_from([2, 3]), st.booleans())
     @example({"a": {1 << 64: (b"f", b""), 10 << 64: (b"f", b"")}}, 1, [7], 3, False)
     @example({"a": {1 << 64: (b"f", b""), 2 << 64: (b"f", b"")}}, 1, [11], 2, False)
-    def test_what_is_handed_over_is_the_sorted_union(
+    def test_messages_are_the_sorted_union(
         self, content: Content, count: int, chunks: list[int], protocol: int, noisy: bool
     ) -> None:
         """Contract 3.1, 3.2, 3.4, 6.3: for every `count`, each exactly once."""
@@ -256,7 +256,7 @@ class TestStillStreams:
     def test_positions_are_those_of_the_last_message_at_every_step(
         self, content: Content, count: int, chunks: list[int], cuts: list[int | None]
     ) -> None:
-        """Contract 2.4: *handed to the caller*, not what was received."""
+        """Contract 2.4: *delivered to the caller*, not what was received."""
         simulation = Simulation(
             serving(content),
             beginning(content),
@@ -291,12 +291,12 @@ steps = st.one_of(
 
 
 class Story:
-    """Streams that start now, one that was written before, and what happens to them."""
+    """Streams that start now, among them one with older entries, and their readers."""
 
     def __init__(self, server: Server, chunks: list[int], block: int | None, count: int) -> None:
         self.server = server
         self.expected: dict[Any, list[bytes]] = {name: [] for name in NAMES}
-        self.handed: dict[Any, list[bytes]] = {name: [] for name in NAMES}
+        self.delivered: dict[Any, list[bytes]] = {name: [] for name in NAMES}
         self._sizes: dict[Any, int] = dict.fromkeys(NAMES, 0)
         self._chunks = chunks
         self._block = block
@@ -317,10 +317,10 @@ class Story:
     def take(self, how_many: int, _: Any = None) -> None:
         for _ in range(how_many):
             # With `block=0` it would wait for ever for what does not come.
-            if self._block == 0 and self.handed == self.expected:
+            if self._block == 0 and self.delivered == self.expected:
                 return
             for name, entry_id, _ in drain(self._simulation, 1)[0]:
-                self.handed[name].append(entry_id)
+                self.delivered[name].append(entry_id)
         self.most_held = max(self.most_held, self._simulation.most_held)
 
     def sleep(self, ms: int, _: Any = None) -> None:
@@ -378,10 +378,10 @@ class TestStreamsThatAreWritten:
         story.sleep(1000)
         for _ in range(3):  # a break may end one of them
             story.take(500)
-        assert story.handed == story.expected
+        assert story.delivered == story.expected
         assert story.most_held <= 2 * 100
 
-    def test_a_message_is_handed_over_as_soon_as_it_arrives(self) -> None:
+    def test_a_message_is_delivered_as_soon_as_it_arrives(self) -> None:
         """Contract 3.3: no message waits for one that may never come."""
         server = Server()
         simulation = Simulation(server, {"a": 0, "b": 0, "c": 0}).establish()
@@ -389,7 +389,7 @@ class TestStreamsThatAreWritten:
         assert simulation.next()[:2] == ("b", b"5-0")
         assert simulation.now == pytest.approx(1000.25)
 
-    def test_one_that_is_created_later_with_a_smaller_id_comes_when_it_comes(self) -> None:
+    def test_a_late_message_with_a_smaller_id_is_delivered_on_arrival(self) -> None:
         """Contract 3.3: same millisecond, clock step, explicit ID."""
         server = Server()
         simulation = Simulation(server, {"a": 0, "b": 0}).establish()
@@ -419,7 +419,7 @@ class TestHold:
         assert [message[:2] for message in simulation.take(2)] == [("b", b"4-0"), ("a", b"5-0")]
         assert simulation.now == pytest.approx(1000.4)
 
-    def test_one_that_is_too_late_comes_when_it_comes(self) -> None:
+    def test_a_message_later_than_hold_is_delivered_on_arrival(self) -> None:
         """Contract 3.3: for that long, and no longer."""
         server = Server()
         simulation = Simulation(server, {"a": 0, "b": 0}, hold=300).establish()
@@ -439,7 +439,7 @@ class TestHold:
 
     @settings(deadline=None, max_examples=60)
     @given(contents, COUNTS, st.sampled_from([1, 30, 3000]), st.sampled_from([200, 1000]))
-    def test_it_changes_nothing_over_streams_that_nobody_writes_to(
+    def test_hold_changes_nothing_for_streams_that_nobody_writes_to(
         self, content: Content, count: int, hold: int, block: int
     ) -> None:
         """Contract 3.2, 3.4: the sorted union, and no more in memory."""
@@ -449,7 +449,7 @@ class TestHold:
         assert simulation.rest() == union(content)
         assert simulation.most_held <= 2 * count
 
-    def test_what_is_held_comes_before_a_failure(self) -> None:
+    def test_held_messages_come_before_a_failure(self) -> None:
         """Contract 5.4: messages already received are delivered before the failure is."""
         server = Server()
         server.add(b"a", "1-0")
@@ -459,7 +459,7 @@ class TestHold:
         with pytest.raises(ConnectionError):
             simulation.next()
 
-    def test_a_stream_that_is_dropped_takes_what_is_held_of_it_along(self) -> None:
+    def test_held_messages_of_a_dropped_stream_are_dropped(self) -> None:
         """Contract 2.5."""
         server = Server()
         server.add(b"a", "1-0")
@@ -473,7 +473,7 @@ class TestNow:
     """Streams that start now."""
 
     @pytest.mark.parametrize("kind", [{}, {"takes_plus": False}, {"loses_tail": True}])
-    def test_it_is_fixed_when_the_object_is_made(self, kind: dict[str, bool]) -> None:
+    def test_now_is_pinned_when_the_object_is_made(self, kind: dict[str, bool]) -> None:
         """Contract 2.3: not before, and no message added later is missed."""
         server = Server(**kind)
         server.add(b"a", "5-0")
@@ -501,7 +501,7 @@ class TestNow:
         assert [b"+" in read.ids for read in server.reads].count(True) == 1
 
     @pytest.mark.parametrize("kind", [{}, {"takes_plus": False}, {"loses_tail": True}])
-    def test_it_is_asked_for_with_ids_that_servers_understand(self, kind: dict[str, bool]) -> None:
+    def test_now_is_asked_for_with_ids_that_servers_understand(self, kind: dict[str, bool]) -> None:
         """Contract 2.3, 6.1: and nothing else is asked, of streams that nothing was read of."""
         server = Server(**kind)
         simulation = Simulation(server, ["a", "b"]).establish()
@@ -521,7 +521,7 @@ class TestNow:
         server.add(b"a", "6-0")
         assert simulation.next()[:2] == ("a", b"6-0")
 
-    def test_it_is_the_first_connection_where_there_was_none(self) -> None:
+    def test_now_is_the_first_connection_if_there_was_none(self) -> None:
         """Contract 2.3: where the server cannot be reached, and failures are returned."""
         server = Server()
         simulation = Simulation(server, ["a"], raise_connection_exceptions=False)
@@ -554,7 +554,7 @@ class TestNow:
 
 
 def waited(simulation: Simulation) -> float:
-    """Wait for the end of the iteration; tell for how long, in ms."""
+    """Wait for the end of the iteration; return how long that took, in ms."""
     began = simulation.now
     with pytest.raises(StopIteration):
         simulation.next()
@@ -569,7 +569,7 @@ class TestWaiting:
         st.one_of(st.integers(1, 3000), st.integers(1, 200_000)),
         st.lists(st.one_of(st.just(0.0), st.floats(0, 300)), min_size=1, max_size=4),
     )
-    def test_it_counts_from_when_the_caller_began_to_wait(
+    def test_block_counts_from_when_the_caller_began_to_wait(
         self, block: int, thinking: list[float]
     ) -> None:
         """Contract 4.1, 4.3: however long ago the last read was sent; and again each time."""
@@ -580,7 +580,7 @@ class TestWaiting:
 
     @settings(deadline=None, max_examples=50)
     @given(st.integers(1, 3000), st.floats(0, 5), st.floats(0, 5))
-    def test_a_message_in_between_starts_it_anew(
+    def test_a_message_in_between_begins_another_wait(
         self, block: int, arrives: float, thinks: float
     ) -> None:
         """Contract 4.1: after `block` ms *without a message*."""
@@ -620,7 +620,7 @@ class TestWaiting:
         assert waited(simulation) == pytest.approx(1000)
         assert [read.block for read in server.reads] == [1000, 1000]
 
-    def test_a_late_answer_of_a_read_ahead_says_nothing_about_now(self) -> None:
+    def test_an_old_empty_answer_is_no_timeout(self) -> None:
         """Contract 4.1: a nil that came while the caller worked is no timeout."""
         server = Server()
         server.add(b"a", "0-1")
@@ -713,7 +713,7 @@ class TestWaiting:
         assert len(simulation.attempts) == 1
 
     @pytest.mark.parametrize("block", [None, 1, 1000])
-    def test_a_response_may_come_in_lieu_of_the_end(self, block: int | None) -> None:
+    def test_a_timeout_response_may_be_returned_instead_of_the_end(self, block: int | None) -> None:
         """Contract 4.2: `stop_on_timeout=True` returns `timeout_response` and goes on."""
         server, sign = Server(), object()
         simulation = Simulation(
@@ -729,7 +729,7 @@ class TestWaiting:
             server.add(b"a", f"{ms}-0")
             assert simulation.next()[1] == b"%d-0" % ms
 
-    def test_the_response_is_none_unless_it_is_given(self) -> None:
+    def test_the_timeout_response_is_none_unless_it_is_given(self) -> None:
         """Contract 1.2, 4.2."""
         simulation = Simulation(Server(), {"a": 0}, stop_on_timeout=True).establish()
         assert simulation.take(3) == [None, None, None]
@@ -779,7 +779,7 @@ class TestRaisedFailures:
         assert len(simulation.attempts) == 5
 
     @pytest.mark.parametrize("raises", [True, False])
-    def test_what_was_received_comes_before_the_failure(self, raises: bool) -> None:
+    def test_received_messages_come_before_the_failure(self, raises: bool) -> None:
         """Contract 5.4: messages already received are delivered before the failure is."""
         server = Server()
         for ms in range(1, 4):
@@ -816,7 +816,7 @@ class TestReturnedFailures:
         gaps = [b - a for a, b in zip(simulation.attempts, simulation.attempts[1:], strict=False)]
         assert gaps == pytest.approx([0.7 + 0.7 + pause, 0.7 + pause, 0.7 + pause])
 
-    def test_it_goes_on_after_the_last_message(self) -> None:
+    def test_the_next_connection_goes_on_after_the_last_message(self) -> None:
         """Contract 5.3: tries again, and goes on."""
         server = Server()
         server.add(b"a", "1-0")
@@ -830,8 +830,8 @@ class TestReturnedFailures:
         assert simulation.next()[1] == b"2-0"
         assert simulation.now - began == pytest.approx(1)
 
-    def test_a_wait_begins_anew_with_the_new_connection(self) -> None:
-        """Contract 4.2: what may be there at once is not cut off by the time of the pause."""
+    def test_a_wait_begins_again_with_the_new_connection(self) -> None:
+        """Contract 4.2: the time of the pause is not taken off the wait."""
         simulation = Simulation(Server(), {"a": 0}, raise_connection_exceptions=False)
         simulation.failures.append(REFUSED)
         simulation.establish()
@@ -854,11 +854,11 @@ TEMPORARY += ["UNBLOCKED by CLIENT UNBLOCK", "ERR max number of clients reached"
 
 
 class TestKindsOfFailures:
-    """What is a failure of the connection, and what is not."""
+    """Failures of the connection, and their texts."""
 
     @pytest.mark.parametrize("text", TEMPORARY)
     @pytest.mark.parametrize("start", [0, None])
-    def test_a_temporary_refusal_is_one(self, text: str, start: int | None) -> None:
+    def test_a_temporary_refusal_is_a_connection_error(self, text: str, start: int | None) -> None:
         """Contract 5.1: the server's temporary refusals; a retry goes on."""
         server = Server()
         server.refusals.append(f"-{text}")
@@ -874,7 +874,9 @@ class TestKindsOfFailures:
     @pytest.mark.parametrize(
         "raw", [b"hello\r\n", b"*1\r\n*1\r\n:1\r\n", b"$5\r\nabcdefg", b":5\r\n", b"*1\r\n:1\r\n"]
     )
-    def test_a_reply_that_is_none_is_one(self, raw: bytes, start: int | None) -> None:
+    def test_a_reply_that_is_not_resp_is_a_protocol_error(
+        self, raw: bytes, start: int | None
+    ) -> None:
         """Contract 5.1, 7: a reply that is not RESP ends in a `ProtocolError`."""
         server = Server()
         server.refusals.append(Raw(raw))
@@ -893,7 +895,7 @@ class TestKindsOfFailures:
             [[b"0-0", [b"f", b"v"]]],
         ],
     )
-    def test_entries_that_cannot_be_what_was_asked_for_are_one(self, entries: Any) -> None:
+    def test_entries_that_were_not_asked_for_are_a_protocol_error(self, entries: Any) -> None:
         """Contract 3.1: each exactly once and in order, or not at all."""
         server = Server()
         server.refusals.append([[b"a", entries]])
@@ -943,7 +945,7 @@ class TestKindsOfFailures:
         with pytest.raises(TimeoutError, match="cannot connect to localhost:6379: no answer"):
             simulation.establish()
 
-    def test_what_ended_the_connection_is_chained(self) -> None:
+    def test_the_cause_of_a_failure_is_chained(self) -> None:
         """Contract 5.1: its text names the address and the cause; the cause is chained."""
         simulation = Simulation(Server(), {"a": 0}, cuts=[0]).establish()
         with pytest.raises(ConnectionError, match="lost the connection to localhost:6379") as e:
@@ -951,8 +953,8 @@ class TestKindsOfFailures:
         assert e.value.__cause__ is simulation.ends
         assert "connection reset by peer" in str(e.value)
 
-    def test_a_reply_that_ends_in_the_middle_is_told_apart(self) -> None:
-        """What was seen, and what was expected."""
+    def test_a_failure_within_a_reply_says_so(self) -> None:
+        """Its text has what was seen, and what was expected."""
         server = Server()
         server.add(b"a", "1-0")
         simulation = Simulation(server, {"a": 0}, cuts=[20]).establish()
@@ -963,11 +965,13 @@ class TestKindsOfFailures:
 
 
 class TestRefusals:
-    """What a retry cannot mend."""
+    """Refusals that a retry cannot repair."""
 
     @pytest.mark.parametrize("start", [0, None])
     @pytest.mark.parametrize("code", ["WRONGTYPE", "NOPERM"])
-    def test_it_is_raised_and_names_the_stream_at_fault(self, code: str, start: int | None) -> None:
+    def test_a_refusal_is_raised_and_names_the_stream_at_fault(
+        self, code: str, start: int | None
+    ) -> None:
         """Contract 5.6: never returned; with `.code`, and the stream's name."""
         server = Server()
         server.at_fault[b"b"] = f"-{code} no"
@@ -1063,7 +1067,7 @@ class TestHello:
         assert [command[0] for command in server.log[:2]] == [b"AUTH", b"XREAD"]
         assert len(simulation.attempts) == 2
 
-    def test_it_is_tried_again_with_the_next_connection(self) -> None:
+    def test_hello_is_tried_again_with_the_next_connection(self) -> None:
         """Contract 6.2: the server may have been another one, or about to restart."""
         simulation = Simulation(Server(), {"a": 0}, connection={"protocol": 3})
         simulation.closes_on = b"HELLO"
@@ -1149,7 +1153,7 @@ class TestWhichStreams:
         simulation.discard("a")
         assert [message[:2] for message in simulation.rest()] == [("b", b"2-0")]
 
-    def test_a_stream_that_is_added_again_starts_where_it_is_told(self) -> None:
+    def test_a_stream_that_is_added_again_starts_at_its_new_start(self) -> None:
         """Contract 2.5, 2.4: what was delivered of it before is forgotten."""
         server = Server()
         for ms in range(1, 4):
@@ -1220,13 +1224,13 @@ class TestWhichStreams:
         assert simulation.next()[:2] == ("b", b"9-0")
         assert simulation.now == began
 
-    def test_it_tells_how_many_streams_it_follows_and_where(self) -> None:
+    def test_the_repr_has_the_number_of_streams_and_the_address(self) -> None:
         simulation = Simulation(Server(), ["a", "b"], connection={"password": SECRET})
         assert repr(simulation.reader) == "of 2 streams at localhost:6379"
 
 
 def _held_back() -> Simulation:
-    """A message of one stream waits for what another one may still hold."""
+    """Make a reader with a message that another stream holds back."""
     server = Server()
     for ms in (1, 2, 3):
         server.add(b"a", f"{ms}-0")
