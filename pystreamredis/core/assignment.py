@@ -24,12 +24,19 @@ if TYPE_CHECKING:
     Key: TypeAlias = tuple[int | None, str]
 
 
+# The most entries that are asked for at once when streams are looked back at.
+_LOOK_BACK = 1000
+
+
 class History:
     """The record of the connections of one assignment, one after the other.
 
     Attributes:
         predictions: The record of predicted last IDs.
         read_size: COUNT, as far as replies have shown what is possible.
+        look_back_size: The most entries to ask for at once when streams are looked back at.
+            Less after a reply that broke off; 0 if a single entry did, which leaves out one
+            look back.
         says_hello: True if the next connection begins with HELLO.
         is_understood: True once a peer has sent RESP.
         is_answered: True once an XREAD was answered over the last connection.
@@ -43,6 +50,7 @@ class History:
         "address_turn",
         "is_answered",
         "is_understood",
+        "look_back_size",
         "predictions",
         "read_size",
         "says_hello",
@@ -51,6 +59,7 @@ class History:
     def __init__(self, options: ConnectionOptions, count: int) -> None:
         self.predictions = Predictions()
         self.read_size = ReadSize(count)
+        self.look_back_size = _LOOK_BACK
         self.says_hello = wants_hello(options)
         self.is_understood = False
         self.is_answered = False

@@ -47,17 +47,28 @@ class Dialogue:
         awaited: Number of replies to the last commands.
         received_before: Number of bytes that had been received when the last commands were
             sent, if some of them were not read by then; else 0.
+        max_entries: The most entries that one reply may hold, while streams are looked back
+            at; else 0.
         is_hello: True while a HELLO awaits its reply.
         hides_secret: True while a peer may repeat a password that it was sent.
     """
 
-    __slots__ = ("_exchange", "awaited", "hides_secret", "is_hello", "received_before", "replies")
+    __slots__ = (
+        "_exchange",
+        "awaited",
+        "hides_secret",
+        "is_hello",
+        "max_entries",
+        "received_before",
+        "replies",
+    )
 
     def __init__(self, exchange: Exchange[None]) -> None:
         self._exchange = exchange
         self.replies: list[Any] = []
         self.awaited = 0
         self.received_before = 0
+        self.max_entries = 0
         self.is_hello = False
         self.hides_secret = False
 

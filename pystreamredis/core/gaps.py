@@ -35,11 +35,12 @@ class Gap:
         self.oldest = oldest
 
 
-def look_back(positions: Mapping[bytes, bytes]) -> Exchange[dict[bytes, Gap]]:
+def look_back(positions: Mapping[bytes, bytes], most: int) -> Exchange[dict[bytes, Gap]]:
     """Check whether streams still hold the entries that were read last.
 
     Args:
         positions: The ID of the last entry received, for each stream's key.
+        most: The most entries that one reply may hold. There are up to two of each stream.
 
     Returns:
         The gap of each stream that has one. A stream that cannot be read at all has none: the
@@ -48,15 +49,18 @@ def look_back(positions: Mapping[bytes, bytes]) -> Exchange[dict[bytes, Gap]]:
     Raises:
         Refused: The server refuses for now.
     """
+    keys = [*positions, *positions]
     ids = [ZERO] * len(positions) + [_previous(position) for position in positions.values()]
-    (reply,) = yield [encode_xread([*positions, *positions], ids, count=1)]
-    if isinstance(reply, ServerError) and is_temporary(reply):
-        raise Refused(reply)
-    if isinstance(reply, ServerError):
-        return {}
+    parts = [slice(at, at + most) for at in range(0, len(keys), most)]
+    replies = yield [encode_xread(keys[part], ids[part], count=1) for part in parts]
     seen: dict[bytes, list[bytes]] = {key: [] for key in positions}
-    for key, messages in stream_replies_of(reply, {key: key for key in positions}, IDS_ONLY) or []:
-        seen[key] += [entry_id for _, entry_id, _ in messages]
+    for reply in replies:
+        if isinstance(reply, ServerError) and is_temporary(reply):
+            raise Refused(reply)
+        if isinstance(reply, ServerError):
+            return {}
+        for key, messages in stream_replies_of(reply, {key: key for key in keys}, IDS_ONLY) or []:
+            seen[key] += [entry_id for _, entry_id, _ in messages]
     gaps = {}
     for key, position in positions.items():
         numbers = sorted(map(number_of, seen[key]))

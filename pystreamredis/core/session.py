@@ -465,9 +465,13 @@ class Session:
 
     def _break_off(self) -> None:
         """Apply what has come of a reply that breaks off, and ask for less the next time."""
-        if self._ahead.requests and self._replies.is_within_reply:
-            sizes = self._apply_partial()
-            self._assignment.history.read_size.broke(max(sizes, default=0))
+        history, dialogue = self._assignment.history, self._dialogue
+        if not self._replies.is_within_reply:
+            return
+        if dialogue is not None and dialogue.max_entries:
+            history.look_back_size = dialogue.max_entries // 2
+        elif self._ahead.requests:
+            history.read_size.broke(max(self._apply_partial(), default=0))
 
     def _apply_partial(self) -> list[int]:
         """Apply the whole entries of a reply that does not come to its end.
@@ -626,9 +630,17 @@ class Session:
     def _check_gaps(self, streams: list[StreamState]) -> Exchange[None]:
         """Check whether streams have lost entries, and log each gap once."""
         upstream = self._assignment.upstream
+        history, dialogue = self._assignment.history, self._dialogue
+        if not history.look_back_size:
+            history.look_back_size = 1
+            return
         for group in upstream.topology.group([s for s in streams if s.is_at_entry]):
+            positions = {stream.key: stream.last_id for stream in group}
+            most = min(history.look_back_size, 2 * len(group))
+            if dialogue is not None:
+                dialogue.max_entries = most
             try:
-                gaps = yield from look_back({stream.key: stream.last_id for stream in group})
+                gaps = yield from look_back(positions, most)
             except Refused as refused:
                 if upstream.topology.is_redirection(refused.error):
                     return  # the next read is refused, too
