@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
@@ -10,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import termios
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -118,6 +116,9 @@ class Terminal:
 
     def resize(self, columns: int) -> None:
         size = struct.pack("HHHH", 24, columns, 0, 0)
+        import fcntl  # Windows has none
+        import termios
+
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def type(self, text: str) -> None:
