@@ -34,7 +34,7 @@ class ConnectionError(RedisError, builtins.ConnectionError):
     """The connection failed, or the server cannot serve it for now.
 
     The object that raised it stays good: its next read connects again and goes on
-    after the last message that was handed over.
+    after the last message that was delivered.
     """
 
 
@@ -47,7 +47,7 @@ class ProtocolError(ConnectionError):
 
 
 class ResponseError(RedisError):
-    """The server refused, in a way that another try cannot mend.
+    """The server refused, in a way that another try cannot repair.
 
     Attributes:
         code: The first word of the server's answer: ``"WRONGTYPE"``, ``"NOPERM"``, ``"ERR"``.

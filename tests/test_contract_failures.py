@@ -59,7 +59,7 @@ TEMPORARY = [
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
     "ERR max number of clients reached",
 ]
-# What no retry can mend.
+# What no retry can repair.
 LASTING = [
     ("WRONGTYPE Operation against a key holding the wrong kind of value", ResponseError),
     ("NOPERM No permissions to access a key", ResponseError),
@@ -746,7 +746,7 @@ def test_the_stream_that_holds_something_else_is_named_and_the_others_go_on(
 
 
 def test_after_a_refusal_the_object_stays_good(embedded: Server) -> None:
-    """Contract 5.6: what the caller mends, the next call finds mended."""
+    """Contract 5.6: what the caller repairs, the next call finds repaired."""
     embedded.command("SET", "s", "a string")
     with Streams(**embedded.options, block=50, s=0, t=0) as streams:
         for _ in range(2):
@@ -842,8 +842,8 @@ def test_a_server_without_xread_is_no_streams_fault(start_server: StartServer) -
 # 5.1 once more: real servers that cannot serve for now, and can later.
 
 
-def fails_then_goes_on(server: Server, code: str, mend: Callable[[], object]) -> None:
-    """Read in both modes while `server` refuses, and again after it was mended."""
+def fails_then_goes_on(server: Server, code: str, repair: Callable[[], object]) -> None:
+    """Read in both modes while `server` refuses, and again after it was repaired."""
     raising = Streams(**server.options, s=0, block=50)
     returning = Streams(**server.options, s=0, block=50, raise_connection_exceptions=False)
     with raising, returning:
@@ -855,7 +855,7 @@ def fails_then_goes_on(server: Server, code: str, mend: Callable[[], object]) ->
             assert code in str(failure)
         with pytest.raises(ConnectionError, match=code):
             Streams(**server.options, s=None)
-        mend()
+        repair()
         for streams in (raising, returning):
             message = None
             deadline = monotonic() + LONG
@@ -889,12 +889,12 @@ def test_a_cluster_that_is_not_complete(start_server: StartServer) -> None:
     """Contract 5.1: CLUSTERDOWN."""
     server = start_server("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
 
-    def mend() -> None:
+    def repair() -> None:
         server.command("CLUSTER", "ADDSLOTS", *range(16384))
         wait_until(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
         server.command("XADD", "s", "1-0", "f", "v")
 
-    fails_then_goes_on(server, "CLUSTERDOWN", mend)
+    fails_then_goes_on(server, "CLUSTERDOWN", repair)
 
 
 def is_busy(server: Server) -> bool:

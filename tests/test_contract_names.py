@@ -199,7 +199,7 @@ def test_rediss_speaks_tls_from_the_first_byte(embedded: Endpoint) -> None:
 
 
 def test_a_unix_socket_is_given_by_its_path(embedded: Endpoint) -> None:
-    """Contract 1.2: `unix_socket_path` in lieu of host and port."""
+    """Contract 1.2: `unix_socket_path` instead of host and port."""
     embedded.command("XADD", "s", "1-1", "f", "v")
     path = embedded.unix_socket
     assert only(Streams(unix_socket_path=path, s=0, block=None))[1] == b"1-1"

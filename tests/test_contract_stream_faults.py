@@ -91,7 +91,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 def test_set_over_a_followed_key_names_it_and_the_others_go_on_without_it(
     embedded: Endpoint, raising: bool
 ) -> None:
-    """Contract 5.6, 2.5: it is raised in either mode; dropped, and followed again once mended."""
+    """Contract 5.6, 2.5: it is raised in either mode; dropped, and followed again once repaired."""
     write(embedded, "a", "1-0")
     write(embedded, "b", "2-0")
     with follow(embedded, a=0, b=0, c=0, raise_connection_exceptions=raising) as streams:

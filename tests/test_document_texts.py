@@ -97,21 +97,24 @@ def tree(error: type[Exception]) -> Iterator[str]:
     "protocol/        the wire format: bytes in, values out (installs as pystreamredis.protocol)"
 )
 def names_each_folder(block: Block, page: str, folder: Path, server: Server) -> None:
-    named = {line.partition("/")[0] for line in block.text.splitlines()}
+    lines = block.text.splitlines()
     manifest = (ROOT / "MANIFEST.in").read_text("utf-8")
-    assert named == set(re.findall(r"^graft (\w+)$", manifest, flags=re.MULTILINE))
+    top = {line.partition("/")[0] for line in lines if not line.startswith(" ")}
+    assert top == set(re.findall(r"^graft (\w+)$", manifest, flags=re.MULTILINE))
+    below = {line.strip().partition("/")[0] for line in lines if line.startswith("  ")}
+    packages = {path.parent.name for path in (ROOT / "pystreamredis").glob("*/__init__.py")}
+    assert below == packages - {"asyncio", "protocol"}
 
 
-@check("the socket's bytes  ")
+@check("server\n  | bytes")
 def names_modules(block: Block, page: str, folder: Path, server: Server) -> None:
-    named = [
-        name
-        for line in block.text.splitlines()
-        for name in re.split(" {2,}", line.strip())[1].split(", ")
-    ]
-    modules = {path.stem for path in (ROOT / "pystreamredis").iterdir()}
-    assert len(named) >= 10
-    assert [name for name in named if name not in modules] == []
+    package = ROOT / "pystreamredis"
+    modules = {path.stem for path in [*package.glob("core/*.py"), *package.glob("io/*.py")]}
+    # Each name stands in front of two blanks at least, after the lines that join them.
+    named = re.findall(r"^[ |]*((?:\w+\.)?\w+(?:, \w+)*) {3,}", block.text, flags=re.MULTILINE)
+    names = {name.rpartition(".")[2] for line in named for name in line.split(", ")}
+    assert len(names) >= 7
+    assert names - modules - {"protocol"} == set()
 
 
 @check("WARNING localhost:6379 closed the connection")

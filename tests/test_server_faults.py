@@ -258,7 +258,7 @@ def test_a_server_that_loads_much_after_a_kill(
 
 @RAISING
 def test_a_user_who_is_deleted_and_comes_back(own: Server, raising: bool) -> None:
-    """ACL changes under a running reader: contract 5.6: raised in both modes, and mended."""
+    """ACL changes under a running reader: contract 5.6: raised in both modes, and repaired."""
 
     def let_in() -> None:
         own.command("ACL", "SETUSER", "someone", "on", ">secret", "~*", "+xread")

@@ -310,7 +310,7 @@ def test_without_an_engine_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 class FakeDocker:
-    """What an engine is asked for, with a process in lieu of a container."""
+    """What an engine is asked for, with a process instead of a container."""
 
     def __init__(self, server: Server | None = None, refusal: Exception | None = None) -> None:
         self.containers = self

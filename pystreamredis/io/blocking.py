@@ -15,12 +15,12 @@ from .engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..core.delivery import Batch
     from ..core.reader import Reader
-    from ..starts import Followed, Start, StreamsArgument
+    from ..starts import Followed
     from .connection import Connection
     from .engine import Steps
 
@@ -29,8 +29,6 @@ _LONGEST = 86_400.0
 # How late a signal may be handled, in seconds, that comes right before the system is asked to
 # wait: nothing ends that wait, and Python runs no handler before it is over.
 _SLICE = 0.05
-# The most sockets that `select` takes on Windows.
-_MOST_SELECTED = 510
 
 
 class Woken(Exception):
@@ -166,16 +164,30 @@ class Poller:
 
 
 class SelectPoll:
-    """What `select.poll` is, where the system has none: on Windows."""
+    """A replacement for `select.poll`, which Windows lacks.
+
+    One thread may register descriptors while another one polls: it then learns of them when it
+    polls again.
+    """
 
     def __init__(self) -> None:
         self._events: dict[int, int] = {}
 
     def register(self, fd: int, events: int) -> None:
-        """Watch a descriptor."""
-        if len(self._events) >= _MOST_SELECTED and fd not in self._events:
-            raise OSError(f"{len(self._events)} sockets are the most that this system can watch")
+        """Watch a descriptor.
+
+        Raises:
+            OSError: `select` takes no more descriptors.
+        """
+        before = self._events.get(fd)
         self._events[fd] = events
+        try:
+            self.poll(0)
+        except ValueError as error:
+            del self._events[fd]
+            if before is not None:
+                self._events[fd] = before
+            raise OSError(f"this system cannot watch so many sockets: {error}") from error
 
     def unregister(self, fd: int) -> None:
         """Stop watching a descriptor."""
@@ -183,8 +195,9 @@ class SelectPoll:
 
     def poll(self, ms: float) -> list[tuple[int, int]]:
         """Wait until descriptors are ready, for some ms."""
-        read = [fd for fd, events in self._events.items() if events & READ]
-        write = [fd for fd, events in self._events.items() if events & WRITE]
+        watched = list(self._events.items())
+        read = [fd for fd, events in watched if events & READ]
+        write = [fd for fd, events in watched if events & WRITE]
         # A connection that fails is an exceptional one on Windows.
         ready = select.select(read, write, write, ms / 1000)
         return [(fd, 0) for fd in dict.fromkeys(fd for fds in ready for fd in fds)]

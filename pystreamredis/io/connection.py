@@ -186,16 +186,17 @@ class Connection:
             # Replies up to here are still to be read; what ends them says why.
             self._unsent = b""
         if was_full or self._unsent:
-            self._poller.watch(self._sock, READ | WRITE if self._unsent else READ, self)
+            try:
+                self._poller.watch(self._sock, READ | WRITE if self._unsent else READ, self)
+            except OSError as error:
+                session.lose(monotonic(), error)
+                self.close()
 
     def fetch(self) -> bool:
         """Receive before anybody asks; return False if nothing more should be received."""
-        if (
-            self.session is None
-            or self._sock is None
-            or self._unsent
-            or len(self._fetched) >= _ENOUGH
-        ):
+        if self.session is None or self._sock is None:
+            return False
+        if self._unsent or len(self._fetched) >= _ENOUGH:
             return False
         try:
             data = self._receive()
@@ -205,6 +206,13 @@ class Connection:
         if data is not None:
             self._fetched.append(data)
         return data != b""
+
+    def break_off(self, error: OSError) -> None:
+        """End it for this reason, once what was received is processed."""
+        if self.session is None:
+            self._fail(error)
+        else:
+            self._fetched.append(error)
 
     def close(self) -> None:
         """End it, also if it is still being made."""
@@ -269,24 +277,28 @@ class Connection:
 
     def _open(self) -> None:
         assignment = self._assignment
-        options = assignment.options
-        address = options.address
         if len(self._addresses) > 1:
             assignment.history.address_turn += self._index
-            address += f" ({self._addresses[self._index][1][0]})"
         try:
             self._poller.watch(self._sock, READ, self)
         except OSError as error:
             self._fail(error)
             return
         assignment.is_connecting = False
-        self.session = self._reader.opened(monotonic(), assignment, address)
+        self.session = self._reader.opened(monotonic(), assignment, self._address)
         self.close_if_over()
 
     def _fail(self, error: Exception) -> None:
         self.close()
+        self._reader.not_opened(monotonic(), self._assignment, self._address, error)
+
+    @property
+    def _address(self) -> str:
+        """The address of the peer, for people: the host, and which of its addresses."""
         address = self._assignment.options.address
-        self._reader.not_opened(monotonic(), self._assignment, address, error)
+        if len(self._addresses) > 1:
+            address += f" ({self._addresses[self._index][1][0]})"
+        return address
 
     def _connect(self, options: ConnectionOptions) -> Steps:
         """Connect to the first address that takes a connection.
@@ -298,7 +310,8 @@ class Connection:
             OSError: No address does; the error of the last one.
         """
         failure = OSError("the host has no addresses")
-        for self._index, (family, address) in enumerate(self._addresses):
+        for index, (family, address) in enumerate(self._addresses):
+            self._index = index
             try:
                 yield from self._connect_to(family, address, options)
             except OSError as error:  # also a family that this machine does not have

@@ -13,7 +13,7 @@ from time import monotonic
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
-from . import blocking, forks
+from . import forks
 from .connection import READ, WRITE
 from .engine import Engine
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..starts import Followed
     from .connection import Connection
     from .engine import Steps
+    from .thread_poll import ThreadPoll
 
 
 class LookUp:
@@ -88,6 +89,9 @@ class Poller:
         self._news: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
+        # The event loop that watches sockets, and the thread that does so instead, if it cannot.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: ThreadPoll | None = None
 
     def watch(self, sock: socket.socket, events: int, owner: Connection) -> None:
         """Watch a socket for `READ`, `WRITE` or both from now on, for its owner."""
@@ -105,7 +109,7 @@ class Poller:
             if sock in self._idle:
                 del self._idle[sock]
             else:
-                _disarm(known[0], known[1])
+                self._disarm(known[0], known[1])
 
     def look_up(self, function: Callable[[], Any], owner: Connection) -> LookUp:
         """Call what may block in a thread; the owner has to respond when that is done."""
@@ -151,21 +155,59 @@ class Poller:
         """Free what it holds."""
         self._cancel_alarm()
         self.reset()
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
+
+    def abandon(self) -> None:
+        """Leave everything to the parent of this process, which has the same event loop."""
+        self._watched.clear()
+        self._idle.clear()
 
     def _arm(self) -> None:
-        loop = asyncio.get_running_loop()
-        for sock in self._idle:
-            fd, events, _ = self._watched[sock]
+        """Have the event loop watch the sockets that it does not watch at present."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        for sock in list(self._idle):
+            fd, events, owner = self._watched[sock]
+            try:
+                self._add(self._loop, sock, fd, events)
+            except OSError as error:
+                self._disarm(fd, events)
+                self._ready[owner] = None
+                owner.break_off(error)
+            else:
+                del self._idle[sock]
+
+    def _add(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, fd: int, events: int
+    ) -> None:
+        if self._thread is None:
+            try:
+                if events & READ:
+                    loop.add_reader(fd, self._is_ready, sock)
+                if events & WRITE:
+                    loop.add_writer(fd, self._is_ready, sock)
+            except NotImplementedError:
+                from .thread_poll import ThreadPoll
+
+                self._thread = ThreadPoll(loop, self._is_ready)
+            else:
+                return
+        self._thread.watch(sock, fd, events)
+
+    def _disarm(self, fd: int, events: int) -> None:
+        if self._thread is not None:
+            self._thread.forget(fd)
+        elif self._loop is not None:
             if events & READ:
-                loop.add_reader(fd, self._is_ready, sock)
+                self._loop.remove_reader(fd)
             if events & WRITE:
-                loop.add_writer(fd, self._is_ready, sock)
-        self._idle.clear()
+                self._loop.remove_writer(fd)
 
     def _is_ready(self, sock: socket.socket) -> None:
         fd, events, owner = self._watched[sock]
         if events != READ or not owner.fetch():
-            _disarm(fd, events)
+            self._disarm(fd, events)
             self._idle[sock] = None
         self._ready[owner] = None
         self.wake()
@@ -189,14 +231,6 @@ class Poller:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm, self._alarm_at = None, inf
-
-
-def _disarm(fd: int, events: int) -> None:
-    loop = asyncio.get_running_loop()
-    if events & READ:
-        loop.remove_reader(fd)
-    if events & WRITE:
-        loop.remove_writer(fd)
 
 
 class Driver(Engine):
@@ -260,8 +294,13 @@ class Driver(Engine):
     def close(self) -> None:
         """End what is under way in whichever task, and free the connections."""
         self.is_closed = True
-        if self._home is None or self._home[1] != forks.generation:
-            return  # what the loop forgets in a child of a fork, its parent's would forget
+        if self._home is None:
+            return
+        if self._home[1] != forks.generation:
+            # What this event loop stops watching, that of the parent would not watch either.
+            self._poller.abandon()
+            self.disconnect()
+            return
         self._poller.wake()
         self.disconnect()
         self._poller.close()

@@ -1,4 +1,4 @@
-"""`pystreamredis.log`: the records, and their cost for programs that do not use logging."""
+"""`pystreamredis.io.log`: the records, and their cost for programs that do not use logging."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,8 +18,6 @@ from tests.peer import Conversation, Peer, closed_port
 from tests.resp import encode
 from tests.scripted import at, entries, ids_of, next_item, read, serve, take
 from tests.servers import wait_until
-
-if TYPE_CHECKING:
 
 HOUSE = Path(pystreamredis.__file__).parent.parent
 LOGGER = "pystreamredis"
@@ -100,10 +97,10 @@ def test_a_lost_and_a_new_connection_are_logged(log: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("raising", [True, False])
-def test_a_failure_is_logged_with_the_call_that_finds_it(
+def test_a_failure_is_logged_once_as_soon_as_it_is_noticed(
     raising: bool, log: pytest.LogCaptureFixture
 ) -> None:
-    """Also where it had come before, behind what was handed over first."""
+    """Also where messages that came before it are delivered first."""
 
     def handle(conversation: Conversation) -> None:
         conversation.expect("XREAD")
@@ -116,10 +113,12 @@ def test_a_failure_is_logged_with_the_call_that_finds_it(
     options = {"raise_connection_exceptions": raising, "block": None, "count": 1}
     with Peer(handle) as peer, Streams(**at(peer) | options, s=0) as streams:
         assert ids_of(take(streams, 2)) == [b"1-0", b"2-0"]
-        assert logged(log) == [("INFO", "connected to 127.0.0.1:PORT")]
         failure = next_item(streams)
         assert isinstance(failure, ProtocolError)
-        assert logged(log) == [("WARNING", re.sub(r":\d+", ":PORT", str(failure)))]
+        assert logged(log) == [
+            ("INFO", "connected to 127.0.0.1:PORT"),
+            ("WARNING", re.sub(r":\d+", ":PORT", str(failure))),
+        ]
 
 
 def test_a_missing_server_is_logged_by_the_constructor(
@@ -166,10 +165,10 @@ def test_a_handler_of_the_programs_own_is_left_as_it_is() -> None:
     before, mine = list(logger.handlers), logging.NullHandler()
     logger.handlers[:] = [mine]
     try:
-        log_notices([(20, "something")])
+        write([(20, "something")])
         assert logger.handlers == [mine]
         logger.handlers.clear()
-        log_notices([(20, "something")])
+        write([(20, "something")])
         assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
     finally:
         logger.handlers[:] = before

@@ -1,0 +1,1 @@
+"""What to send, and what replies mean: no sockets, no clocks, no threads."""

@@ -1,0 +1,1 @@
+"""Connections and waiting, for threads and for asyncio."""
