@@ -9,7 +9,7 @@ import pytest
 from pystreamredis.core.exchanges import Refused
 from pystreamredis.core.gaps import Gap, describe, look_back
 from pystreamredis.core.stream import StreamState
-from pystreamredis.protocol import ServerError
+from pystreamredis.protocol import ServerError, encode_xread
 from tests.exchanges import Rounds, run_with, serving
 
 ZERO = b"0-0"
@@ -24,7 +24,7 @@ class TestLookBack:
 
     def test_one_read_asks_for_the_oldest_entry_and_the_last_one_read(self) -> None:
         driven = Rounds(serving({b"a": {5 << 64}, b"b": {7}}))
-        assert driven.run(look_back({b"a": b"5-0", b"b": b"0-7"})) == {}
+        assert driven.run(look_back({b"a": b"5-0", b"b": b"0-7"}, 1000)) == {}
         ((command,),) = driven.sent
         assert command[:4] == [b"XREAD", b"COUNT", b"1", b"STREAMS"]
         before = b"4-18446744073709551615"
@@ -51,7 +51,7 @@ class TestLookBack:
         self, seen: list[bytes], kind: str | None, oldest: bytes | None
     ) -> None:
         blocks: list[Any] = [[b"a", [_entry(entry_id)]] for entry_id in seen]
-        gaps = run_with(look_back({b"a": b"5-0"}), [blocks or None])
+        gaps = run_with(look_back({b"a": b"5-0"}, 1000), [blocks or None])
         assert {key: (gap.kind, gap.oldest) for key, gap in gaps.items()} == (
             {} if kind is None else {b"a": (kind, oldest)}
         )
@@ -64,17 +64,27 @@ class TestLookBack:
             [b"b", [_entry(b"5-0")]],
             [b"c", [_entry(b"8-0")]],
         ]
-        gaps = run_with(look_back(dict.fromkeys([b"a", b"b", b"c", b"d"], b"5-0")), [reply])
+        gaps = run_with(look_back(dict.fromkeys([b"a", b"b", b"c", b"d"], b"5-0"), 1000), [reply])
         assert {key: gap.kind for key, gap in gaps.items()} == {b"a": "rewound", b"c": "trimmed"}
+
+    def test_no_reply_holds_more_entries_than_allowed(self) -> None:
+        exchange = look_back({b"a": b"5-0", b"b": b"5-0"}, 3)
+        assert next(exchange) == [
+            encode_xread([b"a", b"b", b"a"], [b"0-0", b"0-0", b"4-18446744073709551615"], count=1),
+            encode_xread([b"b"], [b"4-18446744073709551615"], count=1),
+        ]
+        with pytest.raises(StopIteration) as ended:
+            exchange.send([[[b"a", [_entry(b"1-0")]], [b"b", [_entry(b"1-0")]]], [[b"b", [_entry(b"5-0")]]]])
+        assert {key: gap.kind for key, gap in ended.value.value.items()} == {b"a": "rewound"}
 
     def test_only_a_temporary_refusal_is_raised(self) -> None:
         error = ServerError("LOADING wait")
-        exchange = look_back({b"a": b"5-0"})
+        exchange = look_back({b"a": b"5-0"}, 1000)
         next(exchange)
         with pytest.raises(Refused) as caught:
             exchange.send([error])
         assert caught.value.error is error
-        assert run_with(look_back({b"a": b"5-0"}), [ServerError("WRONGTYPE no")]) == {}
+        assert run_with(look_back({b"a": b"5-0"}, 1000), [ServerError("WRONGTYPE no")]) == {}
 
 
 class TestDescribe:

@@ -170,6 +170,17 @@ class Session:
         due = requests[0].due if requests else 0.0
         return max(due, self._last_activity) + timeout
 
+    @property
+    def expects_nothing(self) -> bool:
+        """True if nothing is on its way but what is outgoing, and the server has answered before.
+
+        Bytes that come before that is sent are no answer to it. Before the first answer they
+        may say why there will be none: servers that have too many clients do so.
+        """
+        if not self._assignment.history.is_answered or self.phase is Phase.CLOSED:
+            return False
+        return self._dialogue is not None or len(self.outgoing) == len(self._ahead.requests)
+
     def find_unsettled(self) -> list[StreamState]:
         """List the streams that the merge has to look at.
 
@@ -293,6 +304,16 @@ class Session:
         # Nothing is unsettled while messages come one by one.
         if self._unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
             self._speculate(now)
+
+    def receive_early(self, data: bytes, now: float) -> None:
+        """Take in bytes that were received before anything `outgoing` was sent."""
+        self._last_received = now
+        buffer = self._values.buffer
+        buffer.feed(data)
+        if self._dialogue is not None:
+            self._dialogue.received_before = buffer.fed
+        for request in self._ahead.requests:
+            request.received_before = buffer.fed
 
     def process(self) -> None:
         """Read what was received."""

@@ -169,6 +169,26 @@ class Connection:
         else:
             self._fail(_timed_out(self._assignment.options))
 
+    def send(self) -> bool:
+        """Send what the session has to send; return True if it has received something first."""
+        session = self.session
+        if session is None or not session.expects_nothing:
+            self.flush()
+            return False
+        self.fetch()
+        early, self._fetched = self._fetched, []
+        for data in early:
+            if isinstance(data, OSError):
+                session.lose(monotonic(), data)
+            elif data:
+                session.receive_early(data, monotonic())
+            else:
+                session.lose(monotonic())
+        self.flush()
+        if early and session.phase is not Phase.CLOSED:
+            session.process()
+        return bool(early)
+
     def flush(self) -> None:
         """Send what the session has to send."""
         session = self.session

@@ -177,8 +177,8 @@ class Engine:
                 if connection.session is not assignment.session:
                     self._end(assignment)
                     return -1.0
-                if connection.session.outgoing:
-                    connection.flush()
+                if connection.session.outgoing and connection.send():
+                    return -1.0
             elif connection is not None and not assignment.is_connecting:
                 self._end(assignment)
                 return -1.0
