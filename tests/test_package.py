@@ -61,6 +61,7 @@ LAYERS = [
     "io.connection",
     "io.engine",
     "io.blocking",
+    "io.thread_poll",
     "io.event_loop",
     "construction",
     "streams",
