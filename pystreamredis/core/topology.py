@@ -74,14 +74,15 @@ class Standalone:
         used = [pair for pair in zip(self.assignments, kept, strict=True) if pair[1]]
         assignments, shares = [a for a, _ in used], [share for _, share in used]
         upstream = self._upstream
+        known = {stream for share in shares for stream in share}
+        fresh = [stream for stream in streams if stream not in known]
         more = connections_for(len(streams), upstream.reading.connections) - len(assignments)
         idle = [a for a in self.assignments if a not in assignments]
-        for _ in range(more):
+        for _ in range(min(more, len(fresh))):
             reused = idle.pop(0) if idle else Assignment(upstream, upstream.options, None)
             assignments.append(reused)
             shares.append([])
-        known = {stream for share in shares for stream in share}
-        spread([stream for stream in streams if stream not in known], shares)
+        spread(fresh, shares)
         for gone in idle:
             gone.assign([])
         for assignment, share in zip(assignments, shares, strict=True):
