@@ -542,10 +542,9 @@ class Reader:
         # Messages that were held back by these streams alone are released.
         self._may_release = len(self.assignments) > 1
         is_raised = self._is_raised(failure.error)
-        # Without a pause, a caller that goes on at once would see only failures of this one.
-        others = [other for other in self.assignments if other.session is not None]
-        others_go_on = assignment.is_down and others and assignment.session is None
-        assignment.must_pause = not is_raised or bool(others_go_on)
+        # A caller that goes on at once would see nothing but failures of this one.
+        others_go_on = assignment.is_down and any(map(_goes_on, self.assignments))
+        assignment.must_pause = not is_raised or (others_go_on and assignment.session is None)
         if assignment.upstream.is_cluster:
             # Cluster retries do not wait for the caller's next call.
             assignment.must_pause = False
@@ -627,6 +626,13 @@ class Reader:
         if block is None:
             return request.wait == self._wait.number
         return answered_at >= self._wait.ends_at
+
+
+def _goes_on(assignment: Assignment) -> bool:
+    """Return True if an assignment is read, or may be as soon as it is connected."""
+    if assignment.session is not None:
+        return True
+    return bool(assignment.streams) and assignment.failure is None and not assignment.is_down
 
 
 def _message_error(name: Followed, entry_id: bytes | str, entry: Unmade) -> MessageError:
