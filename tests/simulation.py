@@ -60,6 +60,11 @@ class Bulk(list[Any]):
     """What RESP3 has as a map and RESP2 as an array of pairs."""
 
 
+def numbers_of(items: Iterable[Any], name: object = None) -> list[int]:
+    """List the IDs of messages, of one stream or of all; other items are left out."""
+    return [number(m[1]) for m in items if isinstance(m, tuple) and name in (None, m[0])]
+
+
 def check_attention(reader: Reader) -> None:
     """Check that no connection is overlooked, nor any time."""
     wake_at = reader.wake_at()
@@ -217,6 +222,15 @@ class Server:
         if not all(is_id(entry_id) or entry_id in known for entry_id in read.ids):
             return "-ERR Invalid stream ID specified as stream command argument"
         return next((self.at_fault[key] for key in read.keys if key in self.at_fault), None)
+
+
+def server_with(entries: Mapping[bytes, Iterable[int]]) -> Server:
+    """Make a server with entries, whose IDs are given as numbers."""
+    server = Server()
+    for key, ids in entries.items():
+        for entry in ids:
+            server.add(key, written(entry))
+    return server
 
 
 class Peer:
@@ -411,7 +425,9 @@ class Link:
     def is_readable(self) -> bool:
         """True if there is something to receive."""
         simulation = self._simulation
-        if self.peer is None or simulation.is_deaf or not self.names.isdisjoint(simulation.silent):
+        if self.peer is None or simulation.is_deaf:
+            return False
+        if simulation.silent and not self.names.isdisjoint(simulation.silent):
             return False
         return bool(self.peer.sent or self.peer.closes or self.left == 0)
 

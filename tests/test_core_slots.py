@@ -1,4 +1,4 @@
-"""`pystreamredis.slots`: in which slot a key is, and what redirections say."""
+"""Tests of `core.slots`: the slot of a key, and what redirections say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pystreamredis.core.slots import (
+    SLOTS,
+    by_slot,
+    is_cluster_error,
+    is_slot_error,
+    moved_to,
+    slot_of,
+)
+from pystreamredis.core.stream import StreamState
 from pystreamredis.protocol import ServerError
-from pystreamredis.slots import SLOTS, moved_to, slot_of
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
         (b"foo{hash_tag}", 2515),
     ],
 )
-def test_slots_are_those_of_the_specification(key: bytes, slot: int) -> None:
+def test_slots_are_as_specified(key: bytes, slot: int) -> None:
     assert slot_of(key) == slot
 
 
@@ -40,7 +48,7 @@ def test_slots_are_those_of_the_specification(key: bytes, slot: int) -> None:
         (b"}a{b}", b"b"),
     ],
 )
-def test_a_hash_tag_alone_is_hashed(key: bytes, hashed: bytes) -> None:
+def test_only_the_hash_tag_is_hashed(key: bytes, hashed: bytes) -> None:
     assert slot_of(key) == slot_of(hashed) != slot_of(key.replace(b"{", b"("))
 
 
@@ -60,12 +68,12 @@ def crc16(data: bytes) -> int:
 @given(KEYS.filter(lambda key: b"{" not in key or b"}" not in key))
 @example(b"foo{bar")
 @example(b"foo}bar")
-def test_without_braces_all_of_the_key_is_hashed(key: bytes) -> None:
+def test_a_key_without_braces_is_hashed_whole(key: bytes) -> None:
     assert slot_of(key) == crc16(key) % SLOTS
 
 
 @pytest.mark.parametrize("key", [b"foo{}{bar}", b"{}", b"}x{", b"a{}"])
-def test_what_is_no_hash_tag_is_hashed_whole(key: bytes) -> None:
+def test_a_key_with_an_empty_or_open_tag_is_hashed_whole(key: bytes) -> None:
     assert slot_of(key) == crc16(key) % SLOTS
 
 
@@ -88,9 +96,10 @@ def test_a_real_cluster_agrees(cluster: Cluster) -> None:
         ("MOVED 5 2001:db8::1:7000", (5, "2001:db8::1", 7000)),
         ("MOVED 5 [2001:db8::1]:7000", (5, "2001:db8::1", 7000)),
         ("MOVED 16383 h:65535", (16383, "h", 65535)),
+        ("MOVED 00001 h:00001", (1, "h", 1)),
     ],
 )
-def test_moved_says_where_a_slot_lives(text: str, expected: tuple[int, str, int]) -> None:
+def test_moved_names_the_owner_of_a_slot(text: str, expected: tuple[int, str, int]) -> None:
     assert moved_to(ServerError(text), "here") == expected
 
 
@@ -101,6 +110,8 @@ def test_moved_says_where_a_slot_lives(text: str, expected: tuple[int, str, int]
         "MOVED",
         "MOVED 3999 redis://host:6381",
         "MOVED 3999 host:6380:6381",
+        "MOVED 000001 h:6381",
+        "MOVED 1 h:006381",
         "MOVED 3999",
         "MOVED 3999 6381",
         "MOVED 3999 h:6381 more",
@@ -114,5 +125,36 @@ def test_moved_says_where_a_slot_lives(text: str, expected: tuple[int, str, int]
         "ERR MOVED 1 h:1",
     ],
 )
-def test_what_is_no_such_reply_says_nothing(text: str) -> None:
+def test_other_replies_name_no_owner(text: str) -> None:
     assert moved_to(ServerError(text), "here") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_of_cluster", "is_of_slot"),
+    [
+        ("CROSSSLOT Keys in request don't hash to the same slot", True, False),
+        ("MOVED 1 h:1", True, True),
+        ("MOVED 1", False, False),
+        ("ASK 1 h:1", True, True),
+        ("TRYAGAIN later", False, True),
+        ("UNBLOCKED instance state changed", False, True),
+        ("ERR unknown", False, False),
+    ],
+)
+def test_errors_tell_a_cluster_from_one_server(
+    text: str, is_of_cluster: bool, is_of_slot: bool
+) -> None:
+    """A single server says TRYAGAIN or UNBLOCKED for reasons of its own."""
+    error = ServerError(text)
+    assert (is_cluster_error(error), is_slot_error(error)) == (is_of_cluster, is_of_slot)
+
+
+def test_streams_are_grouped_in_the_order_of_first_streams() -> None:
+    streams = [StreamState(key, key, b"0-0") for key in (b"b", b"{a}1", b"c", b"a", b"{b}1")]
+    b, a1, c, a, b1 = streams
+    assert list(by_slot(streams).items()) == [
+        (slot_of(b"b"), [b, b1]),
+        (slot_of(b"a"), [a1, a]),
+        (slot_of(b"c"), [c]),
+    ]
+    assert [stream.slot for stream in streams] == [slot_of(stream.key) for stream in streams]

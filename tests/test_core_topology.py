@@ -1,4 +1,4 @@
-"""Several conversations in one `pystreamredis.follower`: one merge, and failures of one's own."""
+"""Tests of `core.topology`: several connections and servers, one merge, failures of their own."""
 
 from __future__ import annotations
 
@@ -10,157 +10,65 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pystreamredis.core.stream import StreamState
+from pystreamredis.core.topology import Upstream, connections_for, spread
 from pystreamredis.exceptions import ConnectionError
-from pystreamredis.follower import Follower
 from pystreamredis.options import ConnectionOptions
-from pystreamredis.source import Part
-from tests.simulation import PATIENCE, Peer, Server, check_attention, number, reading, written
+from tests.simulation import Server, Simulation, numbers_of, reading, server_with, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
 
-REFUSED = ConnectionRefusedError(111, "connection refused")
+A, B = b"a", b"b"
+RETURNED: dict[str, Any] = {"raise_connection_exceptions": False}
 
 
-class Shell:
-    """Does for a follower of several parts what a driver does.
-
-    Args:
-        servers: What is there: one server, or several with the names of the sources.
-        streams: What is followed.
-        parts: Over how many connections to each server.
-    """
-
-    def __init__(
-        self,
-        servers: Server | dict[str | None, Server],
-        streams: Mapping[Any, Any],
-        parts: int,
-        **read: Any,
-    ) -> None:
-        self.servers: dict[str | None, Server] = (
-            servers if isinstance(servers, dict) else {None: servers}
-        )
-        self.now = 1000.0
-        self.down: set[int] = set()
-        # Connections whose peer never says anything.
-        self.silent: set[int] = set()
-        # Those whose replies are still on their way.
-        self.late: set[int] = set()
-        # After how many bytes each connection breaks, in turn.
-        self.cuts: list[int] = []
-        read["connections"] = parts
-        self.follower = Follower(
-            dict.fromkeys(self.servers, ConnectionOptions()), reading(**read), ()
-        )
-        self.follower.add(streams, {})
-        self.peers: dict[Part, Peer] = {}
-        self.left: dict[Part, int | None] = {}
-
-    def next(self) -> Any:
-        for message in self.follower.batch.iterator:
-            return message
-        self.follower.begin_wait(self.now)
-        for _ in range(PATIENCE):
-            batch = self.follower.step(self.now)
-            if batch is not None:
-                self._flush()
-                return next(batch.iterator)
-            check_attention(self.follower)
-            if not self._move():
-                self._pass_time()
-        raise AssertionError("it waits without end")
-
-    def rest(self) -> list[Any]:
-        """Take all until the iteration ends."""
-        items = []
-        while True:
-            try:
-                items.append(self.next())
-            except StopIteration:
-                return items
-
-    def put_apart(self) -> None:
-        """Let each part be read at another server."""
-        for at, part in enumerate(self.follower.parts):
-            part.conversation.options = part.conversation.options.at("host", 7000 + at)
-
-    def break_off(self, index: int) -> None:
-        """Let a connection break, and no other be made in its place."""
-        self.down.add(index)
-        part = self.follower.parts[index]
-        del self.peers[part]
-        part.conversation.closed(self.now)
-
-    def _flush(self) -> None:
-        for part, peer in self.peers.items():
-            peer.receive(part.conversation.take_outgoing(), self.now)
-
-    def _move(self) -> bool:
-        """Move bytes, and connect; whether any part has got further."""
-        moved = [self._move_one(index) for index in range(len(self.follower.parts))]
-        return any(moved)
-
-    def _move_one(self, index: int) -> bool:
-        part = self.follower.parts[index]
-        conversation = part.conversation
-        if not conversation.is_open:
-            self.peers.pop(part, None)
-        peer = self.peers.get(part)
-        if peer is None:
-            if not self.follower.may_connect(self.now, part):
-                return False
-            if index in self.down:
-                conversation.not_opened(self.now, REFUSED)
-            else:
-                self.peers[part] = Peer(self.servers[part.source.name])
-                self.left[part] = self.cuts.pop(0) if self.cuts else None
-                self.follower.opened(self.now, part)
-            return True
-        peer.receive(conversation.take_outgoing(), self.now)
-        if index in self.late:
-            return False
-        data, peer.sent = peer.sent, b""
-        if not data or index in self.silent:
-            return False
-        left = self.left[part]
-        conversation.received(data[:left], self.now)
-        conversation.process()
-        if left is not None:
-            self.left[part] = max(0, left - len(data))
-            if left <= len(data):
-                conversation.closed(self.now)
-        return True
-
-    def _pass_time(self) -> None:
-        deadlines = [peer.deadline for peer in self.peers.values()]
-        check_attention(self.follower)
-        times = [time for time in (*deadlines, self.follower.wake_at()) if time is not None]
-        assert times, "nothing will ever happen"
-        self.now = max(self.now, min(times))
-        for peer in self.peers.values():
-            peer.work(self.now)
-        self.follower.woke(self.now)
+def follow(server: Server, names: Iterable[bytes], connections: int, **options: Any) -> Simulation:
+    """Follow streams from their beginning over so many connections."""
+    return Simulation(server, dict.fromkeys(names, 0), connections=connections, **options)
 
 
-def add(server: Server, name: bytes, ids: Iterable[int]) -> None:
-    for entry in ids:
-        server.add(name, written(entry))
+def put_apart(simulation: Simulation) -> None:
+    """Have each connection lead to another server: a callable host may do that."""
+    for at, assignment in enumerate(simulation.reader.assignments):
+        assignment.options = assignment.options.at("host", 7000 + at)
 
 
-def ids(messages: Iterable[Any]) -> list[int]:
-    return [number(message[1]) for message in messages]
+def follow_sources(servers: Mapping[str, Server], streams: Any, **options: Any) -> Simulation:
+    """Follow streams of several servers, which have ports from 7000 on."""
+    ports = {name: 7000 + at for at, name in enumerate(servers)}
+    return Simulation(
+        Server(),
+        streams,
+        sources={name: {"port": port} for name, port in ports.items()},
+        servers={f"localhost:{port}": servers[name] for name, port in ports.items()},
+        **options,
+    )
 
 
-def server_with(entries: Mapping[bytes, Iterable[int]]) -> Server:
-    server = Server()
-    for name, of_it in entries.items():
-        add(server, name, of_it)
-    return server
+def take_failures_and(simulation: Simulation, how_many: int) -> tuple[list[Any], int]:
+    """Take messages, and count the failures that come between them."""
+    messages: list[Any] = []
+    failures = 0
+    while len(messages) < how_many:
+        item = simulation.next()
+        if isinstance(item, ConnectionError):
+            failures += 1
+            assert failures < 100
+        else:
+            messages.append(item)
+    return messages, failures
 
 
-@settings(deadline=None, max_examples=150)
+def sizes(simulation: Simulation) -> list[int]:
+    return [len(assignment.streams) for assignment in simulation.reader.assignments]
+
+
+# Several connections to one server.
+
+
+@settings(max_examples=150)
 @given(
     st.dictionaries(
         st.sampled_from([b"a", b"b", b"c", b"d", b"e"]),
@@ -169,20 +77,22 @@ def server_with(entries: Mapping[bytes, Iterable[int]]) -> Server:
     ),
     st.integers(1, 4),
     st.sampled_from([1, 2, 3, 100]),
+    st.sampled_from([(), (1,), (7, 200), (60,)]),
 )
 def test_the_output_is_the_sorted_union(
-    entries: dict[bytes, set[int]], parts: int, count: int
+    entries: dict[bytes, set[int]], connections: int, count: int, chunks: tuple[int, ...]
 ) -> None:
-    """Contract 3.2, for every number of conversations and every count."""
-    server = server_with({name: sorted(of_it) for name, of_it in entries.items()})
-    shell = Shell(server, dict.fromkeys(entries, 0), parts, count=count, block=10)
-    messages = shell.rest()
-    union = sorted((entry, name) for name, of_it in entries.items() for entry in of_it)
-    assert ids(messages) == [entry for entry, _ in union]
-    assert sorted((number(m[1]), m[0]) for m in messages) == union
+    """Contract 3.2, for every number of connections and every count."""
+    server = server_with({name: sorted(ids) for name, ids in entries.items()})
+    options: dict[str, Any] = {"count": count, "block": 10, "chunks": chunks}
+    messages = follow(server, entries, connections, **options).rest()
+    union = sorted((entry, name) for name, ids in entries.items() for entry in ids)
+    assert numbers_of(messages) == [entry for entry, _ in union]
+    for name, ids in entries.items():
+        assert numbers_of(messages, name) == sorted(ids)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.dictionaries(
         st.sampled_from([b"a", b"b", b"c", b"d"]),
@@ -192,184 +102,108 @@ def test_the_output_is_the_sorted_union(
     st.integers(2, 4),
     st.sampled_from([1, 2, 100]),
     st.lists(st.integers(1, 400), max_size=6),
+    st.sampled_from([(), (1,), (7, 200), (60,)]),
 )
-def test_breaks_lose_and_repeat_nothing(
-    entries: dict[bytes, set[int]], parts: int, count: int, cuts: list[int]
+def test_broken_connections_lose_and_repeat_nothing(
+    entries: dict[bytes, set[int]],
+    connections: int,
+    count: int,
+    cuts: list[int],
+    chunks: tuple[int, ...],
 ) -> None:
     """Contract 3.1 and 5.3."""
-    server = server_with({name: sorted(of_it) for name, of_it in entries.items()})
-    options: dict[str, Any] = {"count": count, "block": 10, "raise_connection_exceptions": False}
-    shell = Shell(server, dict.fromkeys(entries, 0), parts, **options)
-    shell.cuts = cuts
-    items = shell.rest()
-    for name, of_it in entries.items():
-        assert ids(m for m in items if isinstance(m, tuple) and m[0] == name) == sorted(of_it)
+    server = server_with({name: sorted(ids) for name, ids in entries.items()})
+    options: dict[str, Any] = {"count": count, "block": 10, "cuts": cuts, "chunks": chunks}
+    items = follow(server, entries, connections, **options, **RETURNED).rest()
+    for name, ids in entries.items():
+        assert numbers_of(items, name) == sorted(ids)
 
 
-def test_a_conversation_that_is_down_holds_up_no_other() -> None:
-    server = server_with({b"a": [1, 3, 5], b"b": [2, 4, 6]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=10, raise_connection_exceptions=False)
-    shell.put_apart()
-    shell.down = {0}
-    first, *rest = [shell.next() for _ in range(5)]
-    # Nothing is known of a until its failure is told; then b goes on alone.
-    assert isinstance(first, ConnectionError)
-    assert "host:7000" in str(first)
-    assert ids(rest[:3]) == [2, 4, 6]
-    assert isinstance(rest[3], ConnectionError)
-    shell.down = set()
-    assert ids(shell.rest()) == [1, 3, 5]
+def test_connections_to_one_server_keep_the_order_of_a_single_one() -> None:
+    """Contract 3.2: one that is down holds the others back until it is read again."""
+    server = server_with({A: [1, 3, 5], B: [2, 4, 6]})
+    simulation = follow(server, (A, B), 2, block=10, **RETURNED)
+    simulation.unreachable = {A}
+    assert all(isinstance(item, ConnectionError) for item in simulation.take(3))
+    simulation.unreachable = set()
+    assert numbers_of(simulation.rest()) == [1, 2, 3, 4, 5, 6]
 
 
-def test_one_that_is_answered_again_holds_others_up_again() -> None:
-    """Contract 3.2: what comes after that is in order."""
-    server = server_with({b"a": [1], b"b": [2]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, count=1, raise_connection_exceptions=False)
-    shell.put_apart()
-    shell.down = {0}
-    assert isinstance(shell.next(), ConnectionError)
-    assert ids([shell.next()]) == [2]
-    shell.down = set()
-    assert ids([shell.next()]) == [1]
-    shell.rest()
-    add(server, b"a", [11, 12])
-    assert ids([shell.next()]) == [11]
-    # There may be more of a, which has to come before what there is of b.
-    shell.silent = {0}
-    add(server, b"b", [15])
-    assert isinstance(shell.next(), ConnectionError)
-    shell.silent = set()
-    assert ids(shell.rest()) == [15, 12]  # now that it is out again
-
-
-@pytest.mark.parametrize("block", [0, 30_000])
-def test_a_stream_that_was_never_read_holds_others_up_no_longer_than_one_reply(block: int) -> None:
-    """Contract 3.3: else its first read would block for as long as nothing is written to it."""
-    server = server_with({b"a": [1, 3], b"b": []})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=block)
-    before = shell.now
-    assert ids([shell.next(), shell.next()]) == [1, 3]
-    assert shell.now == before
-    add(server, b"a", [5])
-    assert ids([shell.next()]) == [5]
-
-
-def test_what_is_far_ahead_neither_blocks_for_long_nor_asks_without_pause() -> None:
-    """Its own stream is not asked while so much of it waits for what another is to bring."""
-    server = server_with({b"a": range(10, 30), b"b": [1]})
-    options: dict[str, Any] = {"block": 30_000, "count": 2, "raise_connection_exceptions": False}
-    shell = Shell(server, {b"a": 0, b"c": 0, b"b": 0}, 3, **options)
-    shell.down = {2}
-    before = shell.now, len(server.reads)
-    failures = [shell.next() for _ in range(4)]
-    assert all(isinstance(failure, ConnectionError) for failure in failures)
-    assert len(server.reads) - before[1] <= 6 + 60 * (shell.now - before[0])
-    shell.down = set()
-    back = shell.now
-    assert ids(shell.next() for _ in range(21)) == [1, *range(10, 30)]
-    assert shell.now <= back + 31
-
-
-@pytest.mark.parametrize("raising", [True, False])
-def test_over_several_connections_to_one_server_the_order_is_that_over_a_single_one(
-    raising: bool,
-) -> None:
-    """Contract 3.2: what a lost one has not read yet may be older than the others' messages."""
-    server = server_with({b"a": [1, 3, 5], b"b": [2, 4, 6]})
-    options: dict[str, Any] = {"block": 10, "count": 1, "raise_connection_exceptions": raising}
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, **options)
-    found: list[Any] = [shell.next(), shell.next()]
-    shell.break_off(0)
-    failures = 0
-    while len(found) < 6 and failures < 9:
-        if failures == 3:
-            shell.down = set()
-        try:
-            item = shell.next()
-        except ConnectionError as error:
-            item = error
-        if isinstance(item, tuple):
-            found.append(item)
-        else:
-            failures += 1
-    assert ids(found) == [1, 2, 3, 4, 5, 6]
-    assert failures >= 3
-
-
-def test_messages_that_came_are_handed_over_before_the_failure() -> None:
+def test_received_messages_come_before_the_failure() -> None:
     """Contract 5.4."""
-    server = server_with({b"a": [1], b"b": [2]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000, raise_connection_exceptions=False)
-    assert ids([shell.next(), shell.next()]) == [1, 2]
-    add(server, b"b", [4])
-    assert ids([shell.next()]) == [4]
-    shell.break_off(0)
-    add(server, b"b", [5])
-    items = [shell.next() for _ in range(3)]
+    server = server_with({A: [1], B: [2]})
+    simulation = follow(server, (A, B), 2, block=1000, **RETURNED)
+    assert numbers_of(simulation.take(2)) == [1, 2]
+    server.add(B, written(4))
+    assert numbers_of(simulation.take(1)) == [4]
+    simulation.unreachable = {A}
+    simulation.cut(A)
+    server.add(B, written(5))
+    items = simulation.take(3)
     assert sum(isinstance(item, ConnectionError) for item in items) == 2
-    assert ids(item for item in items if isinstance(item, tuple)) == [5]
-
-
-def test_failures_that_are_raised_do_not_starve_the_others() -> None:
-    """Contract 5.2: who goes on at once sees messages, not one failure after the other."""
-    server = server_with({b"a": [1], b"b": [2, 3]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000)
-    shell.put_apart()
-    shell.down = {0}
-    with pytest.raises(ConnectionError):
-        shell.next()
-    assert ids([shell.next(), shell.next()]) == [2, 3]
-    before = shell.now
-    with pytest.raises(ConnectionError):
-        shell.next()
-    assert shell.now >= before + 1
+    assert numbers_of(items) == [5]
 
 
 def test_nothing_is_over_before_all_have_looked() -> None:
     """Contract 4.2."""
-    server = server_with({b"a": [1], b"b": [2]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=1000)
-    assert ids(shell.rest()) == [1, 2]
-    before = shell.now
-    assert shell.rest() == []
-    assert shell.now == pytest.approx(before + 1, abs=0.01)
+    server = server_with({A: [1], B: [2]})
+    simulation = follow(server, (A, B), 2, block=1000)
+    assert numbers_of(simulation.rest()) == [1, 2]
+    before = simulation.now
+    assert simulation.rest() == []
+    assert simulation.now == pytest.approx(before + 1, abs=0.01)
 
 
-def test_a_message_is_no_more_work_among_many_connections() -> None:
-    """Those that only wait are not looked at. Lines of the core are counted, not time."""
+@pytest.mark.parametrize("block", [0, 30_000])
+def test_a_stream_never_read_holds_others_back_for_one_reply(block: int) -> None:
+    """Contract 3.3: its first read does not block for as long as nothing is written to it."""
+    server = server_with({A: [1, 3], B: []})
+    simulation = follow(server, (A, B), 2, block=block)
+    before = simulation.now
+    assert numbers_of(simulation.take(2)) == [1, 3]
+    assert simulation.now == before
+    server.add(A, written(5))
+    assert numbers_of(simulation.take(1)) == [5]
+
+
+def test_reads_that_leave_streams_out_block_shortly() -> None:
+    """A stream is not asked for while so much of it waits for what another one is to bring."""
+    server = server_with({A: range(10, 30), b"c": [], B: [1]})
+    # Two streams share a connection: one is full, and the other has nothing.
+    simulation = follow(server, (A, B, b"c"), 2, block=30_000, count=2, **RETURNED)
+    simulation.unreachable = {B}
+    began = simulation.now
+    assert all(isinstance(item, ConnectionError) for item in simulation.take(2))
+    left_out = [read for read in server.reads if read.keys == [b"c"]]
+    assert left_out
+    assert all(read.block is not None and read.block <= 20 for read in left_out)
+    assert len(server.reads) <= 6 + 60 * (simulation.now - began)
+    simulation.unreachable = set()
+    began = simulation.now
+    messages, _ = take_failures_and(simulation, 21)
+    assert numbers_of(messages) == [1, *range(10, 30)]
+    assert simulation.now <= began + 31
+
+
+def test_a_message_takes_no_more_work_among_many_connections() -> None:
+    """Connections that only wait are not looked at. Lines of the library are counted."""
     few, many = lines_for_a_message(2), lines_for_a_message(50)
     assert few > 50
     assert many < few + 20
 
 
-def lines_for_a_message(parts: int) -> int:
-    names = [b"%d" % n for n in range(parts)]
+def lines_for_a_message(connections: int) -> int:
+    names = [b"%d" % n for n in range(connections)]
     server = server_with({name: [1] for name in names})
-    shell = Shell(server, dict.fromkeys(names, 0), parts, block=0)
-    assert len([shell.next() for _ in names]) == parts
-    # Whoever waits for the next one has asked everywhere before it comes.
-    for entry in (2, 3):
-        shell.follower.begin_wait(shell.now)
-        assert shell.follower.step(shell.now) is None
-        shell._move()
-        check_attention(shell.follower)
-        add(server, names[-1], [entry])
-        for peer in shell.peers.values():
-            peer.work(shell.now)
-        part = shell.follower.parts[-1]
-        lines = count_lines(lambda: take_one(shell, part))  # noqa: B023
+    simulation = follow(server, names, connections, block=0)
+    assert len(simulation.take(connections)) == connections
+    lines = 0
+    # Each connection was asked before the last of these messages comes.
+    for entry in (2, 3, 4):
+        simulation.at(0.5, lambda: server.add(names[-1], written(entry)))  # noqa: B023
+        lines = count_lines(lambda: simulation.run(simulation.engine.next_batch()))
+        assert numbers_of(simulation.take(1)) == [entry]
     return lines
-
-
-def take_one(shell: Shell, part: Part) -> None:
-    shell._move_one(shell.follower.parts.index(part))
-    batch = shell.follower.step(shell.now)
-    assert batch is not None
-    assert len(list(batch.iterator)) == 1
-    shell.peers[part].receive(part.conversation.take_outgoing(), shell.now)
-    shell.follower.begin_wait(shell.now)
-    assert shell.follower.step(shell.now) is None
-    assert shell.follower.wake_at() is not None
 
 
 def count_lines(work: Callable[[], object]) -> int:
@@ -392,127 +226,404 @@ def count_lines(work: Callable[[], object]) -> int:
     return lines
 
 
-def test_one_that_falls_silent_while_another_is_busy_is_found_out_in_time() -> None:
-    """Contract 5.5: also where it was not looked at for long."""
-    server = server_with({b"a": [1], b"b": [1]})
-    options: dict[str, Any] = {"block": 0, "raise_connection_exceptions": False}
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, **options)
-    assert ids([shell.next(), shell.next()]) == [1, 1]
-    began, items = shell.now, []
-    shell.silent = {1}
-    for second in range(50):
-        add(server, b"a", [2 + second])
-        shell.now = max(shell.now, began + second)
-        items.append(shell.next())
-        shell.follower.woke(shell.now)
-        if isinstance(items[-1], ConnectionError):
+@pytest.mark.parametrize("names", [(A, B), (A, B, b"c")])
+def test_silence_is_noticed_in_time_while_others_are_busy(names: tuple[bytes, ...]) -> None:
+    """Contract 5.5: also of a parked connection, which is not looked at."""
+    server = server_with({name: [1] for name in names})
+    simulation = follow(server, names, len(names), block=0, **RETURNED)
+    assert numbers_of(simulation.take(len(names))) == [1] * len(names)
+    # Every connection waits for its reply from here on.
+    simulation.at(0.5, lambda: server.add(A, written(2)))
+    assert numbers_of(simulation.take(1)) == [2]
+    began, entry = simulation.now, 2
+    simulation.silent = {B}
+    while True:
+        entry += 1
+        simulation.at(0.7, lambda: server.add(A, written(entry)))  # noqa: B023
+        item = simulation.next()
+        if isinstance(item, ConnectionError):
             break
-    assert isinstance(items[-1], ConnectionError)
-    assert shell.now == pytest.approx(began + 35, abs=1)
-    assert ids(items[:-1]) == list(range(2, 1 + len(items)))
+        assert numbers_of([item]) == [entry]
+        assert simulation.now < began + 60
+    # A read blocks for 20 s, and socket_timeout is 5 s.
+    assert 24 < simulation.now - began <= 25
 
 
 def test_streams_are_spread_and_dropped() -> None:
+    """Connections that keep streams go on; the others end."""
     server = server_with({b"%d" % n: [n + 1] for n in range(6)})
-    shell = Shell(server, {b"%d" % n: 0 for n in range(6)}, 3, block=10)
-    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [2, 2, 2]
-    assert shell.next()[1] == b"0-1"
-    before = shell.follower.parts
-    shell.follower.discard([b"0", b"3"])
-    assert ids(shell.rest()) == [2, 3, 5, 6]
-    assert shell.follower.parts == before[1:]
-    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [2, 2]
-    shell.follower.add({b"7": 0, b"8": 0, b"9": 0}, {})
-    assert shell.follower.parts[:2] == before[1:]
-    assert [len(part.conversation.cursors) for part in shell.follower.parts] == [3, 2, 2]
-    shell.follower.discard([b"7", b"8", b"9"])
-    assert set(shell.follower.positions) == {b"1", b"2", b"4", b"5"}
+    simulation = follow(server, [b"%d" % n for n in range(6)], 3, block=10)
+    assert sizes(simulation) == [2, 2, 2]
+    assert simulation.next()[1] == b"0-1"
+    before = simulation.reader.assignments
+    simulation.discard(b"0", b"3")
+    assert numbers_of(simulation.rest()) == [2, 3, 5, 6]
+    assert simulation.reader.assignments == before[1:]
+    assert sizes(simulation) == [2, 2]
+    assert len(simulation.links) == 2
+    simulation.add({b"7": 0, b"8": 0, b"9": 0})
+    assert simulation.reader.assignments[:2] == before[1:]
+    assert sizes(simulation) == [3, 2, 2]
+    assert simulation.rest() == []
+    simulation.discard(b"7", b"8", b"9")
+    assert set(simulation.reader.positions) == {b"1", b"2", b"4", b"5"}
+    assert simulation.rest() == []
+    assert len(simulation.links) == 2
 
 
-def test_a_caller_that_never_waits_polls_each_once() -> None:
-    """Contract 4.2: with `block=None` each is asked once per call."""
-    server = server_with({b"a": [1], b"b": [2]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=None)
-    assert ids(shell.rest()) == [1, 2]
+def test_dropped_streams_are_asked_for_no_more() -> None:
+    """Contract 2.5: nor is a speculative read sent for nothing."""
+    server = server_with({A: range(1, 99), B: range(1, 99)})
+    simulation = follow(server, (A, B), 2, block=10, count=10)
+    assert len(simulation.take(20)) == 20
+    simulation.discard(A)
     before = len(server.reads)
-    assert shell.rest() == []
+    assert numbers_of(simulation.rest()) == list(range(11, 99))
+    assert {key for read in server.reads[before:] for key in read.keys} == {B}
+
+
+def test_a_caller_that_never_waits_polls_each_connection_once() -> None:
+    """Contract 4.2: with `block=None` each is asked once per call."""
+    server = server_with({A: [1], B: [2]})
+    simulation = follow(server, (A, B), 2, block=None)
+    assert numbers_of(simulation.rest()) == [1, 2]
+    before = len(server.reads)
+    assert simulation.rest() == []
     assert len(server.reads) - before <= 4
 
 
-def test_what_was_asked_before_the_caller_asks_does_not_count() -> None:
-    """Contract 4.2: a reply that was late may have been sent before there was a message."""
-    server = server_with({b"a": [1], b"b": [2]})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=None)
-    assert ids(shell.rest()) == [1, 2]
-    shell.late = {1}
-    add(server, b"a", [3])
-    assert ids([shell.next()]) == [3]
-    shell.late = set()
-    add(server, b"b", [4])
-    assert ids([shell.next()]) == [4]
-
-
-def test_what_came_goes_on_as_soon_as_the_failure_was_told() -> None:
-    """Not only when the others are answered again, which can take long."""
-    server = server_with({b"a": [1, 3], b"b": [2]})
-    options: dict[str, Any] = {"block": 30_000, "raise_connection_exceptions": False}
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, **options)
-    shell.put_apart()
-    shell.silent = {1}
-    assert isinstance(shell.next(), ConnectionError)
-    before = shell.now
-    assert ids([shell.next(), shell.next()]) == [1, 3]
-    assert shell.now == before
+def test_a_read_sent_before_the_caller_asks_does_not_count() -> None:
+    """Contract 4.2: a late reply may be to a read sent before there was a message."""
+    server = server_with({A: [1], B: [2]})
+    simulation = follow(server, (A, B), 2, block=None)
+    assert numbers_of(simulation.rest()) == [1, 2]
+    simulation.silent = {B}
+    server.add(A, written(3))
+    assert numbers_of(simulation.take(1)) == [3]
+    simulation.silent = set()
+    server.add(B, written(4))
+    assert numbers_of(simulation.take(1)) == [4]
 
 
 @pytest.mark.parametrize("block", [None, 1000])
 def test_while_one_is_silent_the_others_are_not_asked_without_pause(block: int | None) -> None:
     server = server_with({})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, block=block, raise_connection_exceptions=False)
-    shell.silent = {1}
-    before = shell.now
-    assert isinstance(shell.next(), ConnectionError)
-    assert shell.now >= before + 5
+    simulation = follow(server, (A, B), 2, block=block, **RETURNED)
+    simulation.silent = {B}
+    before = simulation.now
+    assert isinstance(simulation.next(), ConnectionError)
+    assert simulation.now >= before + 5
     assert len(server.reads) < 12
 
 
-def test_a_caller_that_never_waits_does_not_wait_for_one_that_is_out() -> None:
+def test_nothing_is_established_where_no_stream_is_left() -> None:
+    """Otherwise a connect of asyncio would wait for ever."""
+    simulation = follow(server_with({}), (A,), 1)
+    assert simulation.reader.is_establishing(simulation.now)
+    simulation.discard(A)
+    assert not simulation.reader.is_establishing(simulation.now)
+    assert simulation.establish().attempts == []
+
+
+@pytest.mark.parametrize("size", [1, 150, 250, 350, 2000])
+def test_an_answer_at_hand_is_not_taken_for_silence(size: int) -> None:
+    """Replies to a read and to the speculative one behind it come in the same piece."""
+    server = server_with({A: range(1, 99), B: range(1, 99)})
+    simulation = follow(server, (A, B), 2, count=10, chunks=(size, 2**20), **RETURNED)
+    put_apart(simulation)
+    assert len(simulation.take(20)) == 20
+    simulation.silent = {B}
+    failure, *rest = take_until_failure(simulation)[::-1]
+    assert "host:7001" in str(failure)
+    simulation.silent = set()
+    messages, failures = take_failures_and(simulation, 2 * 98 - 20 - len(rest))
+    assert failures == 0
+    for name in (A, B):
+        assert numbers_of([*rest[::-1], *messages], name) == list(range(11, 99))
+
+
+def take_until_failure(simulation: Simulation) -> list[Any]:
+    items: list[Any] = []
+    while not (items and isinstance(items[-1], ConnectionError)):
+        items.append(simulation.next())
+        assert len(items) < 1000
+    return items
+
+
+# Several servers.
+
+
+def test_a_server_that_is_down_holds_back_no_other() -> None:
+    server = server_with({A: [1, 3, 5], B: [2, 4, 6]})
+    simulation = follow(server, (A, B), 2, block=10, **RETURNED)
+    put_apart(simulation)
+    simulation.unreachable = {A}
+    first, *rest = simulation.take(5)
+    # Nothing is known of A until its failure is reported; then B goes on alone.
+    assert isinstance(first, ConnectionError)
+    assert "host:7000" in str(first)
+    assert numbers_of(rest[:3]) == [2, 4, 6]
+    assert isinstance(rest[3], ConnectionError)
+    simulation.unreachable = set()
+    assert numbers_of(simulation.rest()) == [1, 3, 5]
+
+
+def test_a_server_that_answers_again_holds_others_back_again() -> None:
+    """Contract 3.2: what comes after that is in order."""
+    server = server_with({A: [1], B: [2]})
+    simulation = follow(server, (A, B), 2, count=1, **RETURNED)
+    put_apart(simulation)
+    simulation.unreachable = {A}
+    assert isinstance(simulation.next(), ConnectionError)
+    assert numbers_of(simulation.take(1)) == [2]
+    simulation.unreachable = set()
+    assert numbers_of(simulation.take(1)) == [1]
+    simulation.rest()
+    for entry in (11, 12):
+        server.add(A, written(entry))
+    assert numbers_of(simulation.take(1)) == [11]
+    # There may be more of A, which has to come before what there is of B.
+    simulation.silent = {A}
+    server.add(B, written(15))
+    assert isinstance(simulation.next(), ConnectionError)
+    simulation.silent = set()
+    assert numbers_of(simulation.rest()) == [15, 12]  # now that it is down again
+
+
+def test_failures_that_are_raised_do_not_starve_the_others() -> None:
+    """Contract 5.2: a caller that goes on at once sees messages, too."""
+    server = server_with({A: [1], B: [2, 3]})
+    simulation = follow(server, (A, B), 2, block=1000)
+    put_apart(simulation)
+    simulation.unreachable = {A}
+    with pytest.raises(ConnectionError):
+        simulation.next()
+    assert numbers_of(simulation.take(2)) == [2, 3]
+    before = simulation.now
+    with pytest.raises(ConnectionError):
+        simulation.next()
+    assert simulation.now >= before + 1
+
+
+def test_messages_go_on_as_soon_as_the_failure_was_reported() -> None:
+    """Not only when the others are answered again, which can take long."""
+    server = server_with({A: [1, 3], B: [2]})
+    simulation = follow(server, (A, B), 2, block=30_000, **RETURNED)
+    put_apart(simulation)
+    simulation.silent = {B}
+    assert isinstance(simulation.next(), ConnectionError)
+    before = simulation.now
+    assert numbers_of(simulation.take(2)) == [1, 3]
+    assert simulation.now == before
+
+
+def test_a_caller_that_never_waits_does_not_wait_for_one_that_is_down() -> None:
     """Contract 4.2, 5.3."""
-    options: dict[str, Any] = {"block": None, "raise_connection_exceptions": False}
-    shell = Shell(server_with({}), {b"a": 0, b"b": 0}, 2, **options)
-    shell.put_apart()
-    shell.silent = {1}
-    assert isinstance(shell.next(), ConnectionError)
-    before = shell.now
+    simulation = follow(server_with({}), (A, B), 2, block=None, **RETURNED)
+    put_apart(simulation)
+    simulation.silent = {B}
+    assert isinstance(simulation.next(), ConnectionError)
+    before = simulation.now
     with pytest.raises(StopIteration):
-        shell.next()
-    assert shell.now == before
+        simulation.next()
+    assert simulation.now == before
 
 
-def test_where_no_stream_is_left_nothing_is_to_be_made_ready() -> None:
-    """Or a connect of asyncio, which is told so before, would wait for ever."""
-    shell = Shell(server_with({}), {b"a": 0}, 1)
-    assert shell.follower.is_establishing()
-    shell.follower.discard([b"a"])
-    assert not shell.follower.is_establishing()
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("block", [200, 1000, 0])
+def test_a_source_that_is_down_is_tried_with_a_pause_while_others_go_on(
+    block: int, raises: bool
+) -> None:
+    """Contract 5.3: the pause is `block` ms, however busy the others are."""
+    servers = {"up": server_with({A: [1]}), "down": server_with({A: [1]})}
+    options: dict[str, Any] = {"block": block, "raise_connection_exceptions": raises}
+    simulation = follow_sources(servers, {A: 0}, **options)
+    simulation.unreachable = {"localhost:7001"}
+    failures, entries, began = 0, 1, simulation.now
+    assert take_or_catch(simulation, 1)
+    while simulation.now < began + 6:
+        entry = entries + 1
+        # Every third one is there already when the caller asks.
+        simulation.at(0.02 * (entry % 3), lambda: servers["up"].add(A, written(entry)))  # noqa: B023
+        failures += take_or_catch(simulation, entry)
+        entries += 1
+    tries = simulation.addresses.count("localhost:7001")
+    assert tries - 2 <= failures <= tries
+    pause = (block or 1000) / 1000
+    assert 3 / pause <= tries <= 6 / pause + 2
 
 
-def test_an_answer_that_is_there_is_not_taken_for_silence() -> None:
-    """It came with the one before, to a read sent on a guess, while another part is silent."""
-    server = server_with({b"a": range(1, 99), b"b": range(1, 99)})
-    shell = Shell(server, {b"a": 0, b"b": 0}, 2, count=10)
-    follower, (it, silent) = shell.follower, shell.follower.parts
-    assert len([shell.next() for _ in range(20)]) == 20
-    peer = shell.peers[it]
-    reply, peer.sent = peer.sent, b""
-    it.conversation.received(reply[:-3], shell.now)
-    peer.receive(it.conversation.take_outgoing(shell.now), shell.now)
-    assert peer.sent
-    it.conversation.process()
-    it.conversation.received(reply[-3:] + peer.sent, shell.now)
-    it.conversation.process()
-    follower.begin_wait(shell.now)
-    assert follower.step(shell.now) is None
-    follower.woke(follower.wake_at() or 0)
-    assert silent.conversation.failure is not None
-    assert it.conversation.failure is None
+def take_or_catch(simulation: Simulation, entry: int) -> int:
+    """Take a message, and count the failures before it, returned or raised."""
+    for failures in range(10):
+        try:
+            item = simulation.next()
+        except ConnectionError as error:
+            item = error
+        if not isinstance(item, ConnectionError):
+            assert numbers_of([item]) == [entry]
+            return failures
+    raise AssertionError("failures without end")
+
+
+def test_a_source_that_is_down_keeps_its_own_order() -> None:
+    """What one connection of a server has not read may be older than the others' messages."""
+    servers = {
+        "here": server_with({A: [1, 3, 5], B: [2, 4, 6]}),
+        "there": server_with({A: [1, 3, 5], B: [2, 4, 6]}),
+    }
+    options: dict[str, Any] = {"block": 10, "count": 1, "connections": 2, **RETURNED}
+    simulation = follow_sources(servers, {A: 0, B: 0}, **options)
+    found = simulation.take(2)
+    assert [message[0] for message in found] == [("here", A), ("there", A)]
+    simulation.unreachable = {("there", A)}
+    simulation.cut(("there", A))
+    failures = 0
+    while len(found) < 12 and failures < 20:
+        if failures == 6:
+            assert [m[0][0] for m in found].count("here") == 6
+            simulation.unreachable = set()
+        item = simulation.next()
+        if isinstance(item, tuple):
+            found.append(item)
+        else:
+            assert isinstance(item, ConnectionError)
+            failures += 1
+    assert failures == 6
+    for source in servers:
+        assert numbers_of(m for m in found if m[0][0] == source) == [1, 2, 3, 4, 5, 6]
+
+
+def test_equal_ids_come_in_the_order_of_sources_and_then_of_streams() -> None:
+    servers = {name: server_with({A: [1, 2], B: [1, 2]}) for name in ("z", "y")}
+    simulation = follow_sources(servers, {B: 0, A: 0}, block=10)
+    names = [message[0] for message in simulation.rest()]
+    assert names == [("z", B), ("z", A), ("y", B), ("y", A)] * 2
+
+
+# An upstream by itself.
+
+
+def make(name: str | None, connections: int = 2) -> Upstream:
+    return Upstream(name, ConnectionOptions(), reading(connections=connections))
+
+
+def test_names_are_full_where_there_are_several_sources() -> None:
+    for name, expected in ((None, ["a", b"b"]), ("s", [("s", "a"), ("s", b"b")])):
+        upstream = make(name)
+        streams = upstream.make_streams([("a", 0), (b"b", 0)], ())
+        assert [stream.name for stream in streams] == expected
+        assert [stream.key for stream in streams] == [b"a", b"b"]
+        assert upstream.streams == []
+
+
+def test_streams_are_discarded_by_their_own_or_their_full_name() -> None:
+    upstream = make("s")
+    upstream.add(upstream.make_streams([(name, 0) for name in "abcd"], ()))
+    assert [len(each.streams) for each in upstream.topology.assignments] == [2, 2]
+    assert upstream.discard(["a", ("s", b"b"), ("other", "c"), "never followed"]) == {
+        ("s", "a"),
+        ("s", "b"),
+    }
+    assert list(upstream.positions({}, {})) == ["c", "d"]
+    names = [[s.name for s in each.streams] for each in upstream.topology.assignments]
+    assert names == [[("s", "c")], [("s", "d")]]
+    upstream.discard(["c", "d"])
+    assert [each.streams for each in upstream.topology.assignments] == [[]]
+
+
+def test_discarding_unknown_streams_changes_nothing() -> None:
+    upstream = make(None)
+    upstream.add(upstream.make_streams([("a", 0)], ()))
+    before = upstream.topology.assignments
+    assert upstream.discard(["b", ("s", "a")]) == set()
+    assert upstream.topology.assignments is before
+
+
+def test_positions_are_what_was_delivered_or_the_start() -> None:
+    upstream = make("s")
+    upstream.add(upstream.make_streams([("a", 5), ("b", None)], ()))
+    start = b"4-18446744073709551615"
+    assert upstream.positions({("other", "a"): b"7-0"}, {}) == {"a": start, "b": None}
+    assert upstream.positions({("s", "b"): b"7-0"}, {})["b"] == b"7-0"
+    assert upstream.positions({("s", "b"): b"7-0"}, {("s", "b"): b"8-0"})["b"] == b"8-0"
+
+
+def test_positions_are_text_where_messages_are() -> None:
+    options = ConnectionOptions(decode_responses=True)
+    upstream = Upstream(None, options, reading())
+    upstream.add(upstream.make_streams([("a", "5-1"), ("b", "5-2")], ()))
+    assert upstream.positions({"b": "6-0"}, {}) == {"a": "5-1", "b": "6-0"}
+
+
+def test_a_rewind_goes_back_to_what_was_delivered() -> None:
+    upstream = make(None)
+    streams = upstream.make_streams([("a", 0), ("b", "5-1"), ("c", None)], ())
+    upstream.add(streams)
+    for stream in streams:
+        stream.last_id, stream.caught_up = b"9-9", True
+        stream.pending = [(stream.name, b"9-9", {})]
+    upstream.rewind({"a": "7-0"})
+    # Of a stream whose "now" is not known yet, nothing was read.
+    assert [stream.last_id for stream in streams] == [b"7-0", b"5-1", b"9-9"]
+    assert not any(stream.pending or stream.caught_up for stream in streams)
+
+
+def test_a_stream_that_is_followed_already_is_refused() -> None:
+    upstream = make(None)
+    upstream.add(upstream.make_streams([("a", 0)], ()))
+    with pytest.raises(ValueError, match="stream b'a' is given twice, first as 'a'"):
+        upstream.make_streams([(b"a", 0)], ())
+    with pytest.raises(ValueError, match="stream b'b' is given twice, first as 'b'"):
+        upstream.make_streams([("b", 0), (b"b", 0)], ())
+
+
+def test_lists_of_streams_are_never_changed_in_place() -> None:
+    """Requests that are on their way refer to them."""
+    upstream = make(None)
+    upstream.add(upstream.make_streams([(name, 0) for name in "abc"], ()))
+    lists = [upstream.streams, *(each.streams for each in upstream.topology.assignments)]
+    before = [list(streams) for streams in lists]
+    upstream.add(upstream.make_streams([(name, 0) for name in "defg"], ()))
+    upstream.discard(["a", "d"])
+    assert lists == before
+
+
+# The number of connections.
+
+
+@pytest.mark.parametrize(
+    ("streams", "connections"),
+    [(0, 1), (1, 1), (100, 1), (101, 2), (1000, 10), (9_901, 100), (10_000, 100), (10**6, 100)],
+)
+def test_each_hundred_streams_get_a_connection_up_to_a_hundred(
+    streams: int, connections: int
+) -> None:
+    assert connections_for(streams, None) == connections
+
+
+@pytest.mark.parametrize(
+    ("streams", "wanted", "connections"), [(5, 1, 1), (5, 3, 3), (5, 10, 5), (10_000, 1, 1)]
+)
+def test_the_caller_may_say_how_many_but_none_goes_without_a_stream(
+    streams: int, wanted: int, connections: int
+) -> None:
+    assert connections_for(streams, wanted) == connections
+
+
+@given(
+    begun=st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    more=st.integers(0, 40),
+)
+def test_streams_go_where_the_fewest_are(begun: list[int], more: int) -> None:
+    shares = [[StreamState(b"", b"", b"0-0") for _ in range(size)] for size in begun]
+    before = [list(share) for share in shares]
+    fresh = [StreamState(b"", b"", b"0-0") for _ in range(more)]
+    spread(fresh, shares)
+    added: list[StreamState] = []
+    for share, old in zip(shares, before, strict=True):
+        assert share[: len(old)] == old
+        added += share[len(old) :]
+    assert sorted(added, key=id) == sorted(fresh, key=id)
+    grown = [len(share) for share, old in zip(shares, before, strict=True) if len(share) > len(old)]
+    assert max(grown, default=0) <= min(map(len, shares)) + 1
