@@ -18,7 +18,7 @@ from pystreamredis.core.readahead import (
 )
 from pystreamredis.core.stream import StreamState
 from pystreamredis.protocol.buffer import Buffer
-from tests.simulation import Read, commands_in
+from tests.simulation import Read, Server, Simulation, commands_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,6 +216,26 @@ class TestChooseStreams:
         a, b = stream("a"), stream("b", pending=[7])
         assert choose_streams(request([a, b]), [a, b], {a: b"5-0", b: b"9-0"}) == [a]
         assert choose_streams(request([a, b]), [a, b], {a: b"7-0", b: b"9-0"}) == [a, b]
+
+    def test_while_other_connections_hold_messages_back_none_has_more_than_count(self) -> None:
+        """Contract 3.4: the stream that is behind would have nothing pending otherwise."""
+        a, b = stream("a", b"2-0", [1, 2]), stream("b", b"9-0", [9])
+        ends = {a: b"15-0", b: b"19-0"}
+        assert choose_streams(request([a, b]), [a, b], ends) == [b]
+        b.pending *= 2
+        assert choose_streams(request([a, b]), [a, b], ends) == []
+        a.pending = []
+        assert choose_streams(request([a, b]), [a, b], ends) == [a, b]
+
+    def test_a_connection_does_not_read_far_ahead_of_another_one(self) -> None:
+        """Contract 3.4."""
+        server = Server()
+        for ms in range(1, 40):
+            server.add(b"a", f"{ms + 10}-0")
+            server.add(b"b", f"{ms}-0")
+        read = Simulation(server, {"a": 0, "b": 0}, count=3, connections=2, block=None)
+        assert len(read.establish().rest()) == 78
+        assert read.most_held <= 6
 
     @pytest.mark.parametrize(("pending", "is_read"), [([6, 7], True), ([6, 7, 8], False)])
     def test_a_stream_left_out_before_is_read_once_it_has_count_messages(

@@ -172,7 +172,8 @@ def choose_streams(
 ) -> list[StreamState]:
     """Choose the streams of the read after a reply that is predicted to end at some IDs.
 
-    A stream is left out that would be left with more than COUNT messages pending.
+    A stream is left out that would be left with more than COUNT messages pending. While other
+    connections hold messages back, so is one that has COUNT messages pending now.
 
     Args:
         request: The read whose reply is coming in.
@@ -183,8 +184,12 @@ def choose_streams(
     left_out = [] if request.streams == streams else [s for s in streams if s not in asked]
     bounds = [*ends.values(), *map(last_id_of, left_out)]
     watermark = min(map(number_of, bounds))
+    count = request.count
     beyond = {stream for stream in ends if count_after(stream, watermark)}
-    beyond.update(s for s in left_out if count_after(s, watermark) > request.count)
+    # The stream that is behind holds back no message of its own, so others do.
+    if min((*ends, *left_out), key=_last_number_of).pending:
+        beyond.update(stream for stream in ends if len(stream.pending) >= count)
+    beyond.update(s for s in left_out if count_after(s, watermark) > count)
     return [stream for stream in streams if stream not in beyond] if beyond else streams
 
 
@@ -242,3 +247,7 @@ class ReadSize:
         self.count = max(1, (min(entries, self.count) or self.count) // 2)
         self._patience = min(2 * self._patience, _MOST_PATIENCE)
         self._whole = 0
+
+
+def _last_number_of(stream: StreamState) -> int:
+    return number_of(stream.last_id)
