@@ -24,7 +24,9 @@ LATER = b"\r\n" + encode([b"9000-0", [FIELD, b"v"]], 2)[:-2]
 EARLIER = b"\r\n" + encode([b"1000-1", [FIELD, b"v"]], 2)[:-2]
 
 names = st.sampled_from(NAMES)
+steps = st.sampled_from([1, 1, 2**64, 90 * 2**64])
 values = st.sampled_from([b"v", b"v", b"x" * 40, LATER, EARLIER])
+entries = st.lists(st.tuples(names, steps, values), min_size=1, max_size=15)
 
 
 class Followed:
@@ -56,10 +58,15 @@ class Reading(RuleBasedStateMachine):
         block=st.sampled_from([None, 50, 50]),
         protocol=st.sampled_from([2, 3]),
         chunks=st.sampled_from([(), (1,), (7, 90), (300, 40, 1000)]),
-        first=st.lists(st.tuples(names, values), max_size=20),
+        first=entries,
     )
     def begin(
-        self, *, chunks: tuple[int, ...], protocol: int, first: list[tuple[str, bytes]], **read: Any
+        self,
+        *,
+        chunks: tuple[int, ...],
+        protocol: int,
+        first: list[tuple[str, int, bytes]],
+        **read: Any,
     ) -> None:
         self.server = Server()
         self.count: int = read["count"]
@@ -72,24 +79,28 @@ class Reading(RuleBasedStateMachine):
         self.last = number(b"1000-0")
         # The streams that were dropped, and the ID of the last message that was delivered.
         self.left: dict[str, bytes] = {}
-        self.latest = 0
-        self.is_sorted = False
-        self.misled: list[Any] = []
-        for name, value in first:
-            self.write(name, 1, value)
+        self.write(first)
         self.streams = {name: Followed(b"0-0", 0) for name in NAMES[:2]}
         self.open(dict.fromkeys(self.streams, 0))
 
     def open(self, starts: dict[str, Any]) -> None:
+        self.begin_again()
         self.simulation = Simulation(self.server, starts, **self.options).establish()
+
+    def begin_again(self) -> None:
+        """Take note that all streams are read from their positions: their merge is sorted."""
+        self.is_sorted = True
+        self.latest = 0
+        self.misled: list[Any] = []
 
     # The server and the network.
 
-    @rule(name=names, step=st.sampled_from([1, 1, 2**64, 90 * 2**64]), value=values)
-    def write(self, name: str, step: int, value: bytes) -> None:
-        """Add an entry, with an ID after all others."""
-        self.last += step
-        self.server.add(name.encode(), self.last, FIELD, value)
+    @rule(added=entries)
+    def write(self, added: list[tuple[str, int, bytes]]) -> None:
+        """Add entries, with IDs after all others."""
+        for name, step, value in added:
+            self.last += step
+            self.server.add(name.encode(), self.last, FIELD, value)
 
     @rule(after=st.integers(0, 400))
     def cut(self, after: int) -> None:
@@ -113,8 +124,10 @@ class Reading(RuleBasedStateMachine):
         for link in self.simulation.links:
             if link.peer is not None:
                 link.peer.sent += link.peer.sent if surplus is None else surplus
-                # From now on replies may be taken for those to other reads.
+                # From now on replies may be taken for those to other reads, where nothing more
+                # is to be found: other streams go on without these messages.
                 self.misled.append(link)
+                self.is_sorted = False
 
     @rule()
     def unblock(self) -> None:
@@ -164,7 +177,7 @@ class Reading(RuleBasedStateMachine):
     @rule()
     def interrupt(self) -> None:
         """Press Ctrl-C."""
-        self.is_sorted = False
+        self.begin_again()
         self.simulation.interrupt()
 
     @rule()
@@ -173,7 +186,6 @@ class Reading(RuleBasedStateMachine):
         positions = self.simulation.reader.positions
         self.simulation.engine.disconnect()
         assert self.simulation.links == []
-        self.is_sorted = False
         self.streams = {name: Followed(positions[name], self.tail(name)) for name in self.streams}
         self.open(positions)
 
@@ -219,8 +231,8 @@ class Reading(RuleBasedStateMachine):
         except ResponseError:
             assert self.misled, "refused for no reason"
             return "refused"
+        self.misled = [link for link in self.misled if link in self.simulation.links]
         if isinstance(item, ConnectionError):
-            self.misled = [link for link in self.misled if link in self.simulation.links]
             return item
         name, entry_id, pairs = item
         stream, entry = self.streams[name], number(entry_id)
@@ -229,7 +241,7 @@ class Reading(RuleBasedStateMachine):
         stream.delivered.append(entry)
         assert stream.delivered == self.expected(name)[: len(stream.delivered)], "not in order"
         assert tuple(self.server.streams[name.encode()][entry]) == (FIELD, pairs[FIELD])
-        if self.is_sorted and not self.misled:
+        if self.is_sorted:
             assert entry > self.latest, "streams are not merged in order"
         self.latest = entry
         return item
