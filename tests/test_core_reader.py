@@ -15,6 +15,7 @@ from pystreamredis.core import merge
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
+    MessageError,
     ProtocolError,
     RedisError,
     ResponseError,
@@ -964,6 +965,74 @@ class TestKindsOfFailures:
         assert simulation.next()[1] == b"1-0"
 
 
+def _refuse_bad(pairs: Any) -> Any:
+    found = dict(pairs)
+    if b"bad" in found:
+        raise KeyError("bad")
+    return found
+
+
+class TestEntriesWithoutMessage:
+    """Entries that cannot be made into messages."""
+
+    @pytest.mark.parametrize("bad", [{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 3}, {1, 2, 3}])
+    @pytest.mark.parametrize("count", [1, 2, 100])
+    def test_each_is_raised_in_its_place_and_the_others_are_delivered(
+        self, bad: set[int], count: int
+    ) -> None:
+        """Contract 3.5: for any `count`; and positions follow."""
+        server = Server()
+        for ms in (1, 2, 3):
+            server.add(b"a", f"{ms}-0", b"bad" if ms in bad else b"good", b"v")
+        simulation = Simulation(server, {"a": 0}, count=count, fields=_refuse_bad).establish()
+        for ms in (1, 2, 3):
+            if ms in bad:
+                with pytest.raises(MessageError, match=rf"entry {ms}-0 of stream 'a'") as caught:
+                    simulation.next()
+                assert caught.value.pairs == [(b"bad", b"v")]
+                assert isinstance(caught.value.__cause__, KeyError)
+            else:
+                assert simulation.next() == ("a", b"%d-0" % ms, {b"good": b"v"})
+            assert simulation.reader.positions == {"a": b"%d-0" % ms}
+        assert simulation.rest() == []
+
+    def test_messages_after_one_wait_for_no_reply(self) -> None:
+        """Contract 3.5: they were received already."""
+        server = Server()
+        server.add(b"a", "1-0", b"bad", b"v")
+        server.add(b"a", "2-0", b"good", b"v")
+        simulation = Simulation(server, {"a": 0}, fields=_refuse_bad).establish()
+        with pytest.raises(MessageError):
+            simulation.next()
+        simulation.is_deaf = True
+        began = simulation.now
+        assert simulation.next()[1] == b"2-0"
+        assert simulation.now == began
+
+    def test_messages_after_one_are_dropped_with_their_stream(self) -> None:
+        """Contract 2.5, 3.5."""
+        server = Server()
+        server.add(b"a", "1-0", b"bad", b"v")
+        server.add(b"b", "2-0", b"good", b"v")
+        server.add(b"c", "3-0", b"good", b"v")
+        simulation = Simulation(server, {"a": 0, "b": 0, "c": 0}, fields=_refuse_bad).establish()
+        with pytest.raises(MessageError):
+            simulation.next()
+        simulation.discard("b")
+        assert [message[:2] for message in simulation.rest()] == [("c", b"3-0")]
+
+    def test_an_interruption_after_one_does_not_repeat_it(self) -> None:
+        """Contract 3.5, 4.4: the position is past it."""
+        server = Server()
+        server.add(b"a", "1-0", b"bad", b"v")
+        server.add(b"a", "2-0", b"good", b"v")
+        simulation = Simulation(server, {"a": 0}, fields=_refuse_bad).establish()
+        with pytest.raises(MessageError):
+            simulation.next()
+        simulation.interrupt()
+        assert [message[1] for message in simulation.rest()] == [b"2-0"]
+
+
 class TestRefusals:
     """Refusals that a retry cannot repair."""
 
@@ -1194,6 +1263,19 @@ class TestWhichStreams:
             simulation.next()
         simulation.discard("a")
         assert [message[:2] for message in simulation.rest()] == [("b", b"9-0")]
+
+    def test_a_stream_that_was_dropped_and_added_starts_there_after_an_interruption(self) -> None:
+        """Contract 2.5, 4.4: no position of before is left."""
+        server = Server()
+        for ms in (1, 2, 3):
+            server.add(b"a", f"{ms}-0")
+        simulation = Simulation(server, {"a": 0, "b": 0}, count=1).establish()
+        simulation.take(2)
+        simulation.discard("a")
+        simulation.interrupt()
+        simulation.add(a=0)
+        simulation.interrupt()
+        assert [message[1] for message in simulation.rest()] == [b"1-0", b"2-0", b"3-0"]
 
     def test_without_any_stream_there_is_nothing_to_wait_for(self) -> None:
         """Contract 7: no streams."""
