@@ -104,9 +104,9 @@ class Poller:
         Raises:
             Woken: Another thread has ended the wait.
         """
-        if self._called:
-            called, self._called = self._called, []
-            return called
+        called, self._called = self._called, []
+        if called:
+            timeout = 0.0
         limit = _LONGEST if timeout is None else min(timeout, _LONGEST)
         if self._poll is None:
             ready: list[tuple[int, int]] = self._sleep(limit)
@@ -116,8 +116,8 @@ class Poller:
             raise Woken
         watched = self._watched
         if len(ready) == 1 and ready[0][0] in watched:
-            return [watched[ready[0][0]][2]]
-        return [watched[fd][2] for fd, _ in ready if fd in watched]
+            return [watched[ready[0][0]][2], *called]
+        return [*(watched[fd][2] for fd, _ in ready if fd in watched), *called]
 
     def reset(self) -> None:
         """Watch no socket any more, whatever was half done."""

@@ -114,8 +114,7 @@ class Connection:
         """Begin to connect."""
         self._assignment.is_connecting = True
         options = self._assignment.options
-        if options.connect_timeout is not None:
-            self.deadline = monotonic() + options.connect_timeout
+        self._set_deadline(options)
 
         def look_up() -> tuple[ConnectionOptions, Addresses]:
             located = options.located()
@@ -260,6 +259,10 @@ class Connection:
 
     # Connecting.
 
+    def _set_deadline(self, options: ConnectionOptions) -> None:
+        if options.connect_timeout is not None:
+            self.deadline = monotonic() + options.connect_timeout
+
     def _go_on_connecting(self) -> None:
         if self._look_up is not None:
             if self._look_up.done():
@@ -276,6 +279,7 @@ class Connection:
             self._fail(error)
             return
         assignment.options = options
+        self._set_deadline(options)
         turn = assignment.history.address_turn % len(addresses) if addresses else 0
         self._addresses = addresses[turn:] + addresses[:turn]
         self._steps = self._connect(options)
@@ -337,8 +341,7 @@ class Connection:
             except OSError as error:  # also a family that this machine does not have
                 failure = error
                 self._close_socket()
-                if options.connect_timeout is not None:
-                    self.deadline = monotonic() + options.connect_timeout
+                self._set_deadline(options)
             else:
                 return
         raise failure
@@ -364,6 +367,7 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.socket_keepalive)
         if context is not None:
+            self._set_deadline(options)
             yield from self._secure(sock, options)
 
     def _secure(self, sock: Any, options: ConnectionOptions) -> Steps:

@@ -7,6 +7,7 @@ in how they wait, and in nothing else.
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 
 from ..core.delivery import EMPTY
@@ -56,8 +57,9 @@ class Engine:
         self._connections: dict[Assignment, Connection] = {}
         # The assignments that the connections are of.
         self._assignments: list[Assignment] = []
-        # Time until which the last wait was to last.
-        self._until = 0.0
+        # Time of the last look at what is due, and the time when the next thing is.
+        self._looked_at = 0.0
+        self._due_at = inf
         # Connections that may have more bytes than a poller sees.
         self._pending: list[Connection] = []
 
@@ -153,12 +155,20 @@ class Engine:
         for connection in ready:
             if connection.respond():
                 self._pending.append(connection)
-        if timeout is not None and (not ready or self._until <= self._clock()):
-            self._reader.woke(self._clock())
-            for connection in self._connections.values():
-                connection.close_if_over()
+        if timeout is not None and (not ready or self._due_at <= self._looked_at):
+            # What came later was not seen yet, since a look-up of a host may take its time.
+            self._end_overdue(ready, self._looked_at if ready else self._clock())
         if self._reader.log:
             self.write_log()
+
+    def _end_overdue(self, ready: list[Connection], now: float) -> None:
+        """Give up what should have come by now, and was not among what is ready."""
+        self._reader.woke(now)
+        for connection in list(self._connections.values()):
+            deadline = connection.deadline
+            if deadline is not None and deadline <= now and connection not in ready:
+                connection.expire()
+            connection.close_if_over()
 
     def _prepare(self, now: float) -> float | None:
         """Do what is due: connect, and send.
@@ -184,9 +194,6 @@ class Engine:
                 return -1.0
             elif connection is not None:
                 deadline = connection.deadline
-                if deadline is not None and now >= deadline:
-                    connection.expire()
-                    return -1.0
                 if deadline is not None and (until is None or deadline < until):
                     until = deadline
             elif reader.may_connect(now, assignment):
@@ -195,13 +202,11 @@ class Engine:
                 )
                 connection.begin()
                 return -1.0
+        self._looked_at = now
+        self._due_at = inf if until is None else until
         if self._pending:
-            self._until = now
             return 0.0
-        if until is None:
-            return None
-        self._until = until
-        return max(0.0, until - now)
+        return None if until is None else max(0.0, until - now)
 
     def _match(self) -> None:
         """End the connections of assignments that are gone."""

@@ -139,8 +139,10 @@ class Poller:
                 self._news = None
             if not self._ready:
                 # The event loop was busy, or looks at clocks before sockets.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await _look_around()
+        elif timeout == 0.0:
+            # Something may be overdue, and have come since the event loop has looked.
+            await _look_around()
         ready = list(self._ready)
         self._ready.clear()
         return ready
@@ -231,6 +233,12 @@ class Poller:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm, self._alarm_at = None, inf
+
+
+async def _look_around() -> None:
+    """Have the event loop look at its sockets, and call whoever waits for them."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 class Driver(Engine):
