@@ -7,7 +7,7 @@ import codecs
 from .buffer import excerpt
 from .errors import ProtocolError
 from .ids import is_id
-from .values import Map, pairs_of
+from .values import Map, ServerError, pairs_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,4 +119,6 @@ def show(value: object) -> str:
         return f"a map of {len(value)} pairs"
     if isinstance(value, list):
         return f"an array of {len(value)} items"
-    return f"{type(value).__name__} {value!r:.60}"
+    if isinstance(value, ServerError):
+        return f"error {value.text!r:.100}"
+    return "nil" if value is None else f"{type(value).__name__} {value!r:.60}"

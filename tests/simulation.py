@@ -393,6 +393,19 @@ class Link:
         """Give up to connect."""
         raise AssertionError("a simulated connection is made at once")
 
+    def send(self) -> bool:
+        """Pass it on, after what the peer has sent before, if anything."""
+        session, peer = self.session, self.peer
+        has_come = session is not None and session.expects_nothing and self.is_readable
+        if session is None or peer is None or not peer.sent or not has_come:
+            self.flush()
+            return False
+        session.receive_early(self._simulation.take_chunk(self), self._simulation.now)
+        self.flush()
+        session.process()
+        self.close_if_over()
+        return True
+
     def flush(self) -> None:
         """Pass to the peer what the session has to send."""
         if self.session is None or self.peer is None or not self.session.outgoing:

@@ -207,10 +207,10 @@ def asked_nobody(extra: bytes, **options: Any) -> ProtocolError:
 @pytest.mark.parametrize(
     ("extra", "shown"),
     [
-        (b"-ERR unknown command 'PROXY'\r\n", "-ERR unknown command 'PROXY'"),
-        (b"+OK\r\n", "+OK"),
-        (b"*-1\r\n", "*-1"),
-        (b":42\r\n", ":42"),
+        (b"-ERR unknown command 'PROXY'\r\n", "error \"ERR unknown command 'PROXY'\""),
+        (b"+OK\r\n", "OK"),
+        (b"*-1\r\n", "nil"),
+        (b":42\r\n", "42"),
         (b"$5\r\nhello\r\n", "hello"),
     ],
 )

@@ -378,7 +378,7 @@ class TestDialogue:
 
     def test_nothing_is_hidden_and_no_hello_is_under_way_at_first(self) -> None:
         dialogue = Dialogue(login_nowhere())
-        assert (dialogue.is_hello, dialogue.hides_secret) == (False, False)
+        assert not dialogue.is_hello
         assert (dialogue.awaited, dialogue.received_before) == (0, 0)
 
     def test_close_ends_the_exchange(self) -> None:

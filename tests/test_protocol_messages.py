@@ -108,11 +108,11 @@ def test_an_entry_may_have_no_fields() -> None:
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
-        (None, "NoneType None in an XREAD reply, expected an entry"),
+        (None, "nil in an XREAD reply, expected an entry"),
         (b"1-0", "b'1-0' in an XREAD reply, expected an entry"),
         (7, "int 7 in an XREAD reply, expected an entry"),
         (10**80, f"int 1{'0' * 59} in an XREAD reply, expected an entry"),
-        (ServerError("ERR"), "ServerError ServerError('ERR') in an XREAD reply, expected an entry"),
+        (ServerError("ERR"), "error 'ERR' in an XREAD reply, expected an entry"),
         ([], "an array of 0 items in an XREAD reply, expected an entry"),
         ([b"1-0"], "an array of 1 items in an XREAD reply, expected an entry"),
         ([b"1-0", [], []], "an array of 3 items in an XREAD reply, expected an entry"),

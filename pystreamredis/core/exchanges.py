@@ -50,13 +50,11 @@ class Dialogue:
         max_entries: The most entries that one reply may hold, while streams are looked back
             at; else 0.
         is_hello: True while a HELLO awaits its reply.
-        hides_secret: True while a peer may repeat a password that it was sent.
     """
 
     __slots__ = (
         "_exchange",
         "awaited",
-        "hides_secret",
         "is_hello",
         "max_entries",
         "received_before",
@@ -70,7 +68,6 @@ class Dialogue:
         self.received_before = 0
         self.max_entries = 0
         self.is_hello = False
-        self.hides_secret = False
 
     def advance(self) -> list[bytes]:
         """Send the exchange its replies, and return the next commands.

@@ -107,10 +107,10 @@ def no_reply(options: ConnectionOptions, address: str, seconds: float) -> Timeou
 def not_resp(address: str, cause: WireError, *, is_secret_sent: bool) -> ProtocolError:
     """Make the error for bytes that are not RESP, or not the reply that was asked for.
 
-    Some peers repeat what they were sent, and that may be a password.
+    Some peers repeat what they were sent, and that may be a password, also much later.
     """
     if is_secret_sent:
-        hidden = WireError("bytes that are not valid RESP, in reply to the login (not shown)")
+        hidden = WireError("something unexpected (not shown, since a password was sent)")
         cause = hidden.with_traceback(None)
     failure = ProtocolError(f"{address} sent {escape(str(cause), _SHOWN)}")
     failure.__cause__ = cause

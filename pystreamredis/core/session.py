@@ -86,6 +86,7 @@ class Session:
         "_check_at",
         "_dialogue",
         "_last_activity",
+        "_is_secret_sent",
         "_last_received",
         "_names",
         "_newcomers",
@@ -112,6 +113,8 @@ class Session:
         self._names: dict[bytes, Followed] = {}
         self._replies = XreadParser(self._names, assignment.upstream.factory, values=self._values)
         self._dialogue: Dialogue | None = None
+        # True once a password was sent.
+        self._is_secret_sent = False
         # Bytes received since the last reply was complete.
         self._reply_size = 0
         self._last_received = self._last_activity = now
@@ -325,8 +328,7 @@ class Session:
             if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
                 self._note_part()
         except WireError as error:
-            hides = self._dialogue is not None and self._dialogue.hides_secret
-            failure = failures.not_resp(self.address, error, is_secret_sent=hides)
+            failure = failures.not_resp(self.address, error, is_secret_sent=self._is_secret_sent)
             self._fail(failure, self._last_received)
 
     def lose(self, now: float, cause: Exception | None = None) -> None:
@@ -620,9 +622,8 @@ class Session:
         if dialogue is not None:
             password = options.password()
             dialogue.is_hello = hello
-            dialogue.hides_secret = password is not None
+            self._is_secret_sent = password is not None
             is_unknown = yield from handshake(options, self.address, password, hello=hello)
-            dialogue.hides_secret = False
             # The next connection may be to a server that knows HELLO.
             history.says_hello = wants_hello(options) and not is_unknown
         self.phase = Phase.STARTING
