@@ -259,8 +259,9 @@ class Cluster:
                 assignment.assign([s for s in assignment.streams if s in stay])
         assignments = [self._for_share(share, old.get(share.key)) for share in shares]
         for gone in set(self.assignments).difference(assignments):
-            if gone.failure is not None:
-                self._upstream.failures.append(gone.failure.error)
+            failure, gone.failure = gone.failure, None
+            if failure is not None:
+                self._upstream.failures.append(failure.error)
         if not assignments:
             assignments = [Assignment(self._upstream, self._upstream.options, (None, ""))]
         self.assignments = assignments

@@ -507,9 +507,10 @@ class Session:
             self._apply(replies, request)
         except WireError:
             return []
-        # The rest of the reply is unknown.
+        # The rest of the reply is unknown; streams that have left are read elsewhere.
         for stream in request.streams:
-            stream.caught_up = False
+            if stream.session is self:
+                stream.caught_up = False
         self._unsettled = None
         return [len(messages) for _, messages in replies]
 
