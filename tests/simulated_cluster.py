@@ -8,7 +8,7 @@ from pystreamredis.core.slots import slot_of
 from tests.simulation import Bulk, Peer, Read, Server, Simulation, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 NAMES = [b"a", b"b", b"c", b"d", b"{a}2"]
 PORTS = (7001, 7002, 7003)
@@ -94,11 +94,16 @@ class SimulatedCluster:
 
 
 class Node(Server):
-    """A node, which answers for its own slots alone."""
+    """A node, which answers for its own slots alone.
+
+    Attributes:
+        on_refusal: Is called whenever a read is refused that did not wait.
+    """
 
     def __init__(self, cluster: SimulatedCluster, port: int) -> None:
         super().__init__()
         self.streams = cluster.streams
+        self.on_refusal: Callable[[], object] = lambda: None
         self._cluster = cluster
         self._port = port
 
@@ -108,6 +113,13 @@ class Node(Server):
 
     def refusal(self, read: Read) -> str | None:
         """Say why an XREAD is refused, if it is."""
+        refused = self.find_refusal(read)
+        if refused is not None:
+            self.on_refusal()
+        return refused
+
+    def find_refusal(self, read: Read) -> str | None:
+        """Say why an XREAD is refused, or a read that waits is ended, if it is."""
         cluster = self._cluster
         if self._port in cluster.answers:
             return cluster.answers[self._port]
@@ -137,7 +149,8 @@ class NodePeer(Peer):
     def work(self, now: float) -> None:
         """Answer what can be answered now."""
         if self.blocked is not None:
-            refusal = self.server.refusal(self.blocked)
+            assert isinstance(self.server, Node)
+            refusal = self.server.find_refusal(self.blocked)
             if refusal is not None and not refusal.startswith(("-ASK", "-TRYAGAIN")):
                 self.unblock(refusal)
         super().work(now)
