@@ -391,9 +391,11 @@ def test_reads_in_turns_do_not_block_and_pause() -> None:
 
 def test_a_slot_that_comes_to_a_connection_does_not_wait_for_others() -> None:
     cluster = spread_cluster()
+    cluster.move(FIRST, PORTS[2])
     simulation = cluster.follow({FIRST: 0, b"b": 0, b"c": 0}, 1, block=20_000)
     first = [cluster.add(name) for name in (FIRST, b"b", b"c")]
     assert sorted(numbers_of(simulation.take(3))) == first
+    assert (None, address(PORTS[1])) in [each.key for each in simulation.reader.assignments]
     began = simulation.now
     cluster.move(b"c", cluster.home(b"b"))
     expected = cluster.add(b"c")

@@ -251,14 +251,9 @@ class Cluster:
         """Have exactly these streams read, each where it lives; what stays the same goes on."""
         old = {assignment.key: assignment for assignment in self.assignments}
         shares = self._map.shares(streams)
-        # Streams leave before they come elsewhere.
-        kept = {share.key: set(share.streams) for share in shares}
-        for assignment in self.assignments:
-            stay = kept.get(assignment.key or (None, ""), set())
-            if not stay.issuperset(assignment.streams):
-                assignment.assign([s for s in assignment.streams if s in stay])
         assignments = [self._for_share(share, old.get(share.key)) for share in shares]
         for gone in set(self.assignments).difference(assignments):
+            gone.assign([])
             failure, gone.failure = gone.failure, None
             if failure is not None:
                 self._upstream.failures.append(failure.error)
