@@ -235,5 +235,5 @@ class ClusterMachine(RuleBasedStateMachine):
         return address(ports[at % len(ports)])
 
 
-ClusterMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+ClusterMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestClusterMachine = ClusterMachine.TestCase
