@@ -263,7 +263,29 @@ class Driver(Engine):
                 self._tidy_up()
             # An operation may change something before its first step.
             steps = operation(*arguments)
-            wait = self._poller.wait
+            return self._finish(steps)
+        except BaseException as error:
+            # An interruption can come anywhere: what was half done is done again.
+            if not isinstance(error, RedisError):
+                self._is_torn = True
+                self._tidy_up()
+            raise
+        finally:
+            # Where another interruption comes amid this, the next thread may go on all the same.
+            try:
+                if steps is not None:
+                    steps.close()
+                if self._reader.log:
+                    self.write_log()
+            finally:
+                self._is_free = True
+                if self.is_closed:
+                    self._dispose()
+
+    def _finish(self, steps: Steps) -> Batch:
+        """Take steps, and wait between them, until there is a batch."""
+        wait = self._poller.wait
+        try:
             timeout = next(steps)
             while True:
                 timeout = steps.send(wait(timeout))
@@ -272,21 +294,6 @@ class Driver(Engine):
             return batch
         except Woken:
             return EMPTY
-        except RedisError:
-            raise
-        except BaseException:
-            # An interruption can come anywhere: what was half done is done again.
-            self._is_torn = True
-            self._tidy_up()
-            raise
-        finally:
-            if steps is not None:
-                steps.close()
-            if self._reader.log:
-                self.write_log()
-            self._is_free = True
-            if self.is_closed:
-                self._dispose()
 
     def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams."""
@@ -302,6 +309,7 @@ class Driver(Engine):
 
     def _discard(self, names: Iterable[Followed]) -> Steps:
         self._reader.discard(names)
+        self.end_unused()
         return self._reader.batch
         yield  # a generator, as the others
 

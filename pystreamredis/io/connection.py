@@ -57,7 +57,6 @@ _FEW = 65_536
 _MOST = 1_048_576
 # Pieces that are received before anybody asks for them.
 _ENOUGH = 4
-_NAMES = getattr(socket, "errorTab", {})  # Windows' own texts
 
 
 class Connection:
@@ -447,7 +446,14 @@ def _is_numeric(host: str) -> bool:
 
 
 def _error(code: int) -> OSError:
-    return OSError(code, _NAMES.get(code) or os.strerror(code))
+    known: dict[int, str] | None = getattr(socket, "errorTab", None)
+    if known is None:
+        return OSError(code, os.strerror(code))
+    # Windows numbers the errors of sockets in its own way, and strerror() knows none of them.
+    import ctypes
+
+    text: str = known.get(code) or vars(ctypes)["FormatError"](code)
+    return OSError(code, text)
 
 
 def _timed_out(options: ConnectionOptions) -> TimeoutError:

@@ -11,6 +11,7 @@ from math import inf
 from time import monotonic
 
 from ..core.delivery import EMPTY
+from ..exceptions import RedisError
 from .connection import Connection
 from .log import write
 
@@ -70,10 +71,14 @@ class Engine:
             RedisError: That failed, and failures are to be raised.
         """
         reader = self._reader
-        while reader.is_establishing(self._clock(), names) and not self.is_closed:
-            timeout = self._prepare(self._clock())
-            if timeout is None or timeout >= 0:
-                self._respond((yield timeout), timeout)
+        try:
+            while reader.is_establishing(self._clock(), names) and not self.is_closed:
+                timeout = self._prepare(self._clock())
+                if timeout is None or timeout >= 0:
+                    self._respond((yield timeout), timeout)
+        except RedisError:
+            self.end_unused()
+            raise
         self._flush()
         return reader.batch
 
@@ -103,6 +108,17 @@ class Engine:
         if self._reader.log:
             lines, self._reader.log = self._reader.log, []
             write([(line.level, line.text) for line in lines])
+
+    def end_unused(self) -> None:
+        """End the connections that no session uses any more.
+
+        The next operation would do so; nobody knows when that is.
+        """
+        for assignment, connection in list(self._connections.items()):
+            session = connection.session
+            if session is not None and session is not assignment.session:
+                self._end(assignment)
+        self._match()
 
     def disconnect(self) -> None:
         """End all connections."""
@@ -136,8 +152,14 @@ class Engine:
         reader, clock = self._reader, self._clock
         reader.begin_wait(clock())
         while not self.is_closed:
-            batch = reader.step(clock())
+            try:
+                batch = reader.step(clock())
+            except RedisError:
+                self.end_unused()
+                raise
             if batch is not None:
+                if not batch.messages:  # a failure, say
+                    self.end_unused()
                 self._flush()
                 return batch
             timeout = self._prepare(clock())

@@ -290,14 +290,19 @@ class Driver(Engine):
             self._tidy_up()
             raise
         finally:
-            steps.close()
-            self._is_busy = False
-            self.write_log()
+            # Where another exception comes amid this, the next task may go on all the same.
+            try:
+                steps.close()
+                self.write_log()
+            finally:
+                self._is_busy = False
 
     def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams."""
         self._refuse_if_busy()
         self._reader.discard(names)
+        if self._home is not None and self._home[1] == forks.generation:
+            self.end_unused()
 
     def close(self) -> None:
         """End what is under way in whichever task, and free the connections."""
