@@ -110,13 +110,15 @@ class Engine:
             write([(line.level, line.text) for line in lines])
 
     def end_unused(self) -> None:
-        """End the connections that no session uses any more.
+        """End the connections without a session, and those over which no stream is read.
 
-        The next operation would do so; nobody knows when that is.
+        The next operation would end most of them; nobody knows when that is.
         """
         for assignment, connection in list(self._connections.items()):
-            session = connection.session
-            if session is not None and session is not assignment.session:
+            if not assignment.streams:
+                self._reader.disconnect(assignment)
+                self._end(assignment)
+            elif connection.session not in (None, assignment.session):
                 self._end(assignment)
         self._match()
 
