@@ -341,6 +341,7 @@ class Session:
             return
         missing = self._replies.expecting()
         is_understood = assignment.history.is_understood or self._values.consumed > 0
+        assignment.history.is_understood = is_understood
         self._break_off()
         failure = failures.connection_lost(
             assignment.options, self.address, cause, missing=missing, is_understood=is_understood
