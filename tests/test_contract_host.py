@@ -119,34 +119,42 @@ def test_a_failure_names_the_address_that_was_found(one_server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "error", "text"),
+    ("found", "cause", "text"),
     [
-        ("localhost", TypeError, "expected a tuple of host and port"),
-        (None, TypeError, "expected a tuple of host and port"),
-        (("localhost",), TypeError, "expected a tuple of host and port"),
-        ((b"localhost", 6379), TypeError, "host is bytes, expected a str"),
-        (("localhost", "6379"), TypeError, "port is '6379', expected an int"),
-        (("localhost", True), TypeError, "port is True, expected an int"),
+        ("localhost", None, "must return a tuple of host and port"),
+        (None, None, "must return a tuple of host and port"),
+        (("localhost",), None, "must return a tuple of host and port"),
+        ((b"localhost", 6379), TypeError, "host is of type bytes, but must be a str"),
+        (("localhost", "6379"), TypeError, "port is '6379', but must be an int"),
+        (("localhost", True), TypeError, "port is True, but must be an int"),
         (("", 6379), ValueError, "host is empty"),
         (("redis://localhost", 6379), ValueError, "host is a URL"),
         (("localhost:6379", 6379), ValueError, "host has a port in it"),
-        (("localhost", 0), ValueError, "port is 0, expected 1 to 65535"),
-        (("localhost", 65536), ValueError, "port is 65536, expected 1 to 65535"),
+        (("localhost", 0), ValueError, "port is 0, but must be from 1 to 65535"),
+        (("localhost", 65536), ValueError, "port is 65536, but must be from 1 to 65535"),
     ],
 )
 @pytest.mark.parametrize("raising", [True, False])
-def test_what_is_no_address_is_raised_when_it_is_found(
-    found: Any, error: type[Exception], text: str, *, raising: bool
+def test_what_is_not_an_address_is_a_failure_of_the_connection(
+    found: Any, cause: type[Exception] | None, text: str, *, raising: bool
 ) -> None:
-    """Contract 7: before anything is sent, with the value."""
-    directory = Directory(found)
-    with pytest.raises(error) as caught:
-        Streams(directory, s=0, raise_connection_exceptions=raising)
-    assert str(caught.value).startswith(f"host() returned {found!r}")
-    assert text in str(caught.value)
+    """Contract 5.1: before anything is sent, with the value."""
+    if raising:
+        with pytest.raises(ConnectionError) as caught:
+            Streams(Directory(found), s=0)
+        failure: Any = caught.value
+    else:
+        with Streams(Directory(found), s=0, raise_connection_exceptions=False) as streams:
+            failure = next(streams)
+    assert type(failure) is ConnectionError
+    assert f": host() returned {found!r}" in str(failure)
+    assert text in str(failure)
+    assert failure.__cause__ is not None
+    chained = failure.__cause__.__cause__
+    assert chained is None if cause is None else type(chained) is cause
 
 
-def test_after_what_is_no_address_the_object_is_as_good_as_before(
+def test_after_what_is_not_an_address_the_object_is_as_good_as_before(
     start_server: StartServer,
 ) -> None:
     server = start_server()
@@ -157,7 +165,7 @@ def test_after_what_is_no_address_the_object_is_as_good_as_before(
         fill(server)
         read, failed = drain(streams)
         assert read == [b"2-0", b"3-0"]
-        assert [type(failure) for failure in failed] == [ConnectionError, TypeError]
+        assert [type(failure) for failure in failed] == [ConnectionError, ConnectionError]
 
 
 def test_a_callable_and_a_unix_socket_contradict_each_other() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pystreamredis
-from pystreamredis import Redis, Streams, StrictRedis, exceptions, protocol
+from pystreamredis import MessageError, Redis, Streams, StrictRedis, exceptions, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -447,15 +447,18 @@ def test_bytes_that_are_no_text_neither_stop_a_reader_nor_get_lost(embedded: End
     assert second == ("s", "1-2", {"f": "text"})
 
 
-def test_bytes_that_must_be_text_are_told_and_only_they_are_in_the_way(embedded: Endpoint) -> None:
-    """Contract 1.2: `encoding_errors="strict"` raises, and nothing is passed over silently."""
+def test_bytes_that_must_be_text_are_raised_once(embedded: Endpoint) -> None:
+    """Contract 3.5: `encoding_errors="strict"` raises, and the iteration goes on after it."""
     embedded.command("XADD", "s", "1-1", "f", b"\xff")
+    embedded.command("XADD", "s", "1-2", "f", "text")
     options: dict[str, Any] = {"decode_responses": True, "encoding_errors": "strict"}
     with Streams(embedded.host, embedded.port, s=0, t=0, block=None, **options) as streams:
-        for _ in range(2):
-            with pytest.raises(UnicodeDecodeError):
-                next(streams)
-        assert streams.positions == {"s": "0-0", "t": "0-0"}
+        with pytest.raises(MessageError) as caught:
+            next(streams)
+        assert isinstance(caught.value.__cause__, UnicodeDecodeError)
+        assert (caught.value.stream, caught.value.id) == ("s", "1-1")
+        assert streams.positions == {"s": "1-1", "t": "0-0"}
+        assert list(streams) == [("s", "1-2", {"f": "text"})]
 
 
 @pytest.mark.parametrize("name", ["größe", "\udcff\udcfe", "a b\r\nc", ""])

@@ -196,14 +196,14 @@ def test_one_of_them_may_be_a_cluster(one_server: Endpoint, cluster: Cluster) ->
 @pytest.mark.parametrize(
     ("sources", "error", "text"),
     [
-        ({}, ValueError, "no sources are given, expected one at least"),
-        ([Redis()], TypeError, r"sources is list, expected a dict of names to Redis\(\)"),
-        ({1: Redis()}, TypeError, "source 1 is int, expected str for a name"),
-        ({"a": "redis://:secret@a"}, TypeError, r"source 'a' is str, expected Redis\(\)"),
+        ({}, ValueError, "no sources are given; give at least one"),
+        ([Redis()], TypeError, r"sources is of type list, but must be a dict of names to Redis\(\)"),
+        ({1: Redis()}, TypeError, "source 1 is of type int, but a name must be a str"),
+        ({"a": "redis://:secret@a"}, TypeError, r"source 'a' is of type str, but must be a Redis\(\)"),
         (
             {"a": Redis(), "b": Redis(decode_responses=True)},
             ValueError,
-            "decode_responses is not the same for all sources",
+            "all sources must use the same decode_responses",
         ),
     ],
 )
@@ -218,11 +218,11 @@ def test_sources_that_cannot_be(sources: Any, error: type[Exception], text: str)
     [
         (None, ValueError, "no streams are given"),
         ({"a": {}}, ValueError, "no streams are given"),
-        ({"b": {"s": 0}}, ValueError, r"streams are given for 'b', expected a source: \['a'\]"),
+        ({"b": {"s": 0}}, ValueError, r"streams are given for 'b', which is not a source; these are \['a'\]"),
         ({"a": {"s": -1}}, ValueError, "stream 's': start -1"),
-        ({"a": {"s": {}}}, TypeError, "stream 's': start {}: it is dict"),
+        ({"a": {"s": {}}}, TypeError, "stream 's': start {}: it is of type dict"),
         ({"a": ["s"], "s": 0}, ValueError, r"stream \('a', 's'\) is given twice"),
-        ({"a": [1]}, TypeError, "stream name 1 is int"),
+        ({"a": [1]}, TypeError, "stream name 1 is of type int, but must be a str or bytes"),
     ],
 )
 def test_streams_that_cannot_be(streams: Any, error: type[Exception], text: str) -> None:

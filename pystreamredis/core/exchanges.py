@@ -184,9 +184,11 @@ def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
     for _ in range(_MAX_ROUNDS):
         if not low:
             return found
-        probes = {key: _probes(number_of(low[key]), high[key]) for key in low}
+        known = {key: number_of(entry_id) for key, entry_id in low.items()}
+        probes = {key: _probes(number, high[key]) for key, number in known.items()}
         rounds = list(zip(*probes.values(), strict=True))
-        replies = yield [encode_xread(probes, map(id_of, ids), count=1) for ids in rounds]
+        count = 1 + any(map(_is_last_of_ms, known.values()))
+        replies = yield [encode_xread(probes, map(id_of, ids), count=count) for ids in rounds]
         for ids, reply in zip(rounds, replies, strict=True):
             if isinstance(reply, ServerError):
                 raise Refused(reply)
@@ -196,7 +198,7 @@ def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
                     raise ProtocolError(
                         f"entry {later[key]!r}, expected one after {id_of(after)!r}"
                     )
-                if key in later:
+                if key in later and number_of(later[key]) > known[key]:
                     low[key] = max(low[key], later[key], key=number_of)
                 else:
                     high[key] = min(high[key], after)
@@ -214,8 +216,14 @@ def _probes(low: int, high: int) -> list[int]:
     """
     steps = [min(low + (1 << exponent), high) for exponent in range(0, 128, 4)]
     steps += [low + (high - low) * step // 16 for step in range(1, 16)]
-    # Redis before 5.0.8 reads from the start of the ms after its largest sequence.
-    return [low, *(at - (at & _MAX_SEQUENCE == _MAX_SEQUENCE and at > low) for at in steps)]
+    # Redis before 5.0.8 reads from the start of the ms after its largest sequence. The read
+    # after the ID before that one returns two entries.
+    return [at - _is_last_of_ms(at) for at in (low, *steps)]
+
+
+def _is_last_of_ms(number: int) -> bool:
+    """Return True for the largest ID of a ms."""
+    return number & _MAX_SEQUENCE == _MAX_SEQUENCE
 
 
 def find_failing_stream(

@@ -478,6 +478,8 @@ class Session:
             stream.pending = stream.pending + messages if stream.pending else messages
             stream.caught_up = is_last
             stream.last_id = ends[stream]
+            if stream.passed is not None and messages:
+                stream.passed = None
             stream.last_activity = self._last_received
             stream.reported_gap = None
         if self._replies.unmade:
@@ -485,7 +487,7 @@ class Session:
             self.events.append(Unmakable())
         if self._unsettled is not None:
             self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
-        return bool(ends)
+        return any(messages for _, messages, _ in fresh)
 
     def _break_off(self) -> None:
         """Apply what has come of a reply that breaks off, and ask for less the next time."""
@@ -719,7 +721,7 @@ def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> byte
     """Check that messages are after an ID; return the ID of the last one.
 
     Redis before 5.0.8 reads from the start of a ms after its largest sequence, which is what
-    a start time is asked for by. Entries before the start are removed.
+    a start time is asked for by. Entries up to that ID are removed.
 
     Raises:
         WireError: They are not.
@@ -729,9 +731,13 @@ def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> byte
     if isinstance(first, str):
         first, last = first.encode("ascii"), last.encode("ascii")
     if is_later(first, last_id):
-        return bytes(last)
-    if is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
-        bound = number_of(last_id)
-        messages[:] = [message for message in messages if number_of(message[1]) > bound]
-        return bytes(last) if messages else id_of(bound - 1)
-    raise WireError(f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}")
+        if stream.passed is None:
+            return bytes(last)
+    elif is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
+        stream.passed = last_id
+    else:
+        text = f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}"
+        raise WireError(text)
+    bound = number_of(stream.passed)
+    messages[:] = [message for message in messages if number_of(message[1]) > bound]
+    return bytes(last) if messages else id_of(bound - 1)

@@ -22,6 +22,8 @@ class StreamState:
         last_id: The ID of the last entry received; before the first entry, the start.
         pending: Received messages that were not released for delivery, in ID order.
         caught_up: True if the server had no more entries at the last read.
+        passed: The ID up to which entries are passed over, since an old server returns them
+            again; None after the first entry beyond.
         session: The session that reads the stream. A reply that comes over any other session
             is not applied.
         last_activity: Time of the last entry, or of the last check for lost entries, in seconds.
@@ -37,6 +39,7 @@ class StreamState:
         "last_activity",
         "last_id",
         "name",
+        "passed",
         "pending",
         "place",
         "reported_gap",
@@ -53,6 +56,7 @@ class StreamState:
         self.last_id = start or ZERO
         self.pending: list[Message] = []
         self.caught_up = False
+        self.passed: bytes | None = None
         self.session: Session | None = None
         self.last_activity = 0.0
         self.reported_gap: str | None = None
@@ -66,7 +70,9 @@ class StreamState:
     @property
     def is_at_entry(self) -> bool:
         """True if an entry has, or had, the ID `last_id`, which is no mere point in time."""
-        return self.start is not None and self.last_id != ZERO and not is_before(self.last_id)
+        if self.start is None or self.last_id == ZERO or self.passed is not None:
+            return False
+        return not is_before(self.last_id)
 
     @property
     def is_released(self) -> bool:
@@ -78,3 +84,4 @@ class StreamState:
         self.last_id = last_id
         self.pending = []
         self.caught_up = False
+        self.passed = None
