@@ -7,6 +7,7 @@ table; a test holds the signatures to it (contract 1.2, 7).
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 
 from .exceptions import ConnectionError
 from .secret import Secret, conceal_keywords, conceal_url, reveal
@@ -671,13 +672,16 @@ class ConnectionOptions:
             # The text of an OSError names a file or a peer; that of others may quote a secret.
             text = f": {error}" if isinstance(error, OSError) else ""
             raise OSError(f"password() raised {type(error).__name__}{text}") from error
-        if isinstance(password, (str, bytes)):
+        kind = f"a value of type {type(password).__name__}"
+        if password is None or isinstance(password, bytes):
             return password or None
-        if password is None:
-            return None
-        kind = type(password).__name__
+        if isinstance(password, str):
+            with suppress(UnicodeEncodeError):
+                password.encode("utf-8", "surrogateescape")
+                return password or None
+            kind = "text that cannot be encoded"
         del password  # Reports with local variables would show it.
-        raise OSError(f"password() returned a value of type {kind}, but must return a str or bytes")
+        raise OSError(f"password() returned {kind}, but must return a str or bytes")
 
     def encode(self, name: str | bytes) -> bytes:
         """Return a stream's name as the key that it is on the wire.
