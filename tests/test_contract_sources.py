@@ -231,9 +231,11 @@ def test_streams_that_cannot_be(streams: Any, error: type[Exception], text: str)
         Streams.from_sources({"a": Redis("127.0.0.1", 1)}, streams)
 
 
-def test_what_is_no_option_of_reading_is_a_stream(one_server: Endpoint) -> None:
+def test_an_option_of_connecting_is_not_a_stream(one_server: Endpoint) -> None:
     """Contract 2.1, as with `Redis.streams`: sources say how to connect."""
     write(one_server, 0, "host", 1)
-    with Streams.from_sources({"a": at(one_server)}, block=None, host=0) as streams:
+    with pytest.raises(TypeError, match="'host', which is an option of the connection"):
+        Streams.from_sources({"a": at(one_server)}, block=None, host=0)
+    with Streams.from_sources({"a": at(one_server)}, {"host": 0}, block=None) as streams:
         assert [message[0] for message in streams] == [("a", "host")]
         assert repr(streams).endswith(f"of 1 streams at {one_server.host}:{one_server.port}>")

@@ -395,11 +395,23 @@ def test_the_next_read_is_on_its_way_before_the_last_message_is_asked_for() -> N
     """Contract 6.4: the peer has it while the caller works on the first of three."""
     with (
         Peer(lambda it: serve(it, {"s": ["1-0", "2-0", "3-0"]})) as peer,
-        Streams(**at(peer), block=200, s=0) as streams,
+        Streams(**at(peer), block=200, count=3, s=0) as streams,
     ):
         assert next(streams)[1] == b"1-0"
         wait_until(lambda: ids_sent(peer.commands)[-1] == b"3-0")
         assert ids_of(take(streams, 2)) == [b"2-0", b"3-0"]
+
+
+def test_after_a_reply_that_was_not_full_the_messages_are_delivered_first() -> None:
+    """Contract 6.4: the next read is sent when the caller asks again."""
+    with (
+        Peer(lambda it: serve(it, {"s": ["1-0", "2-0", "3-0"]})) as peer,
+        Streams(**at(peer), block=200, s=0) as streams,
+    ):
+        assert ids_of(take(streams, 3)) == [b"1-0", b"2-0", b"3-0"]
+        assert ids_sent(peer.commands) == [b"0-0"]
+        assert list(streams) == []
+        assert ids_sent(peer.commands)[:2] == [b"0-0", b"3-0"]
 
 
 def test_every_read_of_a_long_history_is_sent_ahead(embedded: Server) -> None:
