@@ -350,7 +350,11 @@ class TestReadSize:
                 size.completed(10)
                 assert size.count == lowered
             size.completed(10)
-            assert size.count > lowered
+            raised = size.count
+            assert raised > lowered
+            for _ in range(patience - 1):
+                size.completed(10)
+                assert size.count == raised
 
     def test_the_patience_has_an_end(self) -> None:
         size = ReadSize(100)

@@ -328,11 +328,12 @@ class TestReplies:
     def test_bytes_from_before_a_read_are_not_its_answer(self) -> None:
         """Contract 6.5: a reply that was too many, of which only a part had come."""
         made = Connected()
-        made.receive(b"*1\r")
+        made.receive(b"*-1\r")
         made.ask()
         made.sent()
-        made.receive(b"\n+x\r\n" + reply(block(b"a", "1-0")))
-        assert isinstance(made.failure(), ProtocolError)
+        made.receive(b"\n")
+        assert "nobody asked for" in str(made.failure())
+        assert made.take(Completed) == []
         assert made.streams[0].last_id == b"0-0"
 
     def test_bytes_from_before_an_exchange_are_not_its_reply(self) -> None:
@@ -375,6 +376,18 @@ class TestReplies:
             made.receive(reply(*blocks))
             delivered.append([entry_id for _, entry_id in made.deliver()])
         assert delivered == [[b"1-0", b"2-0"], [b"3-0", b"4-0"], [b"50-0", b"51-0"]]
+
+    def test_a_stream_from_another_connection_is_not_known_up_to_this_reply(self) -> None:
+        """Contract 3.2: it was caught up there, but at an earlier moment."""
+        made = Connected(["a"])
+        made.ask()
+        made.sent()
+        moved = stream("b")
+        moved.caught_up = True
+        made.assignment.assign([*made.streams, moved])
+        made.receive(reply(block(b"a", "5-0")))
+        assert not moved.caught_up
+        assert made.deliver() == []
 
     def test_a_stream_that_was_dropped_meanwhile_is_passed_over(self) -> None:
         """Contract 2.5: the reply to the read before still has it."""
