@@ -23,7 +23,7 @@ from pystreamredis.core.events import (
 from pystreamredis.core.merge import next_batch, release
 from pystreamredis.core.session import Phase, Session
 from pystreamredis.core.stream import StreamState
-from pystreamredis.core.topology import Upstream
+from pystreamredis.core.topology import Standalone, Upstream
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -515,6 +515,85 @@ class TestReplies:
         assert made.session.poll_not_before == 0.0
 
 
+class BySlot(Standalone):
+    """A topology in which each stream has to be read by itself."""
+
+    def group(self, streams: list[StreamState]) -> list[list[StreamState]]:
+        return [[each] for each in streams]
+
+
+class TestRounds:
+    """Reads by hash slot, which are sent together."""
+
+    def start(self, **options: Any) -> Connected:
+        made = Connected(["a", "b", "c"], **options)
+        made.upstream.topology = BySlot(made.upstream)
+        return made
+
+    def test_each_group_is_read_by_itself_without_a_block(self) -> None:
+        made = self.start()
+        made.ask(0.0, 1000)
+        reads = [Read(command) for command in made.sent()]
+        assert [(read.keys, read.block) for read in reads] == [
+            ([b"a"], None),
+            ([b"b"], None),
+            ([b"c"], None),
+        ]
+
+    def test_it_is_completed_once_and_all_parts_are_known(self) -> None:
+        """Contract 3.2, 3.3: no message waits for a stream that has nothing more."""
+        made = self.start()
+        made.ask()
+        made.receive(reply() + reply(block(b"b", "9-0")))
+        assert not made.take(Completed)
+        made.receive(reply())
+        (completed,) = made.take(Completed)
+        assert completed.request.streams == made.streams
+        assert [each.caught_up for each in made.streams] == [True] * 3
+        assert made.deliver() == [("b", b"9-0")]
+
+    def test_a_pause_follows_where_nothing_more_is_there(self) -> None:
+        """So that a node is not kept busy by reads that do not block."""
+        made = self.start()
+        made.ask()
+        made.receive(reply() * 3, 5.0)
+        assert made.session.poll_not_before > 5.0
+        made = self.start(block=None)
+        made.ask()
+        made.receive(reply() * 3, 5.0)
+        assert made.session.poll_not_before == 0.0
+
+    def test_no_pause_follows_a_full_reply(self) -> None:
+        made = self.start()
+        made.ask()
+        made.receive(reply() + reply(block(b"b", "8-0", "9-0")) + reply(), 5.0)
+        assert made.session.poll_not_before == 0.0
+        assert [each.caught_up for each in made.streams] == [True, False, True]
+
+    def test_a_stream_left_out_of_a_round_holds_back_others(self) -> None:
+        """Contract 3.2."""
+        made = self.start()
+        made.ask()
+        made.receive(reply(block(b"a", "1-0", "2-0")) + reply() + reply(block(b"c", "8-0", "9-0")))
+        made.streams[2].caught_up = True
+        assert made.deliver() == [("a", b"1-0"), ("a", b"2-0")]
+        made.ask()
+        assert [Read(command).keys for command in made.sent()[-2:]] == [[b"a"], [b"b"]]
+        assert not made.streams[2].caught_up
+
+    def test_redirected_parts_are_left_out_of_what_is_completed(self) -> None:
+        made = self.start()
+        made.ask()
+        made.receive(b"-MOVED 1 other:1\r\n" + reply() + b"-ASK 2 other:1\r\n")
+        (completed,) = made.take(Completed)
+        assert completed.request.streams == made.streams[1:2]
+        assert completed.request.put_off == 1
+        assert [event.streams for event in made.take(Redirected)] == [
+            made.streams[:1],
+            made.streams[2:],
+        ]
+
+
 def forge(entry_id: str) -> bytes:
     """A value that looks like an entry."""
     return b"\r\n" + encode([entry_id.encode(), [b"f", b"v", b"g", b"w"]], 2)[:-2]
@@ -856,6 +935,20 @@ class TestLogin:
         made.sent()
         made.receive(reply(block(b"a", "5-0")) * 2)
         assert isinstance(made.failure(), ProtocolError)
+
+    def test_part_of_a_reply_too_many_is_a_failure_before_anything_is_read(self) -> None:
+        """Contract 6.5."""
+        made = Connected(start=None)
+        made.sent()
+        made.receive(reply(block(b"a", "5-0")) + b"*1\r\n")
+        assert isinstance(made.failure(), ProtocolError)
+        assert made.streams[0].start is None
+
+    def test_after_the_login_bytes_that_are_not_resp_are_shown(self) -> None:
+        made = Connected(start=None, password="open sesame")
+        made.receive(b"+OK\r\n")
+        made.receive(b"what is this\r\n")
+        assert "what is this" in str(made.failure())
 
     def test_a_refusal_to_pin_now_names_the_stream(self) -> None:
         """Contract 5.6."""

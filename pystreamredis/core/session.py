@@ -468,9 +468,10 @@ class Session:
                 is_last = len(messages) < request.count
                 ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
                 fresh.append((stream, messages, is_last))
-        if by_name is not self._by_name and request.round is None:
-            # Of the other streams nothing is known after an earlier moment.
-            for stream in streams:
+        if by_name is not self._by_name:
+            # Of the other streams nothing is known after an earlier moment, but for those that
+            # other parts of a round read.
+            for stream in streams if request.round is None else request.streams:
                 stream.caught_up = False
         for stream in read:
             stream.caught_up = True
