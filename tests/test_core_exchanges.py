@@ -169,6 +169,11 @@ class TestHandshake:
         told = str(raised_by(login(password=password, **connection), [error]))
         assert told.endswith("NOPERM cannot log in with (not shown): no")
 
+    def test_no_part_of_a_password_is_shown_where_a_server_cuts_what_it_repeats(self) -> None:
+        """Contract 7."""
+        error = ServerError(f"ERR unknown command 'AUTH', with args beginning with: '{SECRET[:6]}")
+        assert SECRET[:6] not in str(raised_by(login(password=SECRET), [error]))
+
     @pytest.mark.parametrize("password", ["", None])
     def test_without_a_password_errors_stay_as_they_are(self, password: str | None) -> None:
         exchange = login(password=password, username="me", db=2)
