@@ -164,7 +164,8 @@ def test_a_migrating_slot_is_asked_for_at_a_bounded_pace() -> None:
     assert number(simulation.next()[1]) == expected[1]
     simulation.at(3, lambda: cluster.move(b"b", PORTS[2]))
     assert number(simulation.next()[1]) == expected[0]
-    assert simulation.now < began + 4
+    # Others wait for the slot for a second, and it is found within another one.
+    assert simulation.now < began + 5
     assert cluster.reads - before < 100
 
 
