@@ -158,7 +158,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.add(streams, named_streams)
         else:
-            self._driver.run(self._driver.add, streams, named_streams)
+            self._driver.change(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.
@@ -173,7 +173,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.discard(names)
         else:
-            self._driver.discard(names)
+            self._driver.change(self._driver.discard, names)
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread, and disconnect.

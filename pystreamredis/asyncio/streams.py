@@ -96,7 +96,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.add(streams, named_streams)
         else:
-            await self._driver.run(self._driver.add, streams, named_streams)
+            await self._driver.change(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.
@@ -112,7 +112,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.discard(names)
         else:
-            self._driver.discard(names)
+            self._driver.drop(names)
 
     async def aclose(self) -> None:
         """End the iteration, also one that waits in another task, and disconnect.

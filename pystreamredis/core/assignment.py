@@ -113,6 +113,7 @@ class Assignment:
         is_down: True from the report of a failure to the next answer.
         must_pause: True if the next try has to wait, once the caller asks again.
         found_nothing: The last read that found nothing, and the time of its answer.
+        is_lane: True if it is for streams that were added while all other connections waited.
         held_apart: Streams that hold back no others but their own group, though their server
             is not down.
     """
@@ -124,6 +125,7 @@ class Assignment:
         "history",
         "is_connecting",
         "is_down",
+        "is_lane",
         "key",
         "must_pause",
         "options",
@@ -144,6 +146,7 @@ class Assignment:
         self.retry_at = 0.0
         self.is_connecting = False
         self.is_down = False
+        self.is_lane = False
         self.must_pause = False
         self.found_nothing: tuple[Request, float] | None = None
         self.held_apart: list[list[StreamState]] = []

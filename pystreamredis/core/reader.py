@@ -603,6 +603,8 @@ class Reader:
         """Return how long a read may block, where others may wait for what it finds."""
         if block is None or len(self.assignments) == 1:
             return block
+        if assignment.is_lane:
+            return self._wait.shorten(block)
         count = assignment.history.read_size.count
         unsettled = assignment.find_unsettled()
         if any(not stream.caught_up and len(stream.pending) < count for stream in unsettled):

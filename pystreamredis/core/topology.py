@@ -61,28 +61,46 @@ _MOST_CONNECTIONS = 100
 
 
 class Standalone:
-    """The connections to one server. Each stream is read over one of them."""
+    """The connections to one server. Each stream is read over one of them.
+
+    A stream that is added while all connections wait for replies gets a lane: one more
+    connection, whose reads block for some ms only, so that more streams may come to it. As
+    soon as another connection is answered, that one takes over the streams of the lane.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self._lane: Assignment | None = None
         self.assignments = [Assignment(upstream, upstream.options, None)]
 
     def assign(self, streams: list[StreamState]) -> None:
         """Have exactly these streams read: new ones where the fewest streams are."""
-        wanted = set(streams)
+        wanted, upstream = set(streams), self._upstream
         kept = [[s for s in a.streams if s in wanted] for a in self.assignments]
         used = [pair for pair in zip(self.assignments, kept, strict=True) if pair[1]]
         assignments, shares = [a for a, _ in used], [share for _, share in used]
-        upstream = self._upstream
         known = {stream for share in shares for stream in share}
-        fresh = [stream for stream in streams if stream not in known]
-        more = connections_for(len(streams), upstream.reading.connections) - len(assignments)
+        new = [stream for stream in streams if stream not in known]
         idle = [a for a in self.assignments if a not in assignments]
-        for _ in range(min(more, len(fresh))):
+        for assignment in idle:
+            assignment.is_lane = False
+        if self._lane not in assignments:
+            self._lane = None
+        more = connections_for(len(streams), upstream.reading.connections) - len(assignments)
+        for _ in range(min(more + (self._lane is not None), len(new))):
             reused = idle.pop(0) if idle else Assignment(upstream, upstream.options, None)
             assignments.append(reused)
             shares.append([])
-        spread(fresh, shares)
+        pairs = list(zip(assignments, shares, strict=True))
+        free = [share for a, share in pairs if not (a.is_lane or _may_block(a))]
+        free = free or [share for a, share in pairs if a.is_lane]
+        if new and not free:
+            self._lane = Assignment(upstream, upstream.options, None)
+            self._lane.is_lane = True
+            assignments.append(self._lane)
+            shares.append([])
+            free = shares[-1:]
+        spread(new, free)
         for gone in idle:
             gone.assign([])
         for assignment, share in zip(assignments, shares, strict=True):
@@ -99,8 +117,16 @@ class Standalone:
         return is_cluster_error(error)
 
     def answered(self, assignment: Assignment, request: Request) -> bool:  # noqa: ARG002
-        """Take note of an answer, which shows nothing new."""
-        return False
+        """Take note of an answer; return True if a lane's streams have to be assigned again."""
+        lane = self._lane
+        if lane is None or assignment is lane or _may_block(assignment):
+            return False
+        if lane.session is None or not lane.session.is_ready:
+            return False
+        lane.assign([])
+        self.assignments = [a for a in self.assignments if a is not lane]
+        self._lane = None
+        return True
 
     def failed(self, assignment: Assignment, time: float) -> bool:  # noqa: ARG002
         """Take note of a failure, which the caller has to know."""
@@ -215,6 +241,10 @@ class Upstream:
         if position is not None or stream.start is None:
             return position
         return stream.start.decode() if self.options.decode_responses else stream.start
+
+
+def _may_block(assignment: Assignment) -> bool:
+    return assignment.session is not None and assignment.session.may_block
 
 
 def connections_for(streams: int, wanted: int | None) -> int:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import select
 import socket
-from threading import Event, current_thread, main_thread
-from time import monotonic
+from threading import Event, current_thread, get_ident, main_thread
+from time import monotonic, sleep
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
 from . import forks
 from .connection import READ, WRITE
-from .engine import Engine
+from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
     from ..core.delivery import Batch
     from ..core.reader import Reader
-    from ..starts import Followed
     from .connection import Connection
     from .engine import Steps
 
@@ -29,6 +28,8 @@ _LONGEST = 86_400.0
 # How late a signal may be handled, in seconds, that comes right before the system is asked to
 # wait: nothing ends that wait, and Python runs no handler before it is over.
 _SLICE = 0.05
+# Pause of a thread that waits for another one to change the streams, in seconds.
+_MOMENT = 0.001
 
 
 class Woken(Exception):
@@ -54,7 +55,8 @@ class Poller:
     """Watches sockets, among them one of its own that wakes it."""
 
     def __init__(self) -> None:
-        self._is_woken = Event()
+        self._is_woken = False
+        self._is_nudged = Event()
         self._wake: socket.socket | None = None
         self._woken: socket.socket | None = None
         self._poll: Any = None
@@ -64,7 +66,12 @@ class Poller:
 
     def wake(self) -> None:
         """End every wait from now on; for any thread, and for signal handlers."""
-        self._is_woken.set()
+        self._is_woken = True
+        self.nudge()
+
+    def nudge(self) -> None:
+        """End the wait that is under way, or the next one."""
+        self._is_nudged.set()
         if self._wake is not None:
             try:
                 self._wake.send(b"\0")
@@ -112,12 +119,22 @@ class Poller:
             ready: list[tuple[int, int]] = self._sleep(limit)
         else:
             ready = self._poll.poll(min(limit, _SLICE) * 1000) or self._wait(limit)
-        if self._is_woken.is_set():
-            raise Woken
+        if self._is_nudged.is_set():
+            self._take_nudges()
         watched = self._watched
         if len(ready) == 1 and ready[0][0] in watched:
             return [watched[ready[0][0]][2], *called]
         return [*(watched[fd][2] for fd, _ in ready if fd in watched), *called]
+
+    def _take_nudges(self) -> None:
+        if self._is_woken:
+            raise Woken
+        self._is_nudged.clear()
+        if self._woken is not None:
+            try:
+                self._woken.recv(1024, getattr(socket, "MSG_DONTWAIT", 0))
+            except OSError:
+                pass  # the nudge came before there was a socket for it
 
     def reset(self) -> None:
         """Watch no socket any more, whatever was half done."""
@@ -139,8 +156,8 @@ class Poller:
         self._wake.setblocking(False)
         poll.register(self._woken.fileno(), READ)
         self._poll = poll
-        if self._is_woken.is_set():
-            self.wake()
+        if self._is_nudged.is_set():
+            self.nudge()
 
     def _wait(self, timeout: float) -> list[tuple[int, int]]:
         """Wait on in slices, between which signals are handled: in the main thread.
@@ -158,7 +175,7 @@ class Poller:
     def _sleep(self, timeout: float) -> list[tuple[int, int]]:
         """Wait without any descriptor, since there may be none."""
         deadline = monotonic() + timeout
-        while (left := deadline - monotonic()) > 0 and not self._is_woken.wait(min(left, _SLICE)):
+        while (left := deadline - monotonic()) > 0 and not self._is_nudged.wait(min(left, _SLICE)):
             pass
         return []
 
@@ -236,6 +253,10 @@ class Driver(Engine):
         # True if an interruption was not tidied up after, since another one came amid that.
         self._is_torn = False
         self._generation = forks.generation
+        # The thread that is at work.
+        self._owner: int | None = None
+        # True while it changes the streams: then others wait for their turn.
+        self._is_changing = False
 
     def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
         """Run an operation of the engine to its end.
@@ -244,19 +265,22 @@ class Driver(Engine):
             RuntimeError: Another thread is at it, or the process has forked since.
             RedisError, ValueError, TypeError: As the operation.
         """
-        if self._generation != forks.generation:
-            raise RuntimeError(
-                "these connections belong to the parent of this process; "
-                "make a new Streams(streams=positions) in each process"
-            )
-        try:
-            del self._is_free
-        except AttributeError:
-            if self.is_closed:  # by a thread that has it for a moment
-                return EMPTY
-            raise RuntimeError("another thread is iterating, expected one at a time") from None
+        self._refuse_in_child()
+        while True:
+            try:
+                del self._is_free
+            except AttributeError:
+                if self.is_closed:  # by a thread that has it for a moment
+                    return EMPTY
+                if self._is_changing and self._owner != get_ident():
+                    sleep(_MOMENT)
+                    continue
+                raise RuntimeError("another thread is iterating, expected one at a time") from None
+            break
         steps: Steps | None = None
         try:
+            self._owner = get_ident()
+            self._is_changing = operation == self.carry_out
             if self.is_closed:
                 return EMPTY
             if self._is_torn:
@@ -278,6 +302,8 @@ class Driver(Engine):
                 if self._reader.log:
                     self.write_log()
             finally:
+                self._is_changing = False
+                self._owner = None
                 self._is_free = True
                 if self.is_closed:
                     self._dispose()
@@ -295,9 +321,50 @@ class Driver(Engine):
         except Woken:
             return EMPTY
 
-    def discard(self, names: Iterable[Followed]) -> None:
-        """Drop streams."""
-        self.run(self._discard, names)
+    def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
+        """Run an operation that changes the streams, also while another thread waits.
+
+        Raises:
+            RuntimeError: It is called amid the work of this very thread, by `fields` or a signal
+                handler, say.
+            RedisError, ValueError, TypeError: As the operation.
+        """
+        self._refuse_in_child()
+        if self._owner == get_ident():
+            raise RuntimeError("streams cannot be added or dropped amid a call of next()")
+        is_done = Event()
+        order = Order(lambda: operation(*arguments), is_done.set)
+        self._orders.append(order)
+        try:
+            while not (order.is_done or self.is_closed):
+                if self._is_at_work:
+                    self._poller.nudge()
+                    is_done.wait(_SLICE)
+                else:
+                    self._carry_out_if_free()
+        finally:
+            if not order.is_done and order in self._orders:
+                self._orders.remove(order)
+        if order.error is not None:
+            raise order.error
+
+    def _refuse_in_child(self) -> None:
+        if self._generation != forks.generation:
+            raise RuntimeError(
+                "these connections belong to the parent of this process; "
+                "make a new Streams(streams=positions) in each process"
+            )
+
+    @property
+    def _is_at_work(self) -> bool:
+        return not getattr(self, "_is_free", False)
+
+    def _carry_out_if_free(self) -> None:
+        try:
+            self.run(self.carry_out)
+        except RuntimeError:
+            if not self._is_at_work:
+                raise
 
     def close(self) -> None:
         """End what is under way in whichever thread, and free the connections."""
@@ -306,12 +373,6 @@ class Driver(Engine):
             if self._generation == forks.generation:  # else the parent would be woken
                 self._poller.wake()
             self._dispose()
-
-    def _discard(self, names: Iterable[Followed]) -> Steps:
-        self._reader.discard(names)
-        self.end_unused()
-        return self._reader.batch
-        yield  # a generator, as the others
 
     def _tidy_up(self) -> None:
         self._reader.rewind()

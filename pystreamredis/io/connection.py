@@ -137,7 +137,7 @@ class Connection:
         if session is None:
             self._go_on_connecting()
             return False
-        if self._sock is None:
+        if self._sock is None or session.phase is Phase.CLOSED:
             return False
         now = monotonic()
         self._reader.active[self._assignment] = None
@@ -155,7 +155,7 @@ class Connection:
                 session.lose(now)
         if self._unsent:
             self.flush()
-        if session.phase is Phase.CLOSED:
+        if self.session is not None and self.session.phase is Phase.CLOSED:
             self.close()
             return False
         return bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)

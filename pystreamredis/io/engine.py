@@ -8,6 +8,7 @@ in how they wait, and in nothing else.
 from __future__ import annotations
 
 from math import inf
+from collections import deque
 from time import monotonic
 
 from ..core.delivery import EMPTY
@@ -27,6 +28,28 @@ if TYPE_CHECKING:
     from .connection import Watcher
 
     Steps: TypeAlias = Generator[float | None, list[Connection], Batch]
+
+
+class Order:
+    """A change of the streams that a thread or task has asked for while another one waits.
+
+    Attributes:
+        operation: The operation of the engine.
+        is_done: True once it was carried out.
+        error: What it has raised; None if it has succeeded.
+    """
+
+    def __init__(self, operation: Callable[[], Steps], notify: Callable[[], object]) -> None:
+        self.operation = operation
+        self.is_done = False
+        self.error: Exception | None = None
+        self._notify = notify
+
+    def finish(self, error: Exception | None) -> None:
+        """Take note of the outcome."""
+        self.error = error
+        self.is_done = True
+        self._notify()
 
 
 class Engine:
@@ -61,6 +84,8 @@ class Engine:
         # Time of the last look at what is due, and the time when the next thing is.
         self._looked_at = 0.0
         self._due_at = inf
+        # Changes of the streams that others have asked for while somebody waits.
+        self._orders: deque[Order] = deque()
         # Connections that may have more bytes than a poller sees.
         self._pending: list[Connection] = []
 
@@ -103,6 +128,26 @@ class Engine:
             raise ValueError("no streams left to follow; call add() first")
         return self._next_batch()
 
+    def discard(self, names: Iterable[Followed]) -> Steps:
+        """Drop streams."""
+        self._reader.discard(names)
+        self.end_unused()
+        return self._reader.batch
+        yield  # a generator, as the others
+
+    def carry_out(self) -> Steps:
+        """Carry out the changes of the streams that others have asked for."""
+        while self._orders:
+            order = self._orders[0]
+            try:
+                yield from order.operation()
+            except Exception as error:  # noqa: BLE001 - raised where it was asked for
+                order.finish(error)
+            else:
+                order.finish(None)
+            self._orders.remove(order)
+        return self._reader.batch
+
     def write_log(self) -> None:
         """Log what the reader has to say."""
         if self._reader.log:
@@ -138,11 +183,8 @@ class Engine:
         for assignment, _ in earlier:
             assignment.failure = None
         try:
-            # Over new connections, since a server is not asked while it works on a read.
-            self._give_up(added)
             yield from self.establish(added)
         except BaseException:
-            self._give_up(added)
             reader.discard(added)
             raise
         finally:
@@ -154,6 +196,10 @@ class Engine:
         reader, clock = self._reader, self._clock
         reader.begin_wait(clock())
         while not self.is_closed:
+            if self._orders:
+                yield from self.carry_out()
+            if not reader.has_streams:
+                raise ValueError("no streams left to follow; call add() first")
             try:
                 batch = reader.step(clock())
             except RedisError:
@@ -255,8 +301,3 @@ class Engine:
                     connection.flush()
         if self._reader.log:
             self.write_log()
-
-    def _give_up(self, names: Iterable[Followed]) -> None:
-        """Give up the connections of some streams."""
-        for assignment in self._reader.assignments_of(names):
-            self._reader.disconnect(assignment)

@@ -15,7 +15,7 @@ from ..core.delivery import EMPTY
 from ..exceptions import RedisError
 from . import forks
 from .connection import READ, WRITE
-from .engine import Engine
+from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,7 +250,12 @@ class Driver(Engine):
         super().__init__(reader, Poller())
         # The event loop, and the process, in which it was first used.
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
-        self._is_busy = False
+        # The task that is at work.
+        self._task: asyncio.Task[Any] | None = None
+        # True while it changes the streams: then others wait for their turn.
+        self._is_changing = False
+        # What other tasks wait for.
+        self._news: asyncio.Future[None] | None = None
         # True if an exception was not tidied up after, since another one came amid that.
         self._is_torn = False
 
@@ -268,11 +273,15 @@ class Driver(Engine):
                 "these connections belong to another event loop, or to the parent of this "
                 "process; make a new Streams(streams=positions) on each"
             )
-        self._refuse_if_busy()
+        while self._task is not None:
+            if not self._is_changing or self._task is asyncio.current_task():
+                raise RuntimeError("another task is iterating, expected one at a time")
+            await self._wait_for_news()
         if self.is_closed:
             return EMPTY
         steps = operation(*arguments)
-        self._is_busy = True
+        self._task = asyncio.current_task()
+        self._is_changing = operation == self.carry_out
         try:
             if self._is_torn:
                 self._tidy_up()
@@ -295,14 +304,40 @@ class Driver(Engine):
                 steps.close()
                 self.write_log()
             finally:
-                self._is_busy = False
+                self._is_changing = False
+                self._task = None
+                self._notify()
 
-    def discard(self, names: Iterable[Followed]) -> None:
-        """Drop streams."""
-        self._refuse_if_busy()
+    async def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
+        """Run an operation that changes the streams, also while another task waits.
+
+        Raises:
+            RuntimeError: It is called amid the work of this very task, by `fields`, say.
+            RedisError, ValueError, TypeError: As the operation.
+        """
+        self._refuse_itself()
+        order = Order(lambda: operation(*arguments), self._notify)
+        self._orders.append(order)
+        try:
+            while not (order.is_done or self.is_closed):
+                if self._task is None:
+                    await self.run(self.carry_out)
+                    continue
+                self._poller.wake()
+                await self._wait_for_news()
+        finally:
+            if not order.is_done and order in self._orders:
+                self._orders.remove(order)
+        if order.error is not None:
+            raise order.error
+
+    def drop(self, names: Iterable[Followed]) -> None:
+        """Drop streams, also while another task waits."""
+        self._refuse_itself()
         self._reader.discard(names)
         if self._home is not None and self._home[1] == forks.generation:
             self.end_unused()
+        self._poller.wake()
 
     def close(self) -> None:
         """End what is under way in whichever task, and free the connections."""
@@ -318,9 +353,19 @@ class Driver(Engine):
         self.disconnect()
         self._poller.close()
 
-    def _refuse_if_busy(self) -> None:
-        if self._is_busy:
-            raise RuntimeError("another task is iterating, expected one at a time")
+    def _refuse_itself(self) -> None:
+        if self._task is not None and self._task is asyncio.current_task():
+            raise RuntimeError("streams cannot be added or dropped amid a call of anext()")
+
+    async def _wait_for_news(self) -> None:
+        self._news = self._news or asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def _notify(self) -> None:
+        """Wake tasks that wait for a change, or for their turn."""
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
 
     def _tidy_up(self) -> None:
         self._reader.rewind()
