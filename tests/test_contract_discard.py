@@ -35,6 +35,12 @@ COUNT = 10
 FAST: dict[str, Any] = {"count": COUNT, "block": 20, "stop_on_timeout": True}
 HELD = {"a": ids(45), "b": ids(33, 1005), "c": ids(12, 1020), "x": ids(3, 1030)}
 OVER = pytest.mark.parametrize("connections", [1, 2, 4])
+FROM_ANOTHER_THREAD = pytest.mark.xfail(
+    # Not strict: over asyncio the change may come between two calls, and then all is well.
+    strict=False,
+    raises=RuntimeError,
+    reason="streams cannot be added or discarded yet while another thread iterates",
+)
 
 
 def look_that_each_read_has_streams(store: Store) -> None:
@@ -190,6 +196,7 @@ class Held:
         conversation.send(data[len(head) :])
 
 
+@FROM_ANOTHER_THREAD
 @OVER
 @pytest.mark.parametrize("sends_a_part", [True, False])
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -221,8 +228,8 @@ def test_a_stream_is_dropped_while_a_read_of_it_is_on_its_way(
             before = len(found)
             if adds_again:
                 streams.add(dict.fromkeys(names, AGAIN))
-            changed.set()
         finally:
+            changed.set()
             send.go_on.set()
             reader.join(LONG)
         expected = Expected(store, *HELD)
@@ -479,6 +486,7 @@ def test_any_order_of_adding_discarding_and_reading(
     look_that_each_read_has_streams(store)
 
 
+@FROM_ANOTHER_THREAD
 @pytest.mark.parametrize("seed", range(4))
 @OVER
 def test_another_thread_adds_and_discards_while_one_reads(seed: int, connections: int) -> None:
@@ -491,9 +499,11 @@ def test_another_thread_adds_and_discards_while_one_reads(seed: int, connections
 
         def read() -> None:
             last = {("a", b"9998-0"), ("b", b"9999-0")}
-            while last:
-                found.append(next(streams))
-                last.discard(found[-1][:2])
+            for message in streams:
+                found.append(message)
+                last.discard(message[:2])
+                if not last:
+                    return
 
         reader = Thread(target=read)
         reader.start()

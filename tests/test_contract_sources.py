@@ -197,9 +197,17 @@ def test_one_of_them_may_be_a_cluster(one_server: Endpoint, cluster: Cluster) ->
     ("sources", "error", "text"),
     [
         ({}, ValueError, "no sources are given; give at least one"),
-        ([Redis()], TypeError, r"sources is of type list, but must be a dict of names to Redis\(\)"),
+        (
+            [Redis()],
+            TypeError,
+            r"sources is of type list, but must be a dict of names to Redis\(\)",
+        ),
         ({1: Redis()}, TypeError, "source 1 is of type int, but a name must be a str"),
-        ({"a": "redis://:secret@a"}, TypeError, r"source 'a' is of type str, but must be a Redis\(\)"),
+        (
+            {"a": "redis://:secret@a"},
+            TypeError,
+            r"source 'a' is of type str, but must be a Redis\(\)",
+        ),
         (
             {"a": Redis(), "b": Redis(decode_responses=True)},
             ValueError,
@@ -218,7 +226,11 @@ def test_sources_that_cannot_be(sources: Any, error: type[Exception], text: str)
     [
         (None, ValueError, "no streams are given"),
         ({"a": {}}, ValueError, "no streams are given"),
-        ({"b": {"s": 0}}, ValueError, r"streams are given for 'b', which is not a source; these are \['a'\]"),
+        (
+            {"b": {"s": 0}},
+            ValueError,
+            r"streams are given for 'b', which is not a source; these are \['a'\]",
+        ),
         ({"a": {"s": -1}}, ValueError, "stream 's': start -1"),
         ({"a": {"s": {}}}, TypeError, "stream 's': start {}: it is of type dict"),
         ({"a": ["s"], "s": 0}, ValueError, r"stream \('a', 's'\) is given twice"),

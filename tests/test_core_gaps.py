@@ -74,7 +74,9 @@ class TestLookBack:
             encode_xread([b"b"], [b"4-18446744073709551615"], count=1),
         ]
         with pytest.raises(StopIteration) as ended:
-            exchange.send([[[b"a", [_entry(b"1-0")]], [b"b", [_entry(b"1-0")]]], [[b"b", [_entry(b"5-0")]]]])
+            exchange.send(
+                [[[b"a", [_entry(b"1-0")]], [b"b", [_entry(b"1-0")]]], [[b"b", [_entry(b"5-0")]]]]
+            )
         assert {key: gap.kind for key, gap in ended.value.value.items()} == {b"a": "rewound"}
 
     def test_only_a_temporary_refusal_is_raised(self) -> None:

@@ -29,8 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..protocol.xread import Reply, StreamReply
     from ..protocol.messages import Message
+    from ..protocol.xread import Reply, StreamReply
     from ..starts import Followed
     from .assignment import Assignment
     from .events import Event
@@ -85,8 +85,8 @@ class Session:
         "_by_name",
         "_check_at",
         "_dialogue",
-        "_last_activity",
         "_is_secret_sent",
+        "_last_activity",
         "_last_received",
         "_names",
         "_newcomers",
