@@ -259,7 +259,7 @@ class ServerFaults(Faults):
             "server: REPLICAOF and back": self._turn_replica,
             "server: user deleted, back with another password": self._change_password,
             "server: maxclients reached": self._fill_up,
-            "stream: deleted and created again": self._delete,
+            "stream: deleted and created again": self._delete_some,
             "stream: SET over it, then repaired": self._overwrite,
             "stream: right to read it taken and given back": self._forbid,
         }
@@ -340,7 +340,7 @@ class ServerFaults(Faults):
             self._server.command(*add(FRAGILE, self._next))
             self._next += 1
 
-    def _delete(self) -> bool:
+    def _delete_some(self) -> bool:
         """Delete it; the clock goes on, so that what comes next has greater IDs."""
         self.write()
         self._last(0, 0.1)
