@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pystreamredis import ConnectionError, Redis, Streams
-from tests.peer import closed_port
+from tests.answers import Store
+from tests.peer import Peer, closed_port
+from tests.servers import LONG
 
 if TYPE_CHECKING:
     from tests.servers import Server, StartServer
@@ -166,6 +169,45 @@ def test_after_what_is_not_an_address_the_object_is_as_good_as_before(
         read, failed = drain(streams)
         assert read == [b"2-0", b"3-0"]
         assert [type(failure) for failure in failed] == [ConnectionError, ConnectionError]
+
+
+class Slow(Directory):
+    """Takes longer than any reply or connection may, from the second time on."""
+
+    def __call__(self) -> Any:
+        if self.asked:
+            sleep(0.6)
+        return super().__call__()
+
+
+def test_a_slow_answer_makes_no_other_connection_fail() -> None:
+    """Contract 5: what came while the program could not look is not late."""
+    with Peer(Store({"s": ["1-0"]})) as here, Peer(Store({"s": []})) as first:
+        with Peer(Store({"s": ["2-0"]})) as there:
+            directory = Slow((first.host, first.port), (there.host, there.port))
+            sources = {
+                "here": Redis(here.host, here.port, socket_timeout=0.3),
+                "there": Redis(directory, socket_timeout=0.3, socket_connect_timeout=LONG),
+            }
+            options: dict[str, Any] = {"block": 100, "raise_connection_exceptions": False}
+            with Streams.from_sources(sources, {"s": 0}, **options) as streams:
+                found = [next(streams)]
+                first.close()
+                while found[-1][1:2] != (b"2-0",) and len(found) < 20:
+                    item = next(streams, ())
+                    found.append((str(item),) if isinstance(item, ConnectionError) else item)
+    assert [item[1] for item in found if len(item) == 3] == [b"1-0", b"2-0"]
+    (failure,) = [item[0] for item in found if len(item) == 1]
+    assert str(first.port) in failure
+
+
+@pytest.mark.blocking  # the other shell does not wait for it any longer than for the connection
+def test_a_slow_answer_takes_nothing_from_the_time_to_connect() -> None:
+    with Peer(Store({"s": ["1-0"]})) as peer:
+        directory = Slow((peer.host, peer.port))
+        directory.asked = 1
+        with Streams(directory, s=0, socket_connect_timeout=0.3) as streams:
+            assert next(streams)[1] == b"1-0"
 
 
 def test_a_callable_and_a_unix_socket_contradict_each_other() -> None:
