@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +21,7 @@ from tests.answers import (
     send_plainly,
     slot_of,
 )
-from tests.peer import Peer
+from tests.peer import Peer, deaf_port
 from tests.scripted import at
 from tests.servers import LONG
 
@@ -314,6 +314,25 @@ def test_the_last_stream_of_a_source_is_dropped_with_what_is_on_its_way(
         assert sorted(m[:2] for m in found) == [(("one", "c"), b"5-0"), (("two", "c"), b"6-0")]
     look_that_each_read_has_streams(one)
     look_that_each_read_has_streams(two)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_how_the_connection_of_a_dropped_source_ends_is_not_reported(is_open: bool) -> None:
+    """Contract 5: nobody waits for anything of it."""
+    stores = Store({"a": ["1-0"]}), Store({"b": ["2-0"]})
+    with Peer(stores[0]) as here, Peer(stores[1]) as there, deaf_port(full=True) as deaf:
+        port = there.port if is_open else deaf
+        sources = {"here": Redis(**at(here)), "there": Redis(port=port, socket_timeout=0.3)}
+        given: dict[str, Any] = {"here": {"a": 0}, "there": {"b": 0}}
+        options = FAST | {"raise_connection_exceptions": False}
+        with Streams.from_sources(sources, given, **options) as streams:
+            assert len(collect(streams, 1 + is_open).messages) == 1 + is_open
+            # By then another attempt is under way where it cannot be opened.
+            Timer(0.1, stores[0].add, ("a", "3-0")).start()
+            assert collect(streams, 1).failures == []
+            streams.discard(("there", "b"))
+            there.close()
+            assert [next(streams) for _ in range(25)] == [None] * 25
 
 
 def test_discard_asks_for_nothing_over_several_connections() -> None:

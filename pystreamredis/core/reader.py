@@ -368,8 +368,10 @@ class Reader:
             assignments += upstream.topology.assignments
             self._failures += upstream.failures
             upstream.failures = []
-        for gone in set(self.assignments).difference(assignments):
-            self.disconnect(gone)
+        # A connection without streams is of no use, and how it ends would be reported.
+        used = {assignment for assignment in assignments if assignment.streams}
+        for unused in {*self.assignments, *assignments} - used:
+            self.disconnect(unused)
         for assignment in assignments:
             assignment.history.read_size.share(self._reading.max_bytes, len(assignments))
         self._look_at(self.assignments if assignments == self.assignments else assignments)

@@ -259,7 +259,7 @@ class Engine:
                     return -1.0
                 if connection.session.outgoing and connection.send():
                     return -1.0
-            elif connection is not None and not assignment.is_connecting:
+            elif connection and not (assignment.is_connecting and assignment.streams):
                 self._end(assignment)
                 return -1.0
             elif connection is not None:
