@@ -1,0 +1,68 @@
+"""`pystreamredis.io.engine`: connections end with their sessions, and nothing waits in vain."""
+
+from __future__ import annotations
+
+import pytest
+
+from pystreamredis import ConnectionError
+from tests.simulation import Server, Simulation
+
+
+def simulation(**options: object) -> Simulation:
+    server = Server()
+    server.add(b"s", "1-0")
+    more: dict[str, object] = {"block": 100} | options
+    return Simulation(server, {"s": 0, "t": 0}, **more).establish()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("raising", [True, False])
+def test_a_connection_whose_session_ended_is_closed_at_once(raising: bool) -> None:
+    """Contract 5.2, 5.3: not only when the caller asks again."""
+    it = simulation(cuts=[0], raise_connection_exceptions=raising)
+    if raising:
+        with pytest.raises(ConnectionError):
+            it.next()
+    else:
+        assert isinstance(it.next(), ConnectionError)
+    assert it.links == []
+    assert it.next()[1] == b"1-0"
+    assert len(it.links) == 1
+
+
+def test_a_silent_connection_is_closed_with_its_failure() -> None:
+    """Contract 5.5."""
+    it = simulation(connection={"socket_timeout": 1})
+    assert it.next()[1] == b"1-0"
+    it.is_deaf = True
+    with pytest.raises(TimeoutError):
+        it.rest() or it.rest() or [it.rest() for _ in range(100)]
+    assert it.links == []
+
+
+def test_a_connection_without_streams_is_closed() -> None:
+    """Contract 2.5."""
+    it = simulation(connections=2)
+    assert it.next()[1] == b"1-0"
+    assert len(it.links) == 2
+    it.discard("t")
+    it.engine.end_unused()
+    assert len(it.links) == 1
+
+
+def test_without_streams_there_is_nothing_to_wait_for() -> None:
+    it = simulation()
+    it.discard("s", "t")
+    with pytest.raises(ValueError, match="no streams left"):
+        it.next()
+
+
+def test_an_addition_that_fails_adds_nothing() -> None:
+    """Contract 2.5: and the streams that were followed go on."""
+    it = simulation()
+    assert it.next()[1] == b"1-0"
+    it.failures.append(ConnectionRefusedError(111, "Connection refused"))
+    with pytest.raises(ConnectionError):
+        it.add(u=0)
+    assert list(it.reader.positions) == ["s", "t"]
+    it.server.add(b"s", "2-0")
+    assert it.next()[1] == b"2-0"
