@@ -35,11 +35,6 @@ COUNT = 10
 FAST: dict[str, Any] = {"count": COUNT, "block": 20, "stop_on_timeout": True}
 HELD = {"a": ids(45), "b": ids(33, 1005), "c": ids(12, 1020), "x": ids(3, 1030)}
 OVER = pytest.mark.parametrize("connections", [1, 2, 4])
-FROM_ANOTHER_THREAD = pytest.mark.xfail(
-    # Not strict: over asyncio the change may come between two calls, and then all may be well.
-    strict=False,
-    reason="streams cannot be added or discarded yet while another thread iterates",
-)
 
 
 def look_that_each_read_has_streams(store: Store) -> None:
@@ -195,7 +190,6 @@ class Held:
         conversation.send(data[len(head) :])
 
 
-@FROM_ANOTHER_THREAD
 @OVER
 @pytest.mark.parametrize("sends_a_part", [True, False])
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -504,7 +498,6 @@ def test_any_order_of_adding_discarding_and_reading(
     look_that_each_read_has_streams(store)
 
 
-@FROM_ANOTHER_THREAD
 @pytest.mark.parametrize("seed", range(4))
 @OVER
 def test_another_thread_adds_and_discards_while_one_reads(seed: int, connections: int) -> None:

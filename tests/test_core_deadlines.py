@@ -12,7 +12,6 @@ from pystreamredis.core.deadlines import Wait
 
 # The longest that a read blocks, in ms, and the longest of one that leaves streams out.
 SLICE = 20_000
-SHORT = 20
 
 
 def begun(block: int | None, now: float = 100.0) -> Wait:
@@ -93,12 +92,6 @@ def test_a_read_blocks_no_longer_than_a_message_is_held(block: int | None) -> No
 def test_a_wait_may_last_longer_than_a_message_is_held() -> None:
     """Contract 4.1: a read blocks until both are over."""
     assert begun(1000).block_for_caller(100.0, 100.3) == 1000
-
-
-@pytest.mark.parametrize(("block", "expected"), [(1, 1), (SHORT, SHORT), (1000, SHORT)])
-def test_a_read_that_leaves_streams_out_is_short(block: int, expected: int) -> None:
-    """Contract 3.3: the streams left out may become deliverable at any moment."""
-    assert begun(1000).shorten(block) == expected
 
 
 @pytest.mark.parametrize(("block", "pause"), [(None, 0), (0, 1), (1, 0.001), (2500, 2.5)])

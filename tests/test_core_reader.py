@@ -450,6 +450,17 @@ class TestHold:
         assert simulation.rest() == union(content)
         assert simulation.most_held <= 2 * count
 
+    @pytest.mark.parametrize("block", [0, 30_000])
+    def test_a_message_waits_for_no_read_that_leaves_streams_out(self, block: int) -> None:
+        """Contract 3.3: a stream with COUNT messages held is left out until they are released."""
+        server = Server()
+        simulation = Simulation(server, {"a": 0, "b": 0, "c": 0}, hold=300, count=1, block=block)
+        simulation.establish()
+        simulation.at(0.1, lambda: server.add(b"a", "5-0"))
+        simulation.at(0.2, lambda: server.add(b"b", "6-0"))
+        assert [message[:2] for message in simulation.take(2)] == [("a", b"5-0"), ("b", b"6-0")]
+        assert simulation.now <= 1000.55
+
     def test_held_messages_come_before_a_failure(self) -> None:
         """Contract 5.4: messages already received are delivered before the failure is."""
         server = Server()

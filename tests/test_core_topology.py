@@ -166,6 +166,20 @@ def test_a_stream_never_read_holds_others_back_for_one_reply(block: int) -> None
     assert numbers_of(simulation.take(1)) == [5]
 
 
+@pytest.mark.parametrize("block", [0, 30_000])
+def test_messages_of_a_stream_that_was_left_out_wait_for_no_read(block: int) -> None:
+    """Contract 3.3: nothing more was known of it, and the read of its neighbour blocked."""
+    server = server_with({A: [], b"c": [], B: []})
+    simulation = follow(server, (A, B, b"c"), 2, block=block, count=2)
+    simulation.silent = {B}
+    for ms in (0.1, 0.2, 0.4):
+        simulation.at(ms, lambda ms=ms: server.add(A, written(int(10 * ms))))
+    simulation.at(0.3, lambda: server.add(B, written(3)))
+    simulation.at(0.3, simulation.silent.clear)
+    assert numbers_of(simulation.take(4)) == [1, 2, 3, 4]
+    assert simulation.now <= 1000.5
+
+
 def test_reads_that_leave_streams_out_block_shortly() -> None:
     """A stream is not asked for while so much of it waits for what another one is to bring."""
     server = server_with({A: range(10, 30), b"c": [], B: [1]})

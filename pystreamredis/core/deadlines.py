@@ -7,8 +7,6 @@ from math import ceil, inf
 # The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
 # and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
 _SLICE = 20_000
-# The longest that a read blocks which leaves streams out, in ms.
-_SHORT = 20
 # The pause before another try to connect where `block` is 0, in ms.
 _PAUSE = 1000
 
@@ -61,10 +59,6 @@ class Wait:
         else:
             until = held_until if self.block == 0 else max(self.ends_at, held_until)
         return min(_SLICE, max(1, ceil((until - now) * 1000)))
-
-    def shorten(self, block: int) -> int:
-        """Shorten a read that leaves streams out, since these may be released at any moment."""
-        return min(block, _SHORT)
 
     @property
     def pause(self) -> float:

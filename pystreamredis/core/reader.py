@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _place = attrgetter("place")
-_is_caught_up = attrgetter("caught_up")
 
 
 class Reader:
@@ -605,13 +604,10 @@ class Reader:
         """Return how long a read may block, where others may wait for what it finds."""
         if block is None or len(self.assignments) == 1:
             return block
-        if assignment.is_lane:
-            return self._wait.shorten(block)
         count = assignment.history.read_size.count
         unsettled = assignment.find_unsettled()
-        if any(not stream.caught_up and len(stream.pending) < count for stream in unsettled):
-            return None
-        return block if all(map(_is_caught_up, unsettled)) else self._wait.shorten(block)
+        is_behind = any(not s.caught_up and len(s.pending) < count for s in unsettled)
+        return None if is_behind else block
 
     def _is_over(self) -> bool:
         """Return True if reads have found nothing for as long as the caller would wait."""

@@ -47,6 +47,10 @@ _REST_FOR_SLOT = 0.0005
 # Pause after a blocking read that was answered early with nothing, in seconds: some servers
 # and proxies take no notice of BLOCK.
 _EARLY_REST = 0.05
+# The longest that a read blocks which leaves streams out, in ms: these may be released at any
+# moment, and hold others back until they are read again. Nor may reads block for long where more
+# streams may come at any moment.
+_SHORT = 20
 
 _is_caught_up = attrgetter("caught_up")
 _pending_of = attrgetter("pending")
@@ -271,6 +275,8 @@ class Session:
             return
         assignment = self._assignment
         streams, count = assignment.streams, assignment.history.read_size.count
+        if assignment.is_lane:
+            block = block and min(block, _SHORT)
         asked = streams
         unsettled = streams if self._unsettled is None else self._unsettled
         if any(map(_pending_of, unsettled)):
@@ -278,6 +284,7 @@ class Session:
             if len(asked) < len(streams):
                 for stream in streams:
                     stream.caught_up = stream.caught_up and len(stream.pending) < count
+                block = block and min(block, _SHORT)
             block = block if all(map(_is_caught_up, asked)) else None
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]

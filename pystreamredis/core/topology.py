@@ -14,6 +14,7 @@ from ..protocol import MessageFactory
 from ..starts import read_start
 from .assignment import Assignment
 from .cluster import Cluster
+from .session import Phase
 from .slots import is_cluster_error
 from .stream import StreamState
 
@@ -92,7 +93,7 @@ class Standalone:
             assignments.append(reused)
             shares.append([])
         pairs = list(zip(assignments, shares, strict=True))
-        free = [share for a, share in pairs if not (a.is_lane or _may_block(a))]
+        free = [share for a, share in pairs if not (a.is_lane or _is_reading(a))]
         free = free or [share for a, share in pairs if a.is_lane]
         if new and not free:
             self._lane = Assignment(upstream, upstream.options, None)
@@ -119,7 +120,7 @@ class Standalone:
     def answered(self, assignment: Assignment, request: Request) -> bool:  # noqa: ARG002
         """Take note of an answer; return True if a lane's streams have to be assigned again."""
         lane = self._lane
-        if lane is None or assignment is lane or _may_block(assignment):
+        if lane is None or assignment is lane or _is_reading(assignment):
             return False
         if lane.session is None or not lane.session.is_ready:
             return False
@@ -243,8 +244,8 @@ class Upstream:
         return stream.start.decode() if self.options.decode_responses else stream.start
 
 
-def _may_block(assignment: Assignment) -> bool:
-    return assignment.session is not None and assignment.session.may_block
+def _is_reading(assignment: Assignment) -> bool:
+    return assignment.session is not None and assignment.session.phase is Phase.READING
 
 
 def connections_for(streams: int, wanted: int | None) -> int:
