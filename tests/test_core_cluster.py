@@ -191,6 +191,19 @@ def test_a_wait_ends_in_time_though_a_slot_migrates() -> None:
     assert simulation.now < began + 1
 
 
+@pytest.mark.parametrize("own", [1, 2, 128])
+def test_a_caller_that_never_waits_goes_on_once_a_slot_has_moved(own: int) -> None:
+    """Contract 4.2: nothing else is asked for while messages of others wait for that slot."""
+    cluster = spread_cluster()
+    expected = [cluster.add(name) for name in NAMES * 3]
+    simulation = cluster.follow(dict.fromkeys(NAMES, 0), own, block=None, count=1)
+    messages = simulation.take(len(NAMES))
+    cluster.begin_to_move(b"b", PORTS[2])
+    simulation.at(0.5, lambda: cluster.move(b"b", PORTS[2]))
+    assert numbers_of(messages + simulation.rest()) == expected
+    assert simulation.now < 1000.9
+
+
 def test_now_is_pinned_once_a_slot_has_moved() -> None:
     """Contract 2.3: nothing is read before that."""
     cluster = spread_cluster()

@@ -50,6 +50,8 @@ class Request:
         blocks: True if the server may wait before it replies.
         wait: Number of the caller's wait in which it was sent.
         is_exact: True as long as it is certain to ask after each stream's last ID.
+        is_poll: True if it leaves streams out and does not block, though nothing more is known
+            to be there: it is not repeated at once.
         is_speculative: True if it was sent before the reply to the one before was read.
         received_before: Number of bytes that had been received when it was sent, if some of
             them were not read by then; else 0.
@@ -61,6 +63,7 @@ class Request:
 
     # Most requests are single reads that are answered: these are set only where they differ.
     is_exact = True
+    is_poll = False
     is_speculative = False
     received_before = 0
     round: Request | None = None

@@ -592,8 +592,9 @@ class Reader:
                 continue
             block = wait.block_for_caller(now, held_until)
             if assignment.found_nothing is not None and self._has_found_nothing(assignment):
-                # Other connections have not waited for long enough.
-                if wait.block is None:
+                # Other connections have not waited for long enough. They may even wait for this
+                # one, where a slot is moving.
+                if wait.block is None and all(s.caught_up for s in assignment.find_unsettled()):
                     continue
                 block = wait.block_ahead
             if len(self.assignments) > 1:

@@ -277,7 +277,7 @@ class Session:
         streams, count = assignment.streams, assignment.history.read_size.count
         if assignment.is_lane:
             block = block and min(block, _SHORT)
-        asked = streams
+        asked, is_poll = streams, False
         unsettled = streams if self._unsettled is None else self._unsettled
         if any(map(_pending_of, unsettled)):
             asked = [stream for stream in streams if len(stream.pending) < count]
@@ -285,17 +285,21 @@ class Session:
                 for stream in streams:
                     stream.caught_up = stream.caught_up and len(stream.pending) < count
                 block = block and min(block, _SHORT)
-            block = block if all(map(_is_caught_up, asked)) else None
+            is_behind = not all(map(_is_caught_up, asked))
+            is_poll = block is None and not is_behind and len(asked) < len(streams)
+            block = None if is_behind else block
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]
         groups = assignment.upstream.topology.group(asked)
         if len(groups) == 1:
             request = Request(asked, list(map(last_id_of, asked)), count, now, block, wait)
+            request.is_poll = is_poll
             self.outgoing.append(self._ahead.append(request, block, self._values.buffer))
             self.phase = Phase.READING
             return
         whole = Request(asked, [], count, now, None, wait)
         whole.unanswered = len(groups)
+        whole.is_poll = is_poll
         for group in groups:
             request = Request(group, list(map(last_id_of, group)), count, now, None, wait)
             request.round = whole
@@ -438,6 +442,8 @@ class Session:
                 read_size.completed(size)
             if request.blocks and not is_fresh and self._last_received < request.due:
                 self.rest_until(min(request.due, self._last_received + _EARLY_REST))
+            elif request.is_poll and not is_fresh:
+                self.rest_until(self._last_received + _SHORT / 1000)
             if ahead and not self._ahead.confirm():
                 self._drop("a read was sent ahead of entries that have not come")
         whole.unanswered -= 1
@@ -561,7 +567,8 @@ class Session:
     def _rest_after_round(self, request: Request) -> None:
         """Pause after a round of reads that has found all there is in several slots."""
         upstream = self._assignment.upstream
-        if upstream.reading.block is not None and all(map(_is_caught_up, request.streams)):
+        rests = upstream.reading.block is not None or request.is_poll
+        if rests and all(map(_is_caught_up, request.streams)):
             slots = len(upstream.topology.group(request.streams))
             self.rest_until(self._last_received + max(_REST, slots * _REST_FOR_SLOT))
 
