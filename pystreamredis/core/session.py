@@ -485,7 +485,8 @@ class Session:
             # Of the other streams nothing is known after an earlier moment, but for those that
             # other parts of a round read.
             for stream in streams if request.round is None else request.streams:
-                stream.caught_up = False
+                if stream.session is self:
+                    stream.caught_up = False
         for stream in read:
             stream.caught_up = True
         for stream, messages, is_last in fresh:
