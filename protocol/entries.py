@@ -43,7 +43,7 @@ from .errors import ProtocolError
 from .ids import count_ascending, is_id
 from .messages import entry_of, show
 from .parser import MAX_ITEMS
-from .patterns import Pattern, Patterns
+from .patterns import MAX_FIELDS, Pattern, Patterns, widen
 from .values import NEED_DATA
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from .messages import Message, MessageFactory
     from .parser import Parser
+    from .patterns import Column, Names
 
     Run: TypeAlias = tuple[list[Message], int]
     """Messages, and the number of pairs of words that they were made of."""
@@ -90,6 +91,12 @@ _MIN_SAMPLES = 4
 # each time, so that learning goes on for ever and takes a few percent of the time at most.
 _FIRST_LESSONS = 64
 _MAX_LESSONS = 16_384
+# How many entries are read by a pattern that captures names before it is seen if they repeat.
+_MAX_CAPTURED = 4096
+# The fewest entries that a pattern reads before a single other one is sliced.
+_MIN_STREAK = 64
+# How often, between two attempts, a pattern is made to read lengths that it did not expect.
+_MAX_REPAIRS = 2
 # The same for the careful way, with the CRLF around.
 _BULKS = {b"\r\n$%d\r\n" % size: size for size in range(256)}
 _NUMBERS = {b"\r\n*%d\r\n" % length: length for length in range(0, 512, 2)}
@@ -112,34 +119,47 @@ class Pace:
         pause: The number of entries that are sliced before the next window.
         pattern: The pattern of the schemas seen last, if that pays.
         matched: The number of entries that it has read since the last attempt at one.
+        step: The share of entries to learn from: all before the first pattern, then one in eight.
+        streak: The number of entries that it has read since it last read none.
     """
 
     __slots__ = (
+        "_columns",
         "_lessons",
         "_lessons_wanted",
         "_next_pause",
         "_patterns",
+        "_repairs",
         "_schemas",
+        "_sizes",
         "entries",
         "entry_size",
         "matched",
         "pattern",
         "pause",
+        "step",
+        "streak",
     )
 
     def __init__(self, patterns: Patterns) -> None:
         self.entry_size = 0
         self.entries = _MAX_ENTRIES
-        self.pause = 0
+        # From the first entry it is seen whether a pattern of other streams reads it.
+        self.pause = 1
         self.pattern: Pattern | None = None
         self.matched = 0
+        self.streak = 0
+        self.step = 1
         self._patterns = patterns
         self._next_pause = _MIN_ENTRIES
-        # For each schema of the entries since the last attempt at a pattern: how often it
-        # was seen, and whether any value had a CR.
-        self._schemas: dict[tuple[bytes, ...], list[int]] = {}
+        # Since the last attempt at a pattern: how often each schema and each number of fields
+        # was seen, and what was seen of the ID, and of each name and value.
+        self._schemas: dict[Names, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._columns: list[Column] = []
         self._lessons = 0
         self._lessons_wanted = _FIRST_LESSONS
+        self._repairs = _MAX_REPAIRS
 
     def succeed(self) -> None:
         """Note that a whole window was read."""
@@ -153,46 +173,81 @@ class Pace:
             self.pause = self._next_pause
             self._next_pause = min(2 * self._next_pause, _MAX_PAUSE)
 
-    def learn(self, sample: list[list[bytes]], number: int) -> None:
-        """Learn from some of `number` entries that no pattern has read."""
-        schemas = self._schemas
-        for items in sample:
+    def reconsider(self) -> None:
+        """Learn again whether names repeat, after a pattern that captures them has read many."""
+        if self.pattern and self.pattern.captures_names and self.matched >= _MAX_CAPTURED:
+            self.pattern = None
+            self.matched = self._lessons = 0
+            self._lessons_wanted = min(self._lessons_wanted, _FIRST_LESSONS)
+            self.step = 1
+
+    def learn(self, ids: list[bytes], sample: list[list[bytes]], number: int) -> None:
+        """Learn from some of `number` entries that no pattern has read, but not from none."""
+        schemas, patterns = self._schemas, self._patterns
+        for entry_id, items in zip(ids, sample):  # noqa: B905
             names = tuple(items[::2])
-            schema = schemas.get(names)
-            if schema is None:
-                if self.pattern is None:
-                    # Streams are often alike.
-                    self.pattern = self._patterns.find(names)
-                if len(schemas) >= _MAX_SCHEMAS:
-                    # Those of long ago must not stand in the way of those of now.
-                    schemas.clear()
-                schema = schemas[names] = [0, 0]
-            schema[0] += 1
-            if not schema[1] and b"\r" in b"".join(items):
-                schema[1] = 1
+            if names not in schemas and len(schemas) >= _MAX_SCHEMAS:
+                # Those of long ago must not stand in the way of those of now.
+                schemas.clear()
+                self._sizes = {size: times // 2 for size, times in self._sizes.items()}
+            schemas[names] = schemas.get(names, 0) + 1
+            self._sizes[len(names)] = self._sizes.get(len(names), 0) + 1
+            if len(names) > MAX_FIELDS:
+                continue
+            strings = [entry_id, *items]
+            has_cr = b"\r" in b"".join(items)
+            columns = [(len(each), len(each), has_cr and b"\r" in each) for each in strings]
+            self._columns = widen(self._columns, columns)
         self._lessons += number
+        pattern = self.pattern
+        # Where nearly all entries are read by the pattern, the others need not be.
+        if self.matched > 16 * self._lessons:
+            return
+        latest = patterns.find(names)
+        if latest not in (None, pattern) and (pattern is None or latest.covers(pattern)):
+            # Streams are often alike.
+            self.pattern = latest
+        elif (
+            pattern is not None
+            and self._repairs
+            and self.matched <= 4 * self._lessons
+            and pattern.reads(names)
+        ):
+            self._repairs -= 1
+            self.pattern = patterns.get(pattern.schemas, widen(pattern.columns, self._columns))
         if self._lessons >= self._lessons_wanted:
             self._choose_pattern()
 
     def _choose_pattern(self) -> None:
         """Choose the pattern of the schemas that are usual now; forget the others."""
-        schemas = self._schemas
-        total = sum(seen for seen, _ in schemas.values())
-        usual = [names for names, (seen, _) in schemas.items() if names and seen * 32 >= total]
-        covered = sum(schemas[names][0] for names in usual)
-        has_cr = any(schemas[names][1] for names in usual)
         old = self.pattern
         self.pattern = None
-        if old is not None and self.matched > self._lessons:
-            # It reads most of the entries, so that the schemas seen here are the others.
-            self.pattern = old
-            usual += [names for names in old.schemas if names not in usual]
-            has_cr = has_cr or old.has_cr
-        if total >= _MIN_SAMPLES and covered * 8 >= total * 7 and Pattern.can_read(usual):
-            self.pattern = self._patterns.get(usual, has_cr=has_cr)
+        if not self._choose_among(self._schemas, old):
+            # Names differ too much to stand in a pattern, but their number may not.
+            self._choose_among({(None,) * at: times for at, times in self._sizes.items()}, old)
+        self.step = 8
         self._schemas.clear()
+        self._sizes.clear()
+        self._columns = []
         self.matched = self._lessons = 0
         self._lessons_wanted = min(2 * self._lessons_wanted, _MAX_LESSONS)
+        self._repairs = _MAX_REPAIRS
+
+    def _choose_among(self, seen: dict[Names, int], old: Pattern | None) -> bool:
+        total = sum(self._sizes.values())
+        usual = [names for names, times in seen.items() if names and times * 32 >= total]
+        covered = sum(seen[names] for names in usual)
+        columns = self._columns
+        if old is not None and usual and old.captures_names == (usual[0][0] is None):
+            columns = widen(columns, old.columns)
+            if self.matched > self._lessons:
+                # It reads most of the entries, so that the schemas seen here are the others.
+                self.pattern = old
+                usual += [names for names in old.schemas if names not in usual]
+        if total < _MIN_SAMPLES or covered * 8 < total * 7 or not Pattern.can_read(usual):
+            return False
+        self.pattern = self._patterns.get(usual, columns)
+        return True
 
 
 class EntryReader:
@@ -359,6 +414,7 @@ class EntryReader:
         expected = min(most, pace.entries)
         if pace.pause or expected < _MIN_ENTRIES or end - start < _MIN_ENTRIES * size:
             return self._read_sliced(name, pace, min(most, pace.pause or _MIN_ENTRIES))
+        pace.reconsider()
         pattern = pace.pattern
         widest = _WINDOW if pattern is None else _PATTERN_WINDOW
         limit = min(widest, expected * size * 9 // 8 + 64) if size else 4096
@@ -372,6 +428,11 @@ class EntryReader:
                 pace.matched += len(messages)
             except Exception:  # noqa: BLE001  # `fields` is the caller's, and may raise any
                 pos = start
+            if not messages and pace.streak >= _MIN_STREAK:
+                # It may be a single one that the pattern does not read.
+                pace.streak = 0
+                return self._read_sliced(name, pace, min(most, _MIN_ENTRIES))
+            pace.streak = pace.streak + len(messages) if messages else 0
         if not messages:
             messages, pos = self._read_mixed(name, pace, end, most)
         buffer.pos = pos
@@ -427,8 +488,10 @@ class EntryReader:
             return [], self._buffer.pos  # a wrong entry, which the careful way finds
         number = count_ascending(ids)
         del ids[number:], starts[number + 1 :]
+        if not number:
+            return [], self._buffer.pos
         entries = [odds[start + 2 : end] for start, end in pairwise(starts)]
-        pace.learn(entries[::8], number)
+        pace.learn(ids[:: pace.step], entries[:: pace.step], number)
         left = words[2 * starts[-1] :]
         return self._make(name, ids, entries), window_end - rest - 2 * len(left) - sum(
             map(len, left)
@@ -460,7 +523,7 @@ class EntryReader:
         pace.pause = max(0, pace.pause - number)
         pace.entry_size = (ends[number - 1] - buffer.pos) // number + 1
         buffer.pos = ends[number - 1]
-        pace.learn(entries[:number], number)
+        pace.learn(ids[:number:8], entries[:number:8], number)
         return self._make(name, ids[:number], entries[:number])
 
     def _make(self, name: object, ids: list[bytes], entries: list[list[bytes]]) -> list[Message]:

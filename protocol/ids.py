@@ -123,13 +123,15 @@ def _ascend(ids: Sequence[Any]) -> bool:
     count, lines = len(ids), _lines(ids)
     if lines.translate(None, _DIGITS) != b"-\n" * count:
         return False
-    # One dash each, digits before and after it, and too few of them for more than 64 bits.
-    if lines[:1] == b"-" or b"\n-" in lines or b"-\n" in lines or max(map(len, ids)) > 20:
-        return False
-    dash = lines.index(b"-")
-    if _are_even(lines, count) and lines[dash :: len(lines) // count] == b"-" * count:
+    dash, size = lines.index(b"-"), lines.index(b"\n")
+    if _are_even(lines, count) and lines[dash :: size + 1] == b"-" * count:
+        # One dash each, digits before and after it, and too few of them for more than 64 bits.
+        if not 0 < dash < size - 1 or size > 20:
+            return False
         # All are like the first, so they compare as text does.
         keys: Sequence[Any] = ids
+    elif lines[:1] == b"-" or b"\n-" in lines or b"-\n" in lines or max(map(len, ids)) > 20:
+        return False
     elif (
         set(map(itemgetter(slice(dash, dash + 1)), ids)) == {ids[0][dash : dash + 1]}
         # No server sends a sequence that begins with zeros.

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 
 TYPE_CHECKING = False  # as in typing, which costs milliseconds to import
 if TYPE_CHECKING:
-    from typing import Any, Final, TypeAlias
-
-    from typing_extensions import Self  # known to type checkers, needed by them alone
+    from typing import (
+        Any,
+        Final,
+        Self,  # known to type checkers, needed by them alone
+        TypeAlias,
+    )
 
     Value: TypeAlias = Any
     """One RESP value, as the module's first lines list them."""

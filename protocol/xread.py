@@ -66,6 +66,8 @@ class XreadParser:
     Attributes:
         max_entries: The bound on the entries of a stream in the next reply; it may be
             changed between two replies.
+        unmade: Messages that could not be made, in the order read, until the caller clears
+            the list.
 
     Args:
         names: For each key that may come in a reply, the name to put in messages.
@@ -92,6 +94,7 @@ class XreadParser:
         self._paces: dict[Any, Pace] = {}
         self._pace: Pace | None = None
         self._entries = EntryReader(self._values, self._factory)
+        self.unmade = self._entries.unmade
         # What was read of a reply that is not all there: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None
@@ -101,11 +104,6 @@ class XreadParser:
         self._streams = 0
         self._count = 0
         self._broken: ProtocolError | None = None
-
-    @property
-    def unmade(self) -> list[Message]:
-        """Messages that could not be made, in the order read, until the caller clears the list."""
-        return self._entries.unmade
 
     def feed(self, data: bytes) -> None:
         """Take in received bytes, any number of them."""

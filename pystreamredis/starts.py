@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 
+from .options import CONNECTION, OPTIONS
 from .protocol.ids import before, parse_start
 from .redis_py import ADVICE
-from .options import CONNECTION, OPTIONS
 from .secret import Secret, is_secret_name, reveal
 
 TYPE_CHECKING = False
@@ -189,13 +190,13 @@ def _read(start: object) -> bytes | None:
 
 def _read_datetime(start: object) -> bytes:
     # The caller has imported datetime already, or there would be none to read.
-    from datetime import datetime, timedelta, timezone
+    from datetime import datetime, timedelta
 
     if not isinstance(start, datetime):
         raise TypeError(f"it is of type {type(start).__name__}")
     if start.utcoffset() is None:
         raise ValueError("it is a naive datetime, which is not a point in time without its zone")
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return before((start - epoch) // timedelta(milliseconds=1))
 
 

@@ -21,8 +21,7 @@ from tests.servers import LONG
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 # The replies that nobody asked for, by name; None stands for the answer itself, a second time.
 SURPLUS: dict[str, bytes | None] = {

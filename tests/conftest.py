@@ -44,7 +44,6 @@ OVER_BOTH_SHELLS = {
     "test_contract_early_answers",
     "test_contract_addresses",
     "test_contract_certificates",
-    "test_contract_connections",
     "test_contract_corners",
     "test_contract_credentials",
     "test_contract_error_texts",

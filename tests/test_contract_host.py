@@ -182,20 +182,23 @@ class Slow(Directory):
 
 def test_a_slow_answer_makes_no_other_connection_fail() -> None:
     """Contract 5: what came while the program could not look is not late."""
-    with Peer(Store({"s": ["1-0"]})) as here, Peer(Store({"s": []})) as first:
-        with Peer(Store({"s": ["2-0"]})) as there:
-            directory = Slow((first.host, first.port), (there.host, there.port))
-            sources = {
-                "here": Redis(here.host, here.port, socket_timeout=0.3),
-                "there": Redis(directory, socket_timeout=0.3, socket_connect_timeout=LONG),
-            }
-            options: dict[str, Any] = {"block": 100, "raise_connection_exceptions": False}
-            with Streams.from_sources(sources, {"s": 0}, **options) as streams:
-                found = [next(streams)]
-                first.close()
-                while found[-1][1:2] != (b"2-0",) and len(found) < 20:
-                    item = next(streams, ())
-                    found.append((str(item),) if isinstance(item, ConnectionError) else item)
+    with (
+        Peer(Store({"s": ["1-0"]})) as here,
+        Peer(Store({"s": []})) as first,
+        Peer(Store({"s": ["2-0"]})) as there,
+    ):
+        directory = Slow((first.host, first.port), (there.host, there.port))
+        sources = {
+            "here": Redis(here.host, here.port, socket_timeout=0.3),
+            "there": Redis(directory, socket_timeout=0.3, socket_connect_timeout=LONG),
+        }
+        options: dict[str, Any] = {"block": 100, "raise_connection_exceptions": False}
+        with Streams.from_sources(sources, {"s": 0}, **options) as streams:
+            found = [next(streams)]
+            first.close()
+            while found[-1][1:2] != (b"2-0",) and len(found) < 20:
+                item = next(streams, ())
+                found.append((str(item),) if isinstance(item, ConnectionError) else item)
     assert [item[1] for item in found if len(item) == 3] == [b"1-0", b"2-0"]
     (failure,) = [item[0] for item in found if len(item) == 1]
     assert str(first.port) in failure

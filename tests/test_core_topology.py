@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -173,7 +174,7 @@ def test_messages_of_a_stream_that_was_left_out_wait_for_no_read(block: int) -> 
     simulation = follow(server, (A, B, b"c"), 2, block=block, count=2)
     simulation.silent = {B}
     for ms in (0.1, 0.2, 0.4):
-        simulation.at(ms, lambda ms=ms: server.add(A, written(int(10 * ms))))
+        simulation.at(ms, partial(server.add, A, written(int(10 * ms))))
     simulation.at(0.3, lambda: server.add(B, written(3)))
     simulation.at(0.3, simulation.silent.clear)
     assert numbers_of(simulation.take(4)) == [1, 2, 3, 4]

@@ -15,8 +15,8 @@ from embedded_server import embedded_server
 
 import pystreamredis
 from pystreamredis import exceptions, protocol
-from pystreamredis.cursors import Cursor
-from pystreamredis.merge import next_batch, release
+from pystreamredis.core.merge import next_batch, release
+from pystreamredis.core.stream import StreamState
 from tests.certificates import Authority
 from tests.documents import (
     ROOT,
@@ -151,7 +151,7 @@ def test_ports_of_the_compose_file_are_the_ones_named() -> None:
 def test_the_figure_of_the_watermark_shows_what_the_library_does() -> None:
     """Contract 3.2: what is handed over, in which order, and what waits."""
     figure = ElementTree.parse(DOCS / "explanation" / "watermark.svg")
-    cursors, numbered, waits = [], {}, []
+    streams, numbered, waits = [], {}, []
     for group in figure.iterfind(".//{*}g[@data-stream]"):
         name = group.attrib["data-stream"]
         drawn = {
@@ -165,17 +165,17 @@ def test_the_figure_of_the_watermark_shows_what_the_library_does() -> None:
             assert entry_id == b"%s-0" % number.attrib["x"].encode()
             numbered[int(number.text or "")] = name, entry_id
         waits += [(name, entry_id) for entry_id in drawn["waits"]]
-        cursors.append(cursor_at(name, drawn["handed"] + drawn["waits"]))
-        assert cursors[-1].complete == (not drawn["unread"])
-    released = [message[:2] for message in next_batch(release(cursors)).iterator]
+        streams.append(stream_at(name, drawn["handed"] + drawn["waits"]))
+        assert streams[-1].caught_up == (not drawn["unread"])
+    released = [message[:2] for message in next_batch(release(streams)).iterator]
     assert [numbered[number + 1] for number in range(len(numbered))] == released
-    assert [message[:2] for cursor in cursors for message in cursor.waiting] == waits
+    assert [message[:2] for stream in streams for message in stream.pending] == waits
 
 
-def cursor_at(name: str, entry_ids: list[bytes]) -> Cursor:
+def stream_at(name: str, entry_ids: list[bytes]) -> StreamState:
     """A stream of which these entries have come, where three were asked for."""
-    cursor = Cursor(name, name.encode(), b"0-0")
-    cursor.waiting = [(name, entry_id, {}) for entry_id in entry_ids]
-    cursor.fetched = entry_ids[-1]
-    cursor.complete = len(entry_ids) < 3
-    return cursor
+    stream = StreamState(name, name.encode(), b"0-0")
+    stream.pending = [(name, entry_id, {}) for entry_id in entry_ids]
+    stream.last_id = entry_ids[-1]
+    stream.caught_up = len(entry_ids) < 3
+    return stream

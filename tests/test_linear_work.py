@@ -8,6 +8,7 @@ be no more than twice the work, and no byte may cost more than some fixed number
 from __future__ import annotations
 
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from pystreamredis.protocol import NEED_DATA, Parser, ProtocolError, XreadParser
 from pystreamredis.protocol.buffer import Buffer
+from pystreamredis.protocol.patterns import Pattern
 
 from .resp import encode
 from .scripted import entries
@@ -176,6 +178,92 @@ def test_twice_as_many_entries_are_at_most_twice_the_work(
     )
     assert once < MOST * len(shape(8_000))
     assert twice < GROWTH * once
+
+
+# What entries of the same size and number of fields may hold, so as to make a reader slow.
+ENTRY = 200
+RANDOM = Random(1)
+
+
+def _cut(text: bytes, size: int) -> bytes:
+    """Repeat a text to a size."""
+    return (text * (size // max(1, len(text)) + 1))[:size]
+
+
+def _like_an_entry(at: int) -> bytes:
+    """A value after which the next entry seems to begin, and to end where the true one does."""
+    return b"1\r\n*2\r\n$7\r\n%d-0\r\n*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n" % (10_000 + at)
+
+
+CONTENTS: dict[str, Callable[[int], tuple[bytes, bytes]]] = {
+    "uniform": lambda at: (b"a", b"x"),
+    "a few lengths": lambda at: (b"a", b"x" * (at % 9)),
+    "any length": lambda at: (b"a", b"x" * RANDOM.randrange(120)),
+    "names that do not repeat": lambda at: (b"name-%d" % at, b"x"),
+    "names of any length": lambda at: (b"n" * RANDOM.randrange(1, 60) + b"%d" % at, b"x"),
+    "forty schemas": lambda at: (b"name-%d" % (at * 7 % 40), b"x"),
+    "two schemas by turns": lambda at: (b"ab"[at % 2 : at % 2 + 1], b"x"),
+    "line ends": lambda at: (b"a", _cut(b"ab\r\n", RANDOM.randrange(120))),
+    "CR": lambda at: (b"a", _cut(b"\r", RANDOM.randrange(120))),
+    "line ends alone": lambda at: (b"a", _cut(b"\r\n", 100)),
+    "headers": lambda at: (b"a", _cut(b"\r\n$1\r\n", RANDOM.randrange(100))),
+    "line ends by turns": lambda at: (b"a", b"\r\nx" * (at % 2)),
+    "what looks like an entry": lambda at: (b"a", _like_an_entry(at)),
+    "the same after others": lambda at: (b"a", b"x" if at < 2000 else _like_an_entry(at)),
+    "the same by turns": lambda at: (b"a", _like_an_entry(at) if at % 3 else b"x"),
+    "another length now and then": lambda at: (b"a", b"xyz" if at % 7 else b"x"),
+}
+
+
+def _entry(at: int, content: Callable[[int], tuple[bytes, bytes]]) -> list[Any]:
+    """Make an entry of two fields and of a certain size; the last value fills it up."""
+    name, value = content(at)
+    filling = ENTRY - len(name) - len(value)
+    return [b"%d-0" % (10_000 + at), [name, value, b"b", b"y" * filling]]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_no_content_costs_more_than_three_times_the_cheapest(
+    monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """Count calls of any function, and the bytes that a pattern or a split is given."""
+    assert _cost(monkeypatch, content) <= 3 * _cost(monkeypatch, "uniform")
+
+
+# How many bytes are looked through in the time of a call.
+CALL = 30
+
+
+def _cost(monkeypatch: pytest.MonkeyPatch, content: str) -> int:
+    read, steps = Pattern.read, 0
+
+    def counting_read(
+        self: Pattern, name: object, data: bytes, start: int, end: int, most: int
+    ) -> Any:
+        nonlocal steps
+        steps += end - start
+        return read(self, name, data, start, end, most)
+
+    def profile(_: FrameType, event: str, function: Any) -> None:
+        nonlocal steps
+        steps += CALL * (event in ("call", "c_call"))
+        if event == "c_call" and function.__name__ == "split":
+            steps += len(function.__self__)
+
+    entries = [_entry(at, CONTENTS[content]) for at in range(6000)]
+    replies = [encode([[b"s", entries[at : at + 100]]]) for at in range(0, 6000, 100)]
+    parser = XreadParser({b"s": "s"})
+    before = sys.getprofile()
+    with monkeypatch.context() as patch:
+        patch.setattr(Pattern, "read", counting_read)
+        sys.setprofile(profile)
+        try:
+            for reply in replies:
+                parser.feed(reply)
+                assert parser.next_reply() is not NEED_DATA
+        finally:
+            sys.setprofile(before)
+    return steps
 
 
 @settings(deadline=None, max_examples=200)

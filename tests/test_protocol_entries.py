@@ -765,7 +765,7 @@ def test_schemas_are_forgotten_and_learning_is_never_over(monkeypatch: pytest.Mo
     """After very many entries of ever other fields, uniform ones are read by pattern again."""
     counts = _count_reads(monkeypatch)
     parser = XreadParser(NAMES)
-    for reply in _replies(lambda at: [b"%d" % at, b"v"], 12_000):
+    for reply in _replies(lambda at: [b"%d" % at, b"v"] * (1 + at % 12), 12_000):
         parser.feed(reply)
         parser.next_reply()
     assert counts["entries"] == 0
@@ -775,11 +775,51 @@ def test_schemas_are_forgotten_and_learning_is_never_over(monkeypatch: pytest.Mo
     assert counts["entries"] > 3000
 
 
+def test_names_that_never_repeat_are_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When names begin to repeat, a pattern of these names takes over."""
+    counts = _count_reads(monkeypatch)
+    read, literal = Pattern.read, []
+
+    def noting_read(self: Pattern, *arguments: Any) -> Any:
+        literal.append(not self.captures_names)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(Pattern, "read", noting_read)
+    parser = XreadParser(NAMES)
+    for reply in _replies(lambda at: [b"name-%d" % at, b"v%d" % at], 3000):
+        parser.feed(reply)
+        parser.next_reply()
+    assert counts["entries"] > 2500
+    assert not any(literal)
+    literal.clear()
+    for reply in _replies(lambda at: [b"a", b"%d" % at], 9000, first=3000):
+        parser.feed(reply)
+        parser.next_reply()
+    assert all(literal[-30:])
+    assert counts["patterns"] <= 4
+
+
+def test_a_column_of_one_length_may_go_on_differently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern that expects other lengths is made to read these, a few times at most."""
+    counts = _count_reads(monkeypatch)
+    sizes = [*[3] * 300, *[4] * 300, *[40] * 300, *[400] * 300, *[3, 4, 40, 400] * 300]
+    _read_all(_replies(lambda at: [b"a", b"x" * sizes[at], b"b", b"1"], len(sizes)))
+    assert counts["entries"] > 2000
+    assert counts["patterns"] <= 4
+
+
+def test_a_rare_length_leaves_the_pattern_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _count_reads(monkeypatch)
+    _read_all(_replies(lambda at: [b"a", b"xxxx" if at % 400 == 399 else b"xxx"], 4000))
+    assert counts["patterns"] == 1
+    assert counts["entries"] > 3500
+
+
 def test_patterns_are_made_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer cannot have its readers make one after the other."""
     counts = _count_reads(monkeypatch)
     _read_all(_replies(lambda at: [b"%d" % (at // 50), b"v"], 20_000))
-    assert counts["patterns"] <= 10
+    assert counts["patterns"] <= 16
 
 
 def test_a_pattern_that_matches_nothing_is_tried_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.ids import before, number_of
+from pystreamredis.protocol.ids import before, number_of
 from pystreamredis.starts import find_doubtful_starts, read_start, read_streams
 
 OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")

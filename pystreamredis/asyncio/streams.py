@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .. import construction
+from ..io.event_loop import Driver
 from ..secret import conceal_keywords, conceal_url
 from ..starts import check_names
-from ..io.event_loop import Driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -215,6 +215,10 @@ class Reader:
                 return self._deliver_failure(assignment, failure)
         if self._failures:
             return self.report(self._failures.pop(0))
+        return self._go_on(now)
+
+    def _go_on(self, now: float) -> Batch | None:
+        """End the caller's wait if it is over, else send the next reads."""
         if now >= self._wait.ends_at and self._is_over():
             return self._deliver_timeout()
         self._ask_for_caller(now)
@@ -401,15 +405,15 @@ class Reader:
         changed: dict[Upstream, None] = {}
         for assignment in self.active:
             session = assignment.session
-            if session is None or not session.events:
+            if session is None:
                 continue
             events, session.events = session.events, []
-            topology = assignment.upstream.topology
             for event in events:
                 if type(event) is Completed:
-                    self._completed.append((assignment, event.request))
-                    assignment.is_down = assignment.is_down and not event.request.streams
-                    if topology.answered(assignment, event.request):
+                    request = event.request
+                    self._completed.append((assignment, request))
+                    assignment.is_down = assignment.is_down and not request.streams
+                    if assignment.upstream.topology.answered(assignment, request):
                         changed[assignment.upstream] = None
                 elif isinstance(event, Redirected):
                     redirected.append((assignment, event))
@@ -418,12 +422,18 @@ class Reader:
             if session.phase is Phase.CLOSED:
                 assignment.session = None
                 self._may_release = True
+        if redirected or changed:
+            self._rearrange(redirected, changed)
+
+    def _rearrange(
+        self, redirected: list[tuple[Assignment, Redirected]], changed: Iterable[Upstream]
+    ) -> None:
+        """Read streams where they live by now."""
         for assignment, event in redirected:
             assignment.upstream.redirect(assignment, event)
         for upstream in changed:
             upstream.topology.assign(upstream.streams)
-        if redirected or changed:
-            self._look_over()
+        self._look_over()
 
     def _handle(self, assignment: Assignment, event: Event) -> None:
         """Take note of an event that no message depends on."""

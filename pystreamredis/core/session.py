@@ -131,7 +131,7 @@ class Session:
         self._unsettled: list[StreamState] | None = None
         self.assign()
         self._newcomers = []
-        self._run(self._establish(), now)
+        self._run(self._establish())
 
     # Questions of the reader.
 
@@ -244,7 +244,7 @@ class Session:
         self.poll_not_before = 0.0
         if self._newcomers:
             newcomers, self._newcomers = self._newcomers, []
-            self._run(self._prepare(newcomers), now)
+            self._run(self._prepare(newcomers))
         elif now >= self._check_at:
             self._check_at = now + SILENCE / 4
             streams = self._assignment.streams
@@ -252,7 +252,7 @@ class Session:
             for stream in silent:
                 stream.last_activity = now
             if silent:
-                self._run(self._check_gaps(silent), now)
+                self._run(self._check_gaps(silent))
         return self.phase is not Phase.IDLE
 
     def ask(self, now: float, block: int | None, wait: int) -> None:
@@ -280,14 +280,7 @@ class Session:
         asked, is_poll = streams, False
         unsettled = streams if self._unsettled is None else self._unsettled
         if any(map(_pending_of, unsettled)):
-            asked = [stream for stream in streams if len(stream.pending) < count]
-            if len(asked) < len(streams):
-                for stream in streams:
-                    stream.caught_up = stream.caught_up and len(stream.pending) < count
-                block = block and min(block, _SHORT)
-            is_behind = not all(map(_is_caught_up, asked))
-            is_poll = block is None and not is_behind and len(asked) < len(streams)
-            block = None if is_behind else block
+            asked, block, is_poll = _leave_out(streams, count, block)
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]
         groups = assignment.upstream.topology.group(asked)
@@ -432,20 +425,22 @@ class Session:
                 raise WireError("two replies to one request, expected one")
             self.phase = Phase.IDLE
         whole = request.round or request
+        if not reply and self._is_doubtful(request):
+            self._confirm()
+            return
         if isinstance(reply, ServerError):
             history.is_understood = True
             whole.refused = [*whole.refused, (reply, request.streams)]
         else:
-            is_fresh = self._apply(reply or [], request)
+            if not history.is_answered:
+                self._note_answer()
+            if not self._apply(reply or [], request):
+                self._rest_after_nothing(request)
             read_size = history.read_size
             if size > read_size.max_reply or read_size.count < read_size.most:
                 read_size.completed(size)
-            if request.blocks and not is_fresh and self._last_received < request.due:
-                self.rest_until(min(request.due, self._last_received + _EARLY_REST))
-            elif request.is_poll and not is_fresh:
-                self.rest_until(self._last_received + _SHORT / 1000)
-            if ahead and not self._ahead.confirm():
-                self._drop("a read was sent ahead of entries that have not come")
+            if ahead:
+                self._confirm()
         whole.unanswered -= 1
         if whole.unanswered or self.phase is Phase.CLOSED:
             return
@@ -453,6 +448,32 @@ class Session:
             self.events.append(Completed(whole))
         else:
             self._complete(whole)
+
+    def _confirm(self) -> None:
+        if not self._ahead.confirm():
+            self._drop("a read was sent ahead of entries that have not come")
+
+    def _rest_after_nothing(self, request: Request) -> None:
+        """Pause after a read that has found nothing sooner than it should."""
+        if request.blocks and self._last_received < request.due:
+            self.rest_until(min(request.due, self._last_received + _EARLY_REST))
+        elif request.is_poll:
+            self.rest_until(self._last_received + _SHORT / 1000)
+
+    def _is_doubtful(self, request: Request) -> bool:
+        """Return True for a nil that is not believed before it comes again.
+
+        A reply too many is a nil most often. While history is read it would release messages
+        of other streams past those that are still to come.
+        """
+        ahead = self._ahead
+        if request.blocks or request.round is not None or ahead.is_doubtful:
+            ahead.is_doubtful = False
+            return False
+        streams = self._assignment.upstream.streams
+        is_behind = not all(map(_is_caught_up, request.streams))
+        ahead.is_doubtful = is_behind and any(map(_pending_of, streams))
+        return ahead.is_doubtful
 
     def _apply(self, replies: list[StreamReply], request: Request) -> bool:
         """Make the entries of a reply pending; return True if there are any.
@@ -462,15 +483,11 @@ class Session:
         Raises:
             WireError: An entry is not after the ID that was asked for.
         """
-        if not self._assignment.history.is_answered:
-            self._note_answer()
         streams, read, by_name = self._assignment.streams, request.streams, self._by_name
         if request.is_exact and (read is streams or read == streams):
             read = self.find_unsettled() if self._unsettled != [] else []
         else:
-            if not request.is_exact:
-                pairs = zip(read, request.after, strict=True)
-                read = [s for s, after in pairs if s.session is self and s.last_id == after]
+            read = self._select(request)
             by_name = {stream.name: stream for stream in read}
             self._unsettled = None
         fresh: list[tuple[StreamState, list[Message], bool]] = []
@@ -485,24 +502,25 @@ class Session:
             # Of the other streams nothing is known after an earlier moment, but for those that
             # other parts of a round read.
             for stream in streams if request.round is None else request.streams:
-                if stream.session is self:
-                    stream.caught_up = False
+                stream.caught_up = stream.caught_up and stream.session is not self
         for stream in read:
             stream.caught_up = True
         for stream, messages, is_last in fresh:
-            stream.pending = stream.pending + messages if stream.pending else messages
+            stream.take(messages, ends[stream], self._last_received)
             stream.caught_up = is_last
-            stream.last_id = ends[stream]
-            if stream.passed is not None and messages:
-                stream.passed = None
-            stream.last_activity = self._last_received
-            stream.reported_gap = None
         if self._replies.unmade:
             self._replies.unmade.clear()
             self.events.append(Unmakable())
         if self._unsettled is not None:
             self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
         return any(messages for _, messages, _ in fresh)
+
+    def _select(self, request: Request) -> list[StreamState]:
+        """List the streams of a request to which its reply applies."""
+        if request.is_exact:
+            return request.streams
+        pairs = zip(request.streams, request.after, strict=True)
+        return [s for s, after in pairs if s.session is self and s.last_id == after]
 
     def _break_off(self) -> None:
         """Apply what has come of a reply that breaks off, and ask for less the next time."""
@@ -563,7 +581,7 @@ class Session:
         # The others are reported when they are read again.
         for error, streams in faults[:1]:
             positions = {stream.key: stream.last_id for stream in streams}
-            self._run(self._diagnose(error, positions), self._last_received)
+            self._run(self._diagnose(error, positions))
 
     def _rest_after_round(self, request: Request) -> None:
         """Pause after a round of reads that has found all there is in several slots."""
@@ -611,7 +629,7 @@ class Session:
             self._advance(dialogue)
         return True
 
-    def _run(self, exchange: Exchange[None], now: float) -> None:
+    def _run(self, exchange: Exchange[None]) -> None:
         """Begin an exchange; nothing is read before its end."""
         if self.phase is not Phase.HANDSHAKE:
             self.phase = Phase.STARTING
@@ -731,6 +749,25 @@ class Session:
         failure.with_traceback(None).__cause__ = cause or failure.__cause__
         self.close()
         self.events.append(Failed(failure, now))
+
+
+def _leave_out(
+    streams: list[StreamState], count: int, block: int | None
+) -> tuple[list[StreamState], int | None, bool]:
+    """Leave streams out of a read that have COUNT messages pending.
+
+    Returns:
+        The streams to read, how long the read may block, and True if the read would be repeated
+        without a pause, since it neither blocks nor has anything to catch up with.
+    """
+    asked = [stream for stream in streams if len(stream.pending) < count]
+    is_partial = len(asked) < len(streams)
+    if is_partial:
+        for stream in streams:
+            stream.caught_up = stream.caught_up and len(stream.pending) < count
+        block = block and min(block, _SHORT)
+    is_behind = not all(map(_is_caught_up, asked))
+    return asked, None if is_behind else block, block is None and not is_behind and is_partial
 
 
 def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> bytes:

@@ -258,7 +258,7 @@ class Driver(Engine):
         # True while it changes the streams: then others wait for their turn.
         self._is_changing = False
 
-    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:  # noqa: C901
         """Run an operation of the engine to its end.
 
         Raises:

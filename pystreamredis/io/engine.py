@@ -7,8 +7,8 @@ in how they wait, and in nothing else.
 
 from __future__ import annotations
 
-from math import inf
 from collections import deque
+from math import inf
 from time import monotonic
 
 from ..core.delivery import EMPTY
@@ -273,6 +273,9 @@ class Engine:
                 connection.begin()
                 return -1.0
         self._looked_at = now
+        return self._time_left(now, until)
+
+    def _time_left(self, now: float, until: float | None) -> float | None:
         self._due_at = inf if until is None else until
         if self._pending:
             return 0.0
