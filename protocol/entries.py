@@ -119,7 +119,7 @@ class Pace:
         pause: The number of entries that are sliced before the next window.
         pattern: The pattern of the schemas seen last, if that pays.
         matched: The number of entries that it has read since the last attempt at one.
-        step: The share of entries to learn from: all before the first pattern, then one in eight.
+        step: The share of entries to learn from: all before the first pattern, then one in seven.
         streak: The number of entries that it has read since it last read none.
     """
 
@@ -184,6 +184,7 @@ class Pace:
     def learn(self, ids: list[bytes], sample: list[list[bytes]], number: int) -> None:
         """Learn from some of `number` entries that no pattern has read, but not from none."""
         schemas, patterns = self._schemas, self._patterns
+        names: tuple[bytes, ...] = ()
         for entry_id, items in zip(ids, sample):  # noqa: B905
             names = tuple(items[::2])
             if names not in schemas and len(schemas) >= _MAX_SCHEMAS:
@@ -225,7 +226,7 @@ class Pace:
         if not self._choose_among(self._schemas, old):
             # Names differ too much to stand in a pattern, but their number may not.
             self._choose_among({(None,) * at: times for at, times in self._sizes.items()}, old)
-        self.step = 8
+        self.step = 7
         self._schemas.clear()
         self._sizes.clear()
         self._columns = []
@@ -407,7 +408,8 @@ class EntryReader:
             read by `read_entry`.
         """
         buffer = self._buffer
-        start, end = buffer.pos, len(buffer.data)
+        pos = start = buffer.pos
+        end = len(buffer.data)
         if end - start < _SMALLEST:
             return []
         size = pace.entry_size
@@ -523,7 +525,7 @@ class EntryReader:
         pace.pause = max(0, pace.pause - number)
         pace.entry_size = (ends[number - 1] - buffer.pos) // number + 1
         buffer.pos = ends[number - 1]
-        pace.learn(ids[:number:8], entries[:number:8], number)
+        pace.learn(ids[:number:7], entries[:number:7], number)
         return self._make(name, ids[:number], entries[:number])
 
     def _make(self, name: object, ids: list[bytes], entries: list[list[bytes]]) -> list[Message]:

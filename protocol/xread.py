@@ -141,8 +141,8 @@ class XreadParser:
             The streams in reply order, the last one maybe with fewer entries than were
             announced; empty if no reply is under way, and after a `ProtocolError`.
         """
+        reply: Any = None
         if self._broken is None:
-            reply: Any = None
             with suppress(ProtocolError):
                 reply = self.next_reply()
         if self._broken is not None:

@@ -38,8 +38,8 @@ class Secret:
 
 def conceal(value: Value) -> Value:
     """Wrap a value in a `Secret`, unless it is None, wrapped already, or a callable."""
-    concealed: Any = Secret(value)
-    result: Value = value if value is None or callable(value) else concealed
+    concealed: Any = value if value is None or callable(value) else Secret(value)
+    result: Value = concealed
     return result
 
 

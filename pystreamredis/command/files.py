@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 # O_EXCL follows no link in the last part of the name.
 _CREATE = (
@@ -69,7 +69,7 @@ def remove_leftovers(path: str) -> None:
 
 
 @contextmanager
-def _temporary(path: str, data: bytes) -> Iterator[str]:
+def _temporary(path: str, data: bytes) -> Generator[str, None, None]:
     """Write a file beside another one; remove it in the end if it still has its name."""
     handle, temporary = _open_temporary(path)
     try:

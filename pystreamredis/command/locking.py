@@ -21,7 +21,7 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 # Time to wait for other commands, each of which holds the lock for some ms, in seconds.
 PATIENCE = 15.0
@@ -35,7 +35,7 @@ _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 @contextmanager
-def hold(path: str) -> Iterator[None]:
+def hold(path: str) -> Generator[None, None, None]:
     """Keep other commands from replacing a file, within a `with` block.
 
     The file must not be a link, and may be replaced within the block.

@@ -416,7 +416,7 @@ class Session:
         self._answer(reply, request)
         return True
 
-    def _answer(self, reply: Reply, request: Request) -> None:
+    def _answer(self, reply: Reply, request: Request) -> None:  # noqa: C901
         history, size = self._assignment.history, self._reply_size
         ahead = self._ahead.requests
         self._reply_size = 0

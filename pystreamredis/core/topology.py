@@ -40,18 +40,23 @@ if TYPE_CHECKING:
 
         def assign(self, streams: list[StreamState]) -> None:
             """Have exactly these streams read."""
+            ...
 
         def group(self, streams: list[StreamState]) -> list[list[StreamState]]:
             """Group streams so that one XREAD may name those of a group."""
+            ...
 
         def is_redirection(self, error: ServerError) -> bool:
             """Return True if an error only says that streams are read elsewhere, or later."""
+            ...
 
         def answered(self, assignment: Assignment, request: Request) -> bool:
             """Take note of an answer; return True if streams have to be assigned again."""
+            ...
 
         def failed(self, assignment: Assignment, time: float) -> bool:
             """Take note of a failure; return True if the caller has to know."""
+            ...
 
 
 # Streams per connection, and the most connections, unless the caller says otherwise. XREAD

@@ -85,7 +85,7 @@ class Poller:
             OSError: No descriptor is left, or too many sockets are watched.
         """
         if self._poll is None:
-            self._open()
+            self._poll = self._open()
         fd = sock.fileno()
         known = self._watched.get(fd)
         if known is None or known[:2] != (sock, events):
@@ -150,14 +150,14 @@ class Poller:
             if sock is not None:
                 sock.close()
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
         poll = _new_poll()
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         poll.register(self._woken.fileno(), READ)
-        self._poll = poll
         if self._is_nudged.is_set():
             self.nudge()
+        return poll
 
     def _wait(self, timeout: float) -> list[tuple[int, int]]:
         """Wait on in slices, between which signals are handled: in the main thread.

@@ -29,21 +29,26 @@ if TYPE_CHECKING:
 
         def done(self) -> bool:
             """Return True if the outcome is there."""
+            ...
 
         def result(self) -> tuple[ConnectionOptions, Addresses]:
             """Return the outcome, or raise what went wrong."""
+            ...
 
     class Watcher(Protocol):
         """What watches sockets: a poller."""
 
         def watch(self, sock: socket.socket, events: int, owner: Connection) -> None:
             """Watch a socket for its owner from now on."""
+            ...
 
         def forget(self, sock: socket.socket) -> None:
             """Stop watching a socket."""
+            ...
 
         def look_up(self, function: Callable[[], Any], owner: Connection) -> LookUp:
             """Call what may block; the owner has to respond when that is done."""
+            ...
 
     Addresses: TypeAlias = list[tuple[int, Any]]
     Steps: TypeAlias = Generator[tuple[socket.socket, int], bool | None, None]
