@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC
 
 from .options import CONNECTION, OPTIONS
 from .protocol.ids import before, parse_start
@@ -190,7 +189,7 @@ def _read(start: object) -> bytes | None:
 
 def _read_datetime(start: object) -> bytes:
     # The caller has imported datetime already, or there would be none to read.
-    from datetime import datetime, timedelta
+    from datetime import UTC, datetime, timedelta
 
     if not isinstance(start, datetime):
         raise TypeError(f"it is of type {type(start).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import sleep
 
 from . import construction
@@ -10,6 +11,7 @@ from .starts import check_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
     from .io.blocking import Driver
@@ -143,7 +145,7 @@ class Streams(construction.Streams):
         self.close()
 
     def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
-        """Follow more streams; "now" is the moment of the call.
+        """Follow more streams, from any thread; "now" is the moment of the call.
 
         Args:
             streams: Names, or names and start values, as the constructor takes them.
@@ -185,6 +187,32 @@ class Streams(construction.Streams):
         if driver is not None:
             driver.close()
             self._reader.batch.take_back()
+
+
+def _one_at_a_time(advance: Callable[[Streams], Any]) -> Callable[[Streams], Any]:
+    """Refuse a second thread, for interpreters without a global lock.
+
+    There two threads that share an iterator of a list may both get the same message.
+    """
+    from threading import Lock
+    from weakref import WeakKeyDictionary
+
+    turns: WeakKeyDictionary[Streams, Any] = WeakKeyDictionary()
+
+    def advance_alone(self: Streams) -> Any:
+        turn = turns.setdefault(self, Lock())
+        if not turn.acquire(blocking=False):
+            raise RuntimeError("another thread is iterating, expected one at a time")
+        try:
+            return advance(self)
+        finally:
+            turn.release()
+
+    return advance_alone
+
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    Streams.__next__ = _one_at_a_time(Streams.__next__)  # type: ignore[assignment,method-assign]
 
 
 class Redis(construction.Redis):

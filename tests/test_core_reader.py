@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import json
+from gc import collect
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 from hypothesis import example, given, settings
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 SECRET = "open sesame"
 COUNTS = st.sampled_from([1, 2, 3, 7, 100])
 NAMES = ["a", b"b", "c"]
+
+
+class Name(str):
+    """A name that can be watched."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -1287,6 +1293,24 @@ class TestWhichStreams:
         simulation.add(a=0)
         simulation.interrupt()
         assert [message[1] for message in simulation.rest()] == [b"1-0", b"2-0", b"3-0"]
+
+    def test_nothing_is_kept_of_streams_that_were_dropped(self) -> None:
+        """Contract 2.5: streams may come and go for as long as the connection lasts."""
+        server = Server()
+        server.add(b"a", "1-0")
+        simulation = Simulation(server, {"a": 0}, block=20).establish()
+        names: WeakSet[Name] = WeakSet()
+        for each in "vwxyz":
+            name = Name(each)
+            names.add(name)
+            simulation.add({name: 0})
+            simulation.rest()
+            simulation.discard(name)
+            del name
+        simulation.add(b=0)
+        simulation.rest()
+        collect()
+        assert not names
 
     def test_without_any_stream_there_is_nothing_to_wait_for(self) -> None:
         """Contract 7: no streams."""

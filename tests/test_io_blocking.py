@@ -662,7 +662,7 @@ def test_arguments_that_are_refused_disturb_nothing() -> None:
         first = driver.run(driver.next_batch)
         for _ in range(2):
             with pytest.raises(ValueError, match="given twice"):
-                driver.run(driver.add, {"s": 0}, {})
+                driver.change(driver.add, {"s": 0}, {})
         assert reader.batch is first
         assert not driver.run(driver.next_batch).messages
         assert peer.connections == 1

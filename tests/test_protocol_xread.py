@@ -175,8 +175,8 @@ MALFORMED: dict[str, bytes] = {
     "an array of a stream without its pair": b"*1\r\n" + bulk(b"s") + b"*0\r\n",
     "a map of a pair": mapping(array(bulk(b"s"), b"*0\r\n"), b"*0\r\n"),
     "a reply within an array": array(array(array(bulk(b"s"), b"*0\r\n"))),
-    "a reply in lieu of a stream": b"*2\r\n" + 2 * array(array(bulk(b"s"), b"*0\r\n")),
-    "a map in lieu of a stream": array(
+    "a reply instead of a stream": b"*2\r\n" + 2 * array(array(bulk(b"s"), b"*0\r\n")),
+    "a map instead of a stream": array(
         array(bulk(b"s"), b"*0\r\n"), mapping(bulk(b"s"), b"*0\r\n")
     ),
     "a key of another length": array(b"*2\r\n$2\r\ns\r\n*0\r\n"),
@@ -186,7 +186,7 @@ MALFORMED: dict[str, bytes] = {
     "a key that is an integer": _with_key(b":1\r\n"),
     "a key that is an array": _with_key(b"*0\r\n"),
     "a key that is an error": _with_key(b"-ERR a\r\n"),
-    "a push in lieu of a key": _with_key(b">1\r\n+s\r\n"),
+    "a push instead of a key": _with_key(b">1\r\n+s\r\n"),
     "a length with a zero before it": b"*01\r\n" + array(bulk(b"s"), b"*0\r\n"),
     "a length with a sign": b"*+1\r\n" + array(bulk(b"s"), b"*0\r\n"),
     "a negative length": b"*-2\r\n",

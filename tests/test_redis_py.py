@@ -52,6 +52,8 @@ def test_each_keyword_of_redis_py_is_an_option_or_refused(module: str, name: str
     pytest.importorskip("redis")
     # What a connection hands to itself, and nobody else to it.
     inner = {"parser"}
+    # A stream may have this name: contract 2.1's tests follow one.
+    inner.add("url")
     found = keywords_of(getattr(importlib.import_module(module), name)) - inner
     assert found
     assert sorted(found - OPTIONS.keys() - ADVICE.keys()) == []

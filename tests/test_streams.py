@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import subprocess
+import sys
 import threading
 import warnings
 from itertools import islice
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, ResponseError, Streams
+from tests.answers import Store
+from tests.commands import LONG
 from tests.peer import CLOSE, Conversation, Expect, Peer, closed_port
 from tests.resp import Error
 from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take
@@ -238,3 +242,36 @@ def test_it_cannot_be_copied_by_mistake(streams: Streams) -> None:
     """Two objects on one connection would take each other's replies."""
     with pytest.raises(TypeError):
         copy.deepcopy(streams)
+
+
+WITHOUT_A_GLOBAL_LOCK = """
+import sys, threading
+sys._is_gil_enabled = lambda: False
+from pystreamredis import Streams
+streams = Streams("127.0.0.1", int(sys.argv[1]), s=0, block=0)
+assert next(streams)[1] == b"1-0"
+waiting = threading.Thread(target=lambda: next(streams, None))
+waiting.start()
+while True:
+    try:
+        next(streams)
+    except RuntimeError as error:
+        print(error)
+        break
+streams.close()
+waiting.join()
+"""
+
+
+def test_without_a_global_lock_a_second_thread_is_refused() -> None:
+    """Contract 3.1: threads that share an iterator of a list may both get the same message."""
+    store = Store({"s": ["1-0"]})
+    with Peer(store) as peer:
+        run = subprocess.run(
+            [sys.executable, "-c", WITHOUT_A_GLOBAL_LOCK, str(peer.port)],
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+        )
+    assert run.stdout == "another thread is iterating, expected one at a time\n", run.stderr

@@ -80,7 +80,7 @@ class Streams(construction.Streams):
         await self.aclose()
 
     async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
-        """Follow more streams; "now" is the moment of the call.
+        """Follow more streams, also while another task waits; "now" is the moment of the call.
 
         Args:
             streams: Names, or names and start values, as the constructor takes them.
@@ -90,7 +90,7 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
-            RuntimeError: Another task waits for a message.
+            RuntimeError: It is called amid the work of this very task, by `fields`, say.
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
@@ -106,7 +106,7 @@ class Streams(construction.Streams):
 
         Raises:
             TypeError: An argument is not a name.
-            RuntimeError: Another task waits for a message.
+            RuntimeError: It is called amid the work of this very task, by `fields`, say.
         """
         check_names(names)
         if self._driver is None:

@@ -229,6 +229,13 @@ class Session:
         # Replies that are on their way may be for streams that have left, or come back.
         self._ahead.distrust()
 
+    def _forget_names(self) -> None:
+        """Forget the streams that have left, once no reply can have them any more."""
+        if len(self._names) > len(self._by_name):
+            keys = {stream.key for stream in self._assignment.streams}
+            for key in self._names.keys() - keys:
+                del self._names[key]
+
     def rest_until(self, time: float) -> None:
         """Send no read before that time."""
         self.poll_not_before = max(self.poll_not_before, time)
@@ -244,6 +251,7 @@ class Session:
         self.poll_not_before = 0.0
         if self._newcomers:
             newcomers, self._newcomers = self._newcomers, []
+            self._forget_names()
             self._run(self._prepare(newcomers))
         elif now >= self._check_at:
             self._check_at = now + SILENCE / 4
@@ -470,7 +478,7 @@ class Session:
         if request.blocks or request.round is not None or ahead.is_doubtful:
             ahead.is_doubtful = False
             return False
-        streams = self._assignment.upstream.streams
+        streams = self._assignment.streams
         is_behind = not all(map(_is_caught_up, request.streams))
         ahead.is_doubtful = is_behind and any(map(_pending_of, streams))
         return ahead.is_doubtful

@@ -334,8 +334,8 @@ class Driver(Engine):
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
         is_done = Event()
         order = Order(lambda: operation(*arguments), is_done.set)
-        self._orders.append(order)
         try:
+            self._orders.append(order)
             while not (order.is_done or self.is_closed):
                 if self._is_at_work:
                     self._poller.nudge()

@@ -59,7 +59,7 @@ class Engine:
         reader: Whoever says what to send, and what replies mean.
         poller: Whoever watches sockets.
         connect: Maker of connections.
-        clock: Clock, in seconds.
+        clock: Clock, in seconds; None for the system's.
 
     Attributes:
         is_closed: True once no operation shall go on.
@@ -71,13 +71,13 @@ class Engine:
         poller: Watcher,
         *,
         connect: type[Connection] = Connection,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.is_closed = False
         self._reader = reader
         self._poller = poller
         self._connect = connect
-        self._clock = clock
+        self._clock = monotonic if clock is None else clock
         self._connections: dict[Assignment, Connection] = {}
         # The assignments that the connections are of.
         self._assignments: list[Assignment] = []

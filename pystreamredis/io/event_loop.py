@@ -317,8 +317,8 @@ class Driver(Engine):
         """
         self._refuse_itself()
         order = Order(lambda: operation(*arguments), self._notify)
-        self._orders.append(order)
         try:
+            self._orders.append(order)
             while not (order.is_done or self.is_closed):
                 if self._task is None:
                     await self.run(self.carry_out)
