@@ -166,7 +166,11 @@ def test_the_sdist_holds_what_the_repository_does(unpacked: Path) -> None:
 
 
 def test_the_tests_run_from_the_sdist(unpacked: Path) -> None:
-    modules = ["tests/test_package.py", "tests/test_protocol_package.py", "tests/test_core_merge.py"]
+    modules = [
+        "tests/test_package.py",
+        "tests/test_protocol_package.py",
+        "tests/test_core_merge.py",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *modules],
         cwd=unpacked,

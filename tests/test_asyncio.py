@@ -342,7 +342,7 @@ def test_aclose_that_is_cancelled_closes_all_connections(one_server: Endpoint, r
     run(main())
 
 
-def test_a_busy_loop_takes_no_other_connection_for_silent(
+def test_a_busy_loop_takes_no_other_connection_for_silent(  # noqa: C901
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Contract 5.5: its answer is there, only the event loop has not looked for it."""

@@ -81,12 +81,12 @@ def test_the_installed_command_is_this_one() -> None:
 
 
 @pytest.mark.parametrize("how", ["plainly", "in a finalizer"])
-@pytest.mark.parametrize("module", ["command.arguments", "command.template", "driver"])
+@pytest.mark.parametrize("module", ["command.arguments", "command.template", "io.blocking"])
 def test_ctrl_c_is_not_lost_at_the_beginning(server: Endpoint, module: str, how: str) -> None:
     """Neither while modules are imported, nor while it connects."""
     done = _call(_INTERRUPTED, f"pystreamredis.{module}", how, url_of(server))
     assert (done.returncode, done.stdout) == (130, "")
-    is_ignored = module == "driver" and how != "plainly"
+    is_ignored = module == "io.blocking" and how != "plainly"
     assert ("KeyboardInterrupt" in done.stderr) is is_ignored
 
 

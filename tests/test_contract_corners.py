@@ -174,11 +174,11 @@ def keys_of(command: list[bytes]) -> list[bytes]:
     return keys_and_ids[: len(keys_and_ids) // 2]
 
 
-def test_no_more_than_twice_count_messages_of_a_stream_are_held(shell: str) -> None:
+def test_no_more_than_twice_count_messages_of_a_stream_are_held() -> None:
     """Contract 3.4: a stream of which `count` wait is not asked for more.
 
     Counted where the server reads a request: what was handed over by then is at least what was
-    when it was sent. Over asyncio, one is on its way to the thread that counts.
+    when it was sent, but for one that is on its way to the caller.
     """
     count, taken = 5, {"a": 0, "b": 0}
     held = {"a": [f"{i}-1" for i in range(1, 301)], "b": [f"{i}-2" for i in range(1, 301, 7)]}
@@ -197,7 +197,7 @@ def test_no_more_than_twice_count_messages_of_a_stream_are_held(shell: str) -> N
         for message in streams:
             taken[message[0]] += 1
     assert taken == {name: len(ids) for name, ids in held.items()}
-    assert max(most.values()) <= 2 * count + (shell == "asyncio")
+    assert max(most.values()) <= 2 * count + 1
 
 
 # Contract 5.5: silence is noticed whatever the other connections do.

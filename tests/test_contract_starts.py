@@ -522,7 +522,8 @@ def test_add_waits_for_no_read_that_is_under_way() -> None:
 
     with (
         Peer(say_no_more, lambda it: serve(it, {"s": ["1-0"], "t": ["5-0"]})) as peer,
-        Streams(peer.host, peer.port, block=0, s=0) as streams,
+        # The reply is full, so the next read is on its way.
+        Streams(peer.host, peer.port, block=0, count=1, s=0) as streams,
     ):
         assert next(streams)[1] == b"1-0"
         streams.add("t")

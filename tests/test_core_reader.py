@@ -47,6 +47,8 @@ NAMES = ["a", b"b", "c"]
 class Name(str):
     """A name that can be watched."""
 
+    __slots__ = ("__weakref__",)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_batches() -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pystreamredis import ConnectionError
+from pystreamredis import ConnectionError, ResponseError
 from tests.simulation import Server, Simulation
 
 
@@ -60,9 +60,9 @@ def test_an_addition_that_fails_adds_nothing() -> None:
     """Contract 2.5: and the streams that were followed go on."""
     it = simulation()
     assert it.next()[1] == b"1-0"
-    it.failures.append(ConnectionRefusedError(111, "Connection refused"))
-    with pytest.raises(ConnectionError):
-        it.add(u=0)
+    it.server.at_fault[b"u"] = "-NOPERM no"
+    with pytest.raises(ResponseError):
+        it.add(u=None)
     assert list(it.reader.positions) == ["s", "t"]
     it.server.add(b"s", "2-0")
     assert it.next()[1] == b"2-0"

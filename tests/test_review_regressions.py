@@ -23,8 +23,6 @@ from tests.servers import LONG
 from tests.simulation import Server, Simulation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.servers import Endpoint
 
 HISTORY = {"s": [f"{i}-0" for i in range(1, 8)], "t": ["8-0", "9-0"]}
@@ -148,38 +146,6 @@ def test_a_failure_not_reported_yet_outlives_an_add_that_fails() -> None:
             next(streams)
         assert next(streams)[1] == b"4-0"
         assert streams.positions == {"s": b"4-0"}
-
-
-CHANGES: dict[str, Callable[[Streams], None]] = {
-    "add": lambda streams: streams.add(t=0),
-    "discard": lambda streams: streams.discard("s"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_second_thread_can_change_nothing_while_one_waits(
-    change: Callable[[Streams], None],
-) -> None:
-    """It gets an error, and the thread that waits gets the message that it waits for."""
-    waits, goes_on = threading.Event(), threading.Event()
-
-    def wait(conversation: Any) -> None:
-        conversation.expect("XREAD")
-        waits.set()
-        goes_on.wait(LONG)
-        conversation.reply(entries("s", "1-0"))
-
-    with Peer(wait) as peer, Streams(**at(peer), block=0, s=0) as streams:
-        found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(next(streams)))
-        thread.start()
-        assert waits.wait(LONG)
-        with pytest.raises(RuntimeError, match="another thread"):
-            change(streams)
-        goes_on.set()
-        thread.join(LONG)
-        assert ids_of(found) == [b"1-0"]
-        assert streams.positions == {"s": b"1-0"}
 
 
 # close() in the very middle of next().

@@ -48,6 +48,7 @@ def build(target: Path) -> int:
         shutil.copytree(ROOT / "pystreamredis", Path(folder, "pystreamredis"), ignore=ignored)
         Path(folder, "__main__.py").write_text(MAIN.format(major=major, minor=minor), "utf-8")
         zipapp.create_archive(folder, target, "/usr/bin/env python3", compressed=True)
+    target.chmod(0o755)
     return target.stat().st_size
 
 

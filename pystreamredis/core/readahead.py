@@ -178,7 +178,7 @@ def choose_streams(
     """Choose the streams of the read after a reply that is predicted to end at some IDs.
 
     A stream is left out that would be left with more than COUNT messages pending. While other
-    connections hold messages back, so is one that has COUNT messages pending now.
+    connections hold messages back, so is one that has any pending now.
 
     Args:
         request: The read whose reply is coming in.
@@ -193,7 +193,7 @@ def choose_streams(
     beyond = {stream for stream in ends if count_after(stream, watermark)}
     # The stream that is behind holds back no message of its own, so others do.
     if min((*ends, *left_out), key=_last_number_of).pending:
-        beyond.update(stream for stream in ends if len(stream.pending) >= count)
+        beyond.update(stream for stream in ends if stream.pending)
     beyond.update(s for s in left_out if count_after(s, watermark) > count)
     return [stream for stream in streams if stream not in beyond] if beyond else streams
 

@@ -430,7 +430,7 @@ class Session:
         self._reply_size = 0
         if not ahead:
             if (not reply or isinstance(reply, ServerError)) and self._replies.is_within_reply:
-                raise WireError("two replies to one request, expected one")
+                raise WireError("a reply that nobody asked for, right after the reply to a read")
             self.phase = Phase.IDLE
         whole = request.round or request
         if not reply and self._is_doubtful(request):
@@ -478,8 +478,8 @@ class Session:
         if request.blocks or request.round is not None or ahead.is_doubtful:
             ahead.is_doubtful = False
             return False
-        streams = self._assignment.streams
-        is_behind = not all(map(_is_caught_up, request.streams))
+        streams = self._assignment.upstream.streams
+        is_behind = any(not s.caught_up and s.last_id != s.start for s in request.streams)
         ahead.is_doubtful = is_behind and any(map(_pending_of, streams))
         return ahead.is_doubtful
 
