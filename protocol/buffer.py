@@ -11,7 +11,7 @@ from collections import deque
 
 from .errors import ProtocolError
 
-# How many bytes of what came an error shows.
+# Bytes of a peer that an error shows.
 MAX_SHOWN = 100
 # The longest line: errors and simple strings are lines, and servers keep theirs
 # far shorter; digits without end must not fill the memory.

@@ -87,15 +87,15 @@ _STEPS = {b"*%d" % length: length + 2 for length in range(0, 512, 2)}
 _MAX_SCHEMAS = 32
 # The fewest entries to choose a pattern from.
 _MIN_SAMPLES = 4
-# How many entries are read without a pattern before the next attempt at one: twice as many
+# Entries that are read without a pattern before the next attempt at one: twice as many
 # each time, so that learning goes on for ever and takes a few percent of the time at most.
 _FIRST_LESSONS = 64
 _MAX_LESSONS = 16_384
-# How many entries are read by a pattern that captures names before it is seen if they repeat.
+# Entries that a pattern reads by captured names before it is checked if the names repeat.
 _MAX_CAPTURED = 4096
 # The fewest entries that a pattern reads before a single other one is sliced.
 _MIN_STREAK = 64
-# How often, between two attempts, a pattern is made to read lengths that it did not expect.
+# The most repairs of a pattern, for lengths that it did not expect, between two attempts.
 _MAX_REPAIRS = 2
 # The same for the careful way, with the CRLF around.
 _BULKS = {b"\r\n$%d\r\n" % size: size for size in range(256)}
@@ -111,7 +111,7 @@ _is_header = re.compile(rb"\*(?:0|[1-9][0-9]{0,9})").fullmatch
 
 
 class Pace:
-    """What is known of the entries of one stream: how far to read at once, and their schemas.
+    """The knowledge of the entries of one stream: how far to read at once, and their schemas.
 
     Attributes:
         entry_size: About how many bytes an entry takes; 0 if none was seen.
@@ -188,7 +188,7 @@ class Pace:
         for entry_id, items in zip(ids, sample):  # noqa: B905
             names = tuple(items[::2])
             if names not in schemas and len(schemas) >= _MAX_SCHEMAS:
-                # Those of long ago must not stand in the way of those of now.
+                # Schemas of long ago must not stand in the way of those of now.
                 schemas.clear()
                 self._sizes = {size: times // 2 for size, times in self._sizes.items()}
             schemas[names] = schemas.get(names, 0) + 1
@@ -201,7 +201,7 @@ class Pace:
             self._columns = widen(self._columns, columns)
         self._lessons += number
         pattern = self.pattern
-        # Where nearly all entries are read by the pattern, the others need not be.
+        # If the pattern reads nearly all entries, the others need no pattern.
         if self.matched > 16 * self._lessons:
             return
         latest = patterns.find(names)
@@ -466,7 +466,7 @@ class EntryReader:
                 next_end = end + _STEPS[odds[end + 1]]
                 if next_end > total:
                     break
-                # What stands here is no string: it is compared below.
+                # This is not a string: it is compared below.
                 lengths[end] = lengths[end + 1] = None
                 starts.append(end)
                 end = next_end

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Column: TypeAlias = tuple[int, int, bool]
     """The shortest length seen, the longest, and whether any CR was."""
 
-# How many schemas one pattern may have, fields in all of them, and bytes of names. To compile
+# The most schemas of one pattern, fields in all of them, and bytes of names. To compile
 # a larger one takes milliseconds, in which nothing else is done.
 _MAX_SCHEMAS = 8
 MAX_FIELDS = 32
@@ -58,7 +58,7 @@ def _stated(tens: int | None, *, is_text: bool) -> list[Any]:
     """Return the digits that state each length; the last digit only, if `tens` come before it."""
     if tens is None:
         return [("%d" if is_text else b"%d") % length for length in range(_MAX_LENGTH + 1)]
-    # Those of one byte are what matching returns: one object each, quick to compare.
+    # Strings of one byte are what matching returns: one object each, quick to compare.
     digits = [("0123456789" if is_text else b"0123456789")[at : at + 1] for at in range(10)]
     return [digits[0][:0]] * (10 * tens) + digits
 
@@ -102,7 +102,7 @@ class _Reader:
     ) -> int:
         """Add the messages that are right, up to the first that is not; return where it is."""
         rows = self._match.findall(window, pos, stop)
-        # What does not match is the last thing of the last row.
+        # The rest, which does not match, is the last thing of the last row.
         rest = len(rows[-1][-1])
         if rest:
             rows.pop()
@@ -191,7 +191,7 @@ class Pattern:
             pos = readers[-1].skip(window, start - base, stop, number)
         return messages, base + pos
 
-    # How it is written. Of several schemas, each leaves a mark where the header of its
+    # Of several schemas, each leaves a mark where the header of its
     # fields has matched. What follows depends on the mark, ``(?(3)this|that)``, so that they
     # share what they capture: all that is captured takes time, also if nothing is in it.
 

@@ -121,7 +121,7 @@ def _holds_entries(
     # Hardly ever does a piece end with an entry, and that near the end of all of them.
     if abs(len(data) - start - expected) <= expected // 16 and _ends_with(data, last):
         return True
-    # Where all IDs have one length, entries begin with a long text, which is quick to count.
+    # If all IDs have one length, entries begin with a long text, which is quick to count.
     opening = b"%b%d\r\n" % (_OPENING, len(last[1]))
     if data.count(opening, start) == number:
         return data.rfind(opening) == last.start()
