@@ -12,7 +12,7 @@ from .io.log import write
 from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, pick
 from .secret import conceal, conceal_keywords, conceal_url
 from .starts import check_keywords, find_doubtful_starts
-from .url import merge_url
+from .url import parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Streams:
         """
         url = conceal(url)
         conceal_keywords(options)
-        return cls(streams=streams, **merge_url(url, options))
+        return cls(streams=streams, **parse_url(url) | options)
 
     @classmethod
     def from_sources(
@@ -237,7 +237,7 @@ class Redis:
         """
         url = conceal(url)
         conceal_keywords(options)
-        return cls(**merge_url(url, options))
+        return cls(**parse_url(url) | options)
 
     def __repr__(self) -> str:
         connection = getattr(self, "_connection", None)

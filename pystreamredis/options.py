@@ -1,14 +1,16 @@
-"""The options, once: `OPTIONS` has them all, with their defaults, checks and meanings.
+"""The options, once: `OPTIONS` has them all, with their defaults and checks.
 
-The constructors' checks, the parameters of URLs and the tables of the reference page follow this
-table; a test holds the signatures to it (contract 1.2, 7).
+The constructors' checks, the parameters of URLs, the stubs for type checkers and the tables of the
+reference page follow this table; a test holds the signatures to it (contract 1.2, 7).
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 from contextlib import suppress
 
+from .escaping import escape
 from .exceptions import ConnectionError
 from .secret import Secret, conceal_keywords, conceal_url, reveal
 from .tls import CertificateFiles
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from ssl import SSLContext
     from typing import Any, TypeAlias
-
-    from .tls import File
 
     Password: TypeAlias = str | bytes | Callable[[], str | bytes | None]
     Host: TypeAlias = str | Callable[[], tuple[str, int]]
@@ -32,10 +32,33 @@ CONNECTION = "connection"
 _MAX = 2**63 - 1  # the server reads COUNT and BLOCK into a signed 64-bit number
 
 
-# Checks.
+class Option:
+    """One option.
+
+    Attributes:
+        name: Its keyword.
+        kind: `READ` or `CONNECTION`.
+        default: Its value where none is given.
+        check: The function that takes its name and a value, and returns the value to keep.
+        parse: The function that makes a value of a URL parameter; None if a URL has no such.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        default: Any,
+        check: Check,
+        parse: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.check = check
+        self.parse = parse
 
 
-def _check_integer(low: int, high: int = _MAX) -> Check:
+def _integer(low: int, high: int = _MAX) -> Check:
     allowed = f"at least {low}" if high == _MAX else f"from {low} to {high}"
 
     def check(option: str, value: Any) -> int:
@@ -49,62 +72,57 @@ def _check_integer(low: int, high: int = _MAX) -> Check:
     return check
 
 
-def _allow_none(check: Check) -> Check:
+def _optional(check: Check) -> Check:
     return lambda option, value: None if value is None else check(option, value)
 
 
-def _check_boolean(option: str, value: Any) -> bool:
+def _flag(option: str, value: Any) -> bool:
     if not isinstance(value, int) or value not in (0, 1):
         raise TypeError(f"{option} is {value!r}, but must be True or False")
     return bool(value)
 
 
-def _accept_anything(_: str, value: Any) -> Any:
-    return value
-
-
-def _check_fields(option: str, value: Any) -> Any:
+def _fields(option: str, value: Any) -> Any:
     if not callable(value):
         raise TypeError(f"{option} is {value!r}, but must be a callable that takes pairs")
     return value
 
 
-def _check_on_rewind(option: str, value: Any) -> Any:
+def _on_rewind(option: str, value: Any) -> Any:
     if value not in ("keep", "restart"):
         raise ValueError(f"{option} is {value!r}, but must be 'keep' or 'restart'")
     return value
 
 
-def _check_host(option: str, value: Any) -> Any:
-    if isinstance(value, Secret):
-        raise ValueError(  # noqa: TRY004
-            f"{option} is a URL, but must be a name or an address; use from_url()"
-        )
-    if callable(value):
+def _host(option: str, value: Any) -> Any:
+    if callable(value) and not isinstance(value, Secret):
         return value
-    if not isinstance(value, str):
+    if isinstance(value, Secret):
+        found = "is a URL"
+        must = "a name or an address; use from_url()"
+    elif not isinstance(value, str):
         # The value is not shown: other libraries' clients show much of themselves.
         hint = "; streams go into streams=" if isinstance(value, (dict, list, tuple, set)) else ""
         raise TypeError(
             f"{option} is of type {type(value).__name__}, but must be a str or a callable{hint}"
         )
-    if not value:
-        raise ValueError(f"{option} is empty, but must be a name or an address")
-    if value.count(":") == 1:
-        raise ValueError(
-            f"{option} has a port in it, but must be a name or an address; give port= the port"
-        )
-    return value
+    elif not value:
+        found, must = "is empty", "a name or an address"
+    elif value.count(":") == 1:
+        found, must = "has a port in it", "a name or an address; give port= the port"
+    else:
+        return value
+    raise ValueError(f"{option} {found}, but must be {must}")
 
 
-def _check_text(option: str, value: Any) -> Any:
+def _text(option: str, value: Any) -> Any:
     """Take text; what is empty is None, as with redis-py (contract 6.7)."""
     if value is not None and not isinstance(value, (str, bytes)):
         raise TypeError(f"{option} is {value!r}, but must be a str, bytes or None")
     return value or None
 
 
-def _check_password(option: str, value: Any) -> Any:
+def _password(option: str, value: Any) -> Any:
     if value is not None and not isinstance(value, Secret):
         return value  # a callable
     kind = type(reveal(value))
@@ -115,8 +133,8 @@ def _check_password(option: str, value: Any) -> Any:
     return value
 
 
-def _check_client_name(option: str, value: Any) -> Any:
-    value = _check_text(option, value)
+def _client_name(option: str, value: Any) -> Any:
+    value = _text(option, value)
     text = value.decode("latin-1") if isinstance(value, bytes) else value or ""
     # Source: https://redis.io/docs/latest/commands/client-setname/
     if not all("!" <= letter <= "~" for letter in text):
@@ -124,12 +142,10 @@ def _check_client_name(option: str, value: Any) -> Any:
     return value
 
 
-def _check_unix_socket_path(option: str, value: Any) -> Any:
-    if value is None:
-        return None
+def _unix_socket_path(option: str, value: Any) -> Any:
     import socket  # here, so that importing the package stays cheap
 
-    if not _check_text(option, value):
+    if not _text(option, value):
         raise ValueError(f"{option} is empty, but must be a path")
     if not hasattr(socket, "AF_UNIX"):
         raise ValueError(
@@ -139,7 +155,7 @@ def _check_unix_socket_path(option: str, value: Any) -> Any:
     return value
 
 
-def _check_ssl(option: str, value: Any) -> Any:
+def _ssl(option: str, value: Any) -> Any:
     if isinstance(value, bool):
         return value
     from ssl import SSLContext  # slow to import
@@ -149,17 +165,13 @@ def _check_ssl(option: str, value: Any) -> Any:
     return value
 
 
-def _check_file(option: str, value: Any) -> Any:
-    if value is not None and not isinstance(value, (str, bytes)) and not _is_path(value):
+def _file(option: str, value: Any) -> Any:
+    if not isinstance(value, (str, bytes, os.PathLike)):
         raise TypeError(f"{option} is {value!r}, but must be the name of a file, or None")
     return value
 
 
-def _is_path(value: object) -> bool:
-    return hasattr(value, "__fspath__")
-
-
-def _check_seconds(option: str, value: Any) -> float:
+def _seconds(option: str, value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{option} is {value!r}, but must be a number of seconds, or None")
     if not 0 < value < 2**31:
@@ -167,19 +179,14 @@ def _check_seconds(option: str, value: Any) -> float:
     return float(value)
 
 
-def _check_encoding(option: str, value: Any) -> Any:
-    return _check_codec(option, value, lambda: codecs.lookup(value) and "0".encode(value))
-
-
-def _check_encoding_errors(option: str, value: Any) -> Any:
-    return _check_codec(option, value, lambda: codecs.lookup_error(value))
-
-
-def _check_codec(option: str, value: Any, look_up: Callable[[], object]) -> Any:
+def _encoding(option: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError(f"{option} is {value!r}, but must be a str")
     try:
-        look_up()
+        if option == "encoding_errors":
+            codecs.lookup_error(value)
+        else:
+            "0".encode(value)
     except (LookupError, ValueError) as error:
         raise ValueError(f"{option} is {value!r}, which cannot be used: {error}") from None
     return value
@@ -197,235 +204,49 @@ def parse_boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-# The table.
-
-
-class Option:
-    """One option.
-
-    Attributes:
-        name: Its keyword.
-        kind: `READ` or `CONNECTION`.
-        default: Its value where none is given.
-        check: The function that takes its name and a value, and returns the value to keep.
-        parse: The function that makes a value of a URL parameter; None if a URL has no such.
-        meaning: Its row in the reference page, in reStructuredText.
-    """
-
-    __slots__ = ("check", "default", "kind", "meaning", "name", "parse")
-
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        default: Any,
-        check: Check,
-        parse: Callable[[str], Any] | None,
-        meaning: str,
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.default = default
-        self.check = check
-        self.parse = parse
-        self.meaning = meaning
-
-
-def _read(name: str, default: Any, check: Check, meaning: str) -> Option:
-    return Option(name, READ, default, check, None, meaning)
-
-
-def _connection(
-    name: str, default: Any, check: Check, parse: Callable[[str], Any] | None, meaning: str
-) -> Option:
-    return Option(name, CONNECTION, default, check, parse, meaning)
-
-
-_TABLE = [
-    _read(
-        "count",
-        100,
-        _check_integer(1),
-        "messages of each stream that one read asks for. It changes round trips and memory, never "
-        "what is delivered: at most twice as many of each stream are held",
-    ),
-    _read(
-        "block",
-        1000,
-        _allow_none(_check_integer(0)),
-        "wait for a message, in ms, from when the caller asked for one. ``0``: for ever; "
-        "``None``: not at all",
-    ),
-    _read(
-        "stop_on_timeout",
-        False,
-        _check_boolean,
-        "after that wait, ``False`` **ends** the iteration, and ``True`` **goes on**; see "
-        "`Waiting`_",
-    ),
-    _read(
-        "timeout_response",
-        None,
-        _accept_anything,
-        "returned instead of a message after that wait where ``stop_on_timeout=True``",
-    ),
-    _read(
-        "raise_connection_exceptions",
-        True,
-        _check_boolean,
-        "``True``: a ``ConnectionError`` is raised; ``False``: it is returned instead of a "
-        "message; see :doc:`/explanation/failures`",
-    ),
-    _read(
-        "fields",
-        dict,
-        _check_fields,
-        "callable that makes a message's data of its ``(field, value)`` pairs. ``list`` keeps "
-        "them all where a field comes twice",
-    ),
-    _read(
-        "hold",
-        0,
-        _check_integer(0),
-        "time to keep each message back, in ms, so that late ones are sorted in; see "
-        ":doc:`/explanation/order`",
-    ),
-    _read(
-        "on_rewind",
-        "keep",
-        _check_on_rewind,
-        'for a stream that seems to have begun again: ``"keep"`` the position, or '
-        '``"restart"`` from its beginning; see :doc:`/explanation/guarantees`',
-    ),
-    _read(
-        "connections",
-        None,
-        # Whoever needs more should spread the streams over processes.
-        _allow_none(_check_integer(1, 1000)),
-        "largest number of connections over which the streams are spread, 1 to 1,000; ``None`` "
-        "for one for each hundred streams, and at most a hundred; see :doc:`/explanation/growing`",
-    ),
-    _read(
-        "max_bytes",
-        67108864,
-        _check_integer(1024),
-        "memory for messages that were read and not yet delivered, in bytes, about; at least "
-        "1,024. Where entries are large, reads ask for fewer than ``count``",
-    ),
-    _connection(
-        "host",
-        "localhost",
-        _check_host,
-        None,
-        "the server's name or address, or a callable that returns ``(host, port)`` and is asked "
-        "at each connect; see :doc:`/howto/find-the-server`",
-    ),
-    _connection(
-        "port", 6379, _check_integer(1, 65535), None, "its port, unless ``host`` is a callable"
-    ),
-    _connection("username", None, _check_text, str, "the user to log in as"),
-    _connection(
-        "password",
-        None,
-        _check_password,
-        str,
-        "the password, or a callable that returns it and is asked at each connect",
-    ),
-    _connection("db", 0, _check_integer(0, 2**31 - 1), int, "the number of the database"),
-    _connection(
-        "protocol",
-        2,
-        _check_integer(2, 3),
-        int,
-        "the version of RESP to ask for, 2 or 3. Either is understood at any time, and a server "
-        "that does not know 3 is talked to in 2",
-    ),
-    _connection(
-        "client_name", None, _check_client_name, str, "a name for the connection in ``CLIENT LIST``"
-    ),
-    _connection(
-        "unix_socket_path",
-        None,
-        _check_unix_socket_path,
-        str,
-        "the path of a unix socket, instead of host and port",
-    ),
-    _connection(
-        "ssl",
-        False,
-        _check_ssl,
-        parse_boolean,
-        "``True`` for TLS, or an ``ssl.SSLContext`` to use as it is",
-    ),
-    _connection(
-        "ssl_ca_certs",
-        None,
-        _check_file,
-        str,
-        "a file of certificates to trust, instead of the system's; read at each connect",
-    ),
-    _connection(
-        "ssl_certfile",
-        None,
-        _check_file,
-        str,
-        "a file with the client's certificate; read at each connect",
-    ),
-    _connection("ssl_keyfile", None, _check_file, str, "a file with its key; read at each connect"),
-    _connection(
-        "ssl_check_hostname",
-        True,
-        _check_boolean,
-        parse_boolean,
-        "require that the server's certificate is for ``host``",
-    ),
-    _connection(
-        "socket_timeout",
-        5.0,
-        _allow_none(_check_seconds),
-        float,
-        "time that a reply may be late, in seconds, before the server counts as gone; ``None`` "
-        "for ever. It counts on top of ``block`` and never cuts a wait short",
-    ),
-    _connection(
-        "socket_connect_timeout",
-        None,
-        _allow_none(_check_seconds),
-        float,
-        "time that connecting may take to each of the host's addresses, in seconds; ``None`` is "
-        "as ``socket_timeout``",
-    ),
-    _connection(
-        "socket_keepalive",
-        True,
-        _check_boolean,
-        parse_boolean,
-        "have TCP probe a connection on which nothing happens",
-    ),
-    _connection(
-        "decode_responses",
-        False,
-        _check_boolean,
-        parse_boolean,
-        "IDs, fields and values are text instead of bytes",
-    ),
-    _connection(
-        "encoding",
-        "utf-8",
-        _check_encoding,
-        str,
-        "how they are decoded, and how the names of streams are encoded",
-    ),
-    _connection(
-        "encoding_errors",
-        "surrogateescape",
-        _check_encoding_errors,
-        str,
-        "treatment of bytes that are not text. The default keeps them and never stops a reader",
-    ),
-]
+_TABLE = (
+    Option("count", READ, 100, _integer(1)),
+    Option("block", READ, 1000, _optional(_integer(0))),
+    Option("stop_on_timeout", READ, False, _flag),
+    Option("timeout_response", READ, None, lambda _, value: value),
+    Option("raise_connection_exceptions", READ, True, _flag),
+    Option("fields", READ, dict, _fields),
+    Option("hold", READ, 0, _integer(0)),
+    Option("on_rewind", READ, "keep", _on_rewind),
+    # Whoever needs more connections should spread the streams over processes.
+    Option("connections", READ, None, _optional(_integer(1, 1000))),
+    Option("max_bytes", READ, 67108864, _integer(1024)),
+    Option("host", CONNECTION, "localhost", _host),
+    Option("port", CONNECTION, 6379, _integer(1, 65535)),
+    Option("username", CONNECTION, None, _text, str),
+    Option("password", CONNECTION, None, _password, str),
+    Option("db", CONNECTION, 0, _integer(0, 2**31 - 1), int),
+    Option("protocol", CONNECTION, 2, _integer(2, 3), int),
+    Option("client_name", CONNECTION, None, _client_name, str),
+    Option("unix_socket_path", CONNECTION, None, _optional(_unix_socket_path), str),
+    Option("ssl", CONNECTION, False, _ssl, parse_boolean),
+    Option("ssl_ca_certs", CONNECTION, None, _optional(_file), str),
+    Option("ssl_certfile", CONNECTION, None, _optional(_file), str),
+    Option("ssl_keyfile", CONNECTION, None, _optional(_file), str),
+    Option("ssl_check_hostname", CONNECTION, True, _flag, parse_boolean),
+    Option("socket_timeout", CONNECTION, 5.0, _optional(_seconds), float),
+    Option("socket_connect_timeout", CONNECTION, None, _optional(_seconds), float),
+    Option("socket_keepalive", CONNECTION, True, _flag, parse_boolean),
+    Option("decode_responses", CONNECTION, False, _flag, parse_boolean),
+    Option("encoding", CONNECTION, "utf-8", _encoding, str),
+    Option("encoding_errors", CONNECTION, "surrogateescape", _encoding, str),
+)
 OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 """All options by their names, in the order of the constructor's signature but for host and port."""
+
+
+def pick(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options of one kind out of the arguments of a function."""
+    return {
+        name: arguments[name]
+        for name, option in OPTIONS.items()
+        if option.kind == kind and name in arguments
+    }
 
 
 def _check_all(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -435,17 +256,8 @@ def _check_all(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{name!r} is not an option of this kind")
     return {
         option.name: option.check(option.name, given.get(option.name, option.default))
-        for option in _TABLE
+        for option in OPTIONS.values()
         if option.kind == kind
-    }
-
-
-def pick(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options of one kind out of the arguments of a function."""
-    return {
-        name: arguments[name]
-        for name, option in OPTIONS.items()
-        if option.kind == kind and name in arguments
     }
 
 
@@ -460,19 +272,6 @@ class ReadOptions:
         ValueError: A value is out of range.
     """
 
-    __slots__ = (
-        "block",
-        "connections",
-        "count",
-        "fields",
-        "hold",
-        "max_bytes",
-        "on_rewind",
-        "raise_connection_exceptions",
-        "stop_on_timeout",
-        "timeout_response",
-    )
-
     block: int | None
     connections: int | None
     count: int
@@ -485,8 +284,7 @@ class ReadOptions:
     timeout_response: object
 
     def __init__(self, **given: Any) -> None:
-        for name, value in _check_all(READ, given).items():
-            setattr(self, name, value)
+        self.__dict__ |= _check_all(READ, given)
 
 
 class ConnectionOptions:
@@ -502,26 +300,6 @@ class ConnectionOptions:
         ValueError: A value is out of range, or contradicts another one.
     """
 
-    __slots__ = (
-        "_find",
-        "_given",
-        "_password",
-        "_tls",
-        "client_name",
-        "connect_timeout",
-        "db",
-        "decode_responses",
-        "encoding",
-        "encoding_errors",
-        "host",
-        "port",
-        "protocol",
-        "socket_keepalive",
-        "socket_timeout",
-        "unix_socket_path",
-        "username",
-    )
-
     client_name: str | bytes | None
     connect_timeout: float | None
     db: int
@@ -535,21 +313,18 @@ class ConnectionOptions:
     socket_timeout: float | None
     unix_socket_path: str | bytes | None
     username: str | bytes | None
-    _find: Callable[[], tuple[str, int]] | None
-    _password: Callable[[], object]
 
     def __init__(self, host: Host = "localhost", port: int = 6379, **given: Any) -> None:
         host = conceal_url(host)
         conceal_keywords(given)
         checked = _check_all(CONNECTION, {"host": host, "port": port, **given})
         _check_together(checked)
-        for name in self.__slots__:
-            if name in checked:
-                setattr(self, name, checked[name])
-        self._find = host if callable(host) else None
+        kept = ConnectionOptions.__annotations__
+        vars(self).update({name: value for name, value in checked.items() if name in kept})
+        self._find: Callable[[], tuple[str, int]] | None = host if callable(host) else None
         # A callable host has no name before it is asked.
         self.host = "" if callable(host) else host
-        self._password = checked["password"] or Secret(None)
+        self._password: Callable[[], object] = checked["password"] or Secret(None)
         self._tls = _prepare_tls(checked)
         self.connect_timeout = checked["socket_connect_timeout"] or self.socket_timeout
         self._given = checked
@@ -560,11 +335,10 @@ class ConnectionOptions:
         path = self.unix_socket_path
         if path is not None:
             text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
-            return f"unix:{_printable(text)}"
+            return f"unix:{escape(text)}"
         if not self.host:
             return "wherever host() says"
-        host = _printable(self.host)
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return _at(self.host, self.port)
 
     @property
     def finds_host(self) -> bool:
@@ -585,12 +359,14 @@ class ConnectionOptions:
         return self  # nothing of it changes
 
     def __reduce__(self) -> Any:
+        from functools import partial
+
         given = dict(self._given)
         password = given.pop("password")
         if password is not None and not isinstance(password, Secret):
             raise TypeError("a Redis whose password is a callable cannot be pickled")
         given |= {"host": self._find or self.host, "port": self.port}
-        return _restore, ({**given, "password": reveal(password)},)
+        return partial(ConnectionOptions, **given, password=reveal(password)), ()
 
     def make_ssl_context(self) -> SSLContext | None:
         """Return the context for a connection that is made now; None without TLS.
@@ -609,8 +385,7 @@ class ConnectionOptions:
             TypeError, ValueError: It is not a valid address.
         """
         other = object.__new__(ConnectionOptions)
-        for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
+        vars(other).update(vars(self))
         found = OPTIONS["host"].check("host", conceal_url(host))
         if not isinstance(found, str):
             raise TypeError("host is a callable, but must be a str here")
@@ -630,10 +405,9 @@ class ConnectionOptions:
         if self.unix_socket_path is not None:
             if (host, port) == (self.host, self.port):
                 return self
-            to = f"[{_printable(host)}]:{port}" if ":" in host else f"{_printable(host)}:{port}"
             raise ConnectionError(
-                f"{self.address} redirects to {to}, but a redirection is not followed from a unix "
-                "socket; give host and port of a node instead"
+                f"{self.address} redirects to {_at(host, port)}, but a redirection is not followed "
+                "from a unix socket; give host and port of a node instead"
             )
         other = self.at(host, port)
         other._find = None
@@ -721,9 +495,7 @@ def _prepare_tls(checked: Mapping[str, Any]) -> CertificateFiles | SSLContext | 
     """Prepare TLS; read the files now, so that one that is missing is reported now."""
     if checked["ssl"] is not True:
         return checked["ssl"] or None
-    files: list[File | None] = [
-        checked[name] or None for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-    ]
+    files = [checked[name] or None for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")]
     tls = CertificateFiles(*files, check_hostname=checked["ssl_check_hostname"])
     try:
         tls.make_context()
@@ -732,14 +504,7 @@ def _prepare_tls(checked: Mapping[str, Any]) -> CertificateFiles | SSLContext | 
     return tls
 
 
-def _restore(options: dict[str, Any]) -> ConnectionOptions:
-    return ConnectionOptions(**options)
-
-
-def _printable(text: str) -> str:
-    """Escape what a terminal or a log would not show as it is, or cannot encode."""
-    return text if text.isprintable() else "".join(map(_escape, text))
-
-
-def _escape(letter: str) -> str:
-    return letter if letter.isprintable() else repr(letter)[1:-1]
+def _at(host: str, port: int) -> str:
+    """Return an address for people."""
+    host = escape(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

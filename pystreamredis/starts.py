@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .options import CONNECTION, OPTIONS
-from .protocol.ids import before, parse_start
+from .protocol import ids
 from .redis_py import ADVICE
 from .secret import Secret, is_secret_name, reveal
 
@@ -34,7 +34,7 @@ _WARNING = 30  # as logging has it, which is slow to import
 _MAX_SECONDS = 10**10
 
 
-def read_streams(
+def parse_streams(
     streams: StreamsArgument | None, named: Mapping[str, Start]
 ) -> list[tuple[Name, Start]]:
     """List the streams given by `streams=` and as keywords, in the order given.
@@ -64,7 +64,7 @@ def read_streams(
     return pairs
 
 
-def read_streams_at(
+def parse_streams_at(
     sources: Iterable[str | None], streams: StreamsArgument | None, named: Mapping[str, Start]
 ) -> dict[str | None, list[tuple[Name, Start]]]:
     """List for each source the streams to follow there.
@@ -73,10 +73,10 @@ def read_streams_at(
     tuple or set instead of a start value is that of a source, and these are its streams.
 
     Raises:
-        TypeError: As `read_streams`.
+        TypeError: As `parse_streams`.
         ValueError: Streams are given for what is no source.
     """
-    pairs = read_streams(streams, named)
+    pairs = parse_streams(streams, named)
     found: dict[str | None, list[tuple[Name, Start]]] = {source: [] for source in sources}
     if None in found:
         return {None: pairs}
@@ -85,7 +85,7 @@ def read_streams_at(
             for of_source in found.values():
                 of_source.append((name, start))
         elif name in found:
-            found[name] += read_streams(start, {})
+            found[name] += parse_streams(start, {})
         else:
             raise ValueError(
                 f"streams are given for {name!r}, which is not a source; these are {list(found)}"
@@ -93,7 +93,7 @@ def read_streams_at(
     return found
 
 
-def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | None:
+def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | None:
     """Make of a start value the ID to read after; None for "now".
 
     Errors name the stream, and may name one of the `options`, which are keywords.
@@ -103,7 +103,7 @@ def read_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes |
         TypeError: A start of any other type.
     """
     try:
-        return _read(reveal(start))
+        return _parse(reveal(start))
     except (ValueError, TypeError) as error:
         failure = type(error)(_describe(name, start, error, options))
     # Raised here, it is without the frames below, which have a secret as a local variable.
@@ -121,8 +121,9 @@ def find_doubtful_starts(
         for name, start in starts.items():
             if isinstance(start, Mapping):
                 found += find_doubtful_starts(start, {})
-            elif (ms := _early(reveal(start))) is not None:
-                found.append((_WARNING, _doubt(name, ms)))
+            elif (ms := _ms_in_1970(reveal(start))) is not None:
+                text = f"stream {name!r}: start {ms} is taken as ms, early in 1970; "
+                found.append((_WARNING, f"{text}if it is in seconds, take {ms}000"))
     return found
 
 
@@ -163,31 +164,29 @@ def check_names(names: Iterable[object]) -> None:
     for name in names:
         own = name[1] if isinstance(name, tuple) and len(name) == 2 else name
         if not isinstance(own, (str, bytes)):
-            hint = "; give each as an argument: discard(*names)" if _has_names(name) else ""
+            hint = (
+                "; give each as an argument: discard(*names)" if isinstance(name, Iterable) else ""
+            )
             raise TypeError(f"discard() got {name!r}, but takes names of streams{hint}")
 
 
-def _has_names(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
-
-
-def _read(start: object) -> bytes | None:
+def _parse(start: object) -> bytes | None:
     if start is None:
         return None
     if isinstance(start, bool):
         raise TypeError("it is a bool")
     if isinstance(start, int):
-        return before(start)
+        return ids.before(start)
     if isinstance(start, bytes):
         start = start.decode("latin-1")
     if isinstance(start, str):
-        return None if start == "$" else parse_start(start)
+        return None if start == "$" else ids.parse_start(start)
     if hasattr(start, "utcoffset"):
-        return _read_datetime(start)
+        return _parse_datetime(start)
     raise TypeError(f"it is of type {type(start).__name__}")
 
 
-def _read_datetime(start: object) -> bytes:
+def _parse_datetime(start: object) -> bytes:
     # The caller has imported datetime already, or there would be none to read.
     from datetime import UTC, datetime, timedelta
 
@@ -196,7 +195,7 @@ def _read_datetime(start: object) -> bytes:
     if start.utcoffset() is None:
         raise ValueError("it is a naive datetime, which is not a point in time without its zone")
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return before((start - epoch) // timedelta(milliseconds=1))
+    return ids.before((start - epoch) // timedelta(milliseconds=1))
 
 
 def _describe(name: Name, start: object, error: Exception, options: Iterable[str]) -> str:
@@ -226,7 +225,7 @@ def _hint_at_option(name: Name, options: Iterable[str]) -> str:
     return f" (was the option {close[0]!r} meant?)" if close else ""
 
 
-def _early(start: object) -> int | None:
+def _ms_in_1970(start: object) -> int | None:
     """Return a start in ms that is suspiciously early."""
     if isinstance(start, (str, bytes)):
         text = start if isinstance(start, str) else start.decode("latin-1")
@@ -234,10 +233,3 @@ def _early(start: object) -> int | None:
     if not isinstance(start, int) or isinstance(start, bool):
         return None
     return start if 1 <= start <= _MAX_SECONDS else None
-
-
-def _doubt(name: object, ms: int) -> str:
-    return (
-        f"stream {name!r}: start {ms} is taken as ms, early in 1970; "
-        f"if it is in seconds, take {ms}000"
-    )

@@ -40,47 +40,51 @@ class Streams(construction.Streams):
         streams: Streams whose names are not keywords: a dict of names to start values,
             or a list, a tuple, a set or one name, which start now.
         count: Entries of each stream that one read asks for. Changes round trips
-            and memory only: at most twice as many of each are held.
+            and memory, never what is delivered: at most twice as many of each are held.
         block: Time to wait for a message, in ms, from when the caller asked; 0 is
             for ever, None not at all.
         stop_on_timeout: End or go on after that wait. The name reads the other
             way round: False ends the iteration (`StopIteration`; a later one goes
             on), True returns `timeout_response` and goes on.
-        timeout_response: The value to return then.
+        timeout_response: The value to return instead of a message after that wait, where
+            `stop_on_timeout` is True.
         raise_connection_exceptions: Raise a `ConnectionError`; otherwise it is returned
             instead of a message. Iterating further connects again in either case, in
             the latter `block` ms later.
         fields: A callable that makes the data of a message of its ``(field, value)`` pairs;
-            `list` keeps a field that comes twice.
+            `list` keeps them all where a field comes twice.
         hold: Time to keep each message back, in ms, so that a message of another
             stream that comes later with a smaller ID is sorted in.
         on_rewind: Treatment of a stream that seems to have begun again with smaller
             IDs: ``"keep"`` the position, so that nothing is repeated, or ``"restart"``
             from its beginning. Either is logged as a warning.
-        connections: Largest number of connections over which the streams are spread; None
-            for one for each hundred of them, and at most a hundred.
+        connections: Largest number of connections over which the streams are spread, 1 to
+            1,000; None for one for each hundred of them, and at most a hundred.
         max_bytes: Memory for messages that were read and not yet delivered, in bytes,
-            about. Where entries are large, reads ask for fewer than `count`.
+            about; at least 1,024. Where entries are large, reads ask for fewer than `count`.
         username: The user to log in as, with `password`. Empty is none, here and below.
         password: The password, or a callable that returns it, asked at each connect. An
             exception of the callable is a failed connection.
         db: The number of the database.
-        protocol: The version of RESP to ask for, 2 or 3; replies in either are read.
-        client_name: A name for this connection in the server's lists.
+        protocol: The version of RESP to ask for, 2 or 3. Replies in either are read, and
+            a server that does not know 3 is spoken to in 2.
+        client_name: A name for the connection in ``CLIENT LIST``.
         unix_socket_path: The path of a unix socket, instead of `host` and `port`.
-        ssl: True for TLS, or the context for it.
-        ssl_ca_certs: A file of certificates to trust, instead of the system's. This file
-            and the next two are read at each connect.
-        ssl_certfile: A file with the client's certificate.
-        ssl_keyfile: A file with its key.
+        ssl: True for TLS, or an `ssl.SSLContext` to use as it is.
+        ssl_ca_certs: A file of certificates to trust, instead of the system's; read at each
+            connect.
+        ssl_certfile: A file with the client's certificate; read at each connect.
+        ssl_keyfile: A file with its key; read at each connect.
         ssl_check_hostname: Require that the server's certificate is for `host`.
-        socket_timeout: Time that a reply may be late, in seconds; None for ever.
+        socket_timeout: Time that a reply may be late, in seconds, before the server counts
+            as gone; None for ever. It counts on top of `block` and never cuts a wait short.
         socket_connect_timeout: Time that connecting may take to each of the host's
             addresses, in seconds; None is like `socket_timeout`.
         socket_keepalive: Have TCP probe a connection on which nothing happens.
-        decode_responses: Make IDs, fields and values text.
+        decode_responses: Make IDs, fields and values text instead of bytes.
         encoding: The encoding of that text, and of the names of streams.
-        encoding_errors: Treatment of bytes that are not text; see `bytes.decode`.
+        encoding_errors: Treatment of bytes that are not text, as for `bytes.decode`. The
+            default keeps them, and never stops a reader.
         named_streams: Streams and their start values.
 
     Raises:

@@ -19,27 +19,18 @@ def parse_url(url: str) -> dict[str, Any]:
     Args:
         url: ``redis://`` for TCP, ``rediss://`` for TLS, ``unix://`` and a path for a
             unix socket. User, password and path may be percent-encoded; the query has
-            connection options by their names.
+            connection options by their names. The URL may be in a `Secret`.
 
     Raises:
         ValueError: An unknown scheme or query parameter, or a value that does not fit.
             The text never has the URL itself, which may hold a password.
     """
     try:
-        return _parse(url)
+        return _parse(reveal(url))
     except (TypeError, ValueError) as error:
         # Reports with local variables would show them.
         del url
         raise error.with_traceback(None) from None
-
-
-def merge_url(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Make options of a URL, which may be in a `Secret`, and of others, which take precedence.
-
-    Raises:
-        ValueError: As `parse_url`.
-    """
-    return parse_url(reveal(url)) | options
 
 
 def _parse(url: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from pystreamredis.core.reader import Reader
 from pystreamredis.core.session import Phase
 from pystreamredis.io.engine import Engine
 from pystreamredis.options import ConnectionOptions, ReadOptions
-from pystreamredis.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,16 +31,10 @@ is_id = re.compile(rb"\d+-\d+").fullmatch
 # More exchanges than any wait here takes, so that one without end fails its test.
 PATIENCE = 20_000
 
-READING: dict[str, Any] = {
-    name: value
-    for name, value in (Streams.__init__.__kwdefaults__ or {}).items()
-    if name in ReadOptions.__slots__
-}
-
 
 def reading(**options: Any) -> ReadOptions:
-    """Make read options with the defaults of `Streams`."""
-    return ReadOptions(**(READING | options))
+    """Make read options; the others have their defaults."""
+    return ReadOptions(**options)
 
 
 def number(entry_id: bytes | str) -> int:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol.ids import before, number_of
-from pystreamredis.starts import find_doubtful_starts, read_start, read_streams
+from pystreamredis.starts import find_doubtful_starts, parse_start, parse_streams
 
 OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 
@@ -39,40 +39,40 @@ OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 )
 def test_streams_come_as_a_mapping_as_names_or_as_one_name(streams: Any, expected: Any) -> None:
     """Contract 2.1: `streams=`; every stream without a value starts now."""
-    assert read_streams(streams, {}) == expected
+    assert parse_streams(streams, {}) == expected
 
 
 def test_keywords_come_after_what_streams_gives() -> None:
     """Contract 2.1: or both; 3.2: the order in which they were given counts."""
-    assert read_streams({"b": 1}, {"self": 2, "a": 3}) == [("b", 1), ("self", 2), ("a", 3)]
-    assert read_streams(None, {"streams": 0}) == [("streams", 0)]
+    assert parse_streams({"b": 1}, {"self": 2, "a": 3}) == [("b", 1), ("self", 2), ("a", 3)]
+    assert parse_streams(None, {"streams": 0}) == [("streams", 0)]
 
 
 def test_a_name_stays_the_very_object_that_was_given() -> None:
     """Contract 1.3: `stream_name` is the very object the caller gave."""
     name = "".join(["str", "eam"])
-    assert read_streams([name], {})[0][0] is name
-    assert read_streams({name: 0}, {})[0][0] is name
+    assert parse_streams([name], {})[0][0] is name
+    assert parse_streams({name: 0}, {})[0][0] is name
 
 
 @pytest.mark.parametrize("streams", [1, 1.5, True, object()])
 def test_what_holds_no_names_is_refused(streams: Any) -> None:
     """Contract 7: the text names the option and the value."""
     with pytest.raises(TypeError, match=r"^streams is .*, but must be a dict, list, tuple or set"):
-        read_streams(streams, {})
+        parse_streams(streams, {})
 
 
 @pytest.mark.parametrize("streams", [[1], {2: 0}, [None], [["a"]], bytearray(b"a")])
 def test_a_name_that_is_no_text_is_refused(streams: Any) -> None:
     """Contract 7: the text names the stream."""
     with pytest.raises(TypeError, match=r"^stream name .* is of type \w+, but must be a str "):
-        read_streams(streams, {})
+        parse_streams(streams, {})
 
 
 @pytest.mark.parametrize("start", [None, "$", b"$"])
 def test_now_is_not_known_before_the_server_was_asked(start: Any) -> None:
     """Contract 2.2: `None`, `"$"`, `b"$"`."""
-    assert read_start("s", start) is None
+    assert parse_start("s", start) is None
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_now_is_not_known_before_the_server_was_asked(start: Any) -> None:
 )
 def test_a_start_is_the_id_to_read_after(start: Any, expected: bytes) -> None:
     """Contract 2.2, row by row."""
-    assert read_start("s", start) == expected
+    assert parse_start("s", start) == expected
 
 
 @settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 2), timezones=st.just(UTC)))
 def test_a_datetime_is_included(moment: datetime) -> None:
     """Contract 2.2: at that time, included; to the ms, without a rounding error."""
-    start = read_start("s", moment)
+    start = parse_start("s", moment)
     assert start is not None
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     assert start == before(microseconds // 1000)
@@ -135,7 +135,7 @@ def test_a_datetime_is_included(moment: datetime) -> None:
 def test_a_start_of_the_right_type_may_still_be_none(start: Any) -> None:
     """Contract 7: a `ValueError` that names the stream and the value."""
     with pytest.raises(ValueError, match=r"^stream 'some stream': start ") as caught:
-        read_start("some stream", start)
+        parse_start("some stream", start)
     text = str(caught.value)
     assert text.startswith(f"stream 'some stream': start {start!r}: ")
     assert "; a start must be None or '$' (now), an int" in text
@@ -144,7 +144,7 @@ def test_a_start_of_the_right_type_may_still_be_none(start: Any) -> None:
 def test_a_naive_datetime_is_refused_for_what_it_is() -> None:
     """Contract 7: a naive `datetime`."""
     with pytest.raises(ValueError, match="naive datetime"):
-        read_start("s", datetime(2018, 7, 1))
+        parse_start("s", datetime(2018, 7, 1))
 
 
 class Imposter:
@@ -157,7 +157,7 @@ class Imposter:
 def test_a_start_of_another_type_is_refused(start: Any) -> None:
     """Contract 7: `True`, `1.5` are a `TypeError` that names the stream and the value."""
     with pytest.raises(TypeError, match=r"^stream b'raw': start ") as caught:
-        read_start(b"raw", start)
+        parse_start(b"raw", start)
     assert repr(start) in str(caught.value)
     assert "a start must be None" in str(caught.value)
 
@@ -170,14 +170,14 @@ def test_a_slip_of_the_pen_is_told_the_option_that_may_have_been_meant(
 ) -> None:
     """Contract 7: the text of a bad start says which option may have been meant."""
     with pytest.raises(TypeError, match=rf"\(was the option '{option}' meant\?\)$"):
-        read_start(name, True, OPTIONS)
+        parse_start(name, True, OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["temperature", b"cuont", "Stream0", "stream12"])
 def test_no_option_is_meant_by_what_is_near_to_none(name: str | bytes) -> None:
     """Keywords are text: bytes were never meant for one."""
     with pytest.raises(TypeError) as caught:
-        read_start(name, True, OPTIONS)
+        parse_start(name, True, OPTIONS)
     assert "meant" not in str(caught.value)
 
 
@@ -185,13 +185,13 @@ def test_no_option_is_meant_by_what_is_near_to_none(name: str | bytes) -> None:
 def test_a_password_under_a_misspelt_keyword_is_not_shown(slip: str) -> None:
     """Contract 7: passwords are in no error text."""
     with pytest.raises(ValueError, match="was the option 'password' meant") as caught:
-        read_start(slip, "open sesame", OPTIONS)
+        parse_start(slip, "open sesame", OPTIONS)
     assert "sesame" not in str(caught.value)
 
 
 def test_a_password_under_a_misspelt_keyword_with_a_number_is_not_shown() -> None:
     with pytest.raises(ValueError, match="start \\(not shown\\)") as caught:
-        read_start("passwort2", "open sesame", OPTIONS)
+        parse_start("passwort2", "open sesame", OPTIONS)
     assert "sesame" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Write the tables of docs/reference/options.rst from the table of options.
+"""Write the tables of docs/reference/options.rst from the options and the docstring of `Streams`.
 
 Usage: python -m tools.option_tables
 """
@@ -6,21 +6,49 @@ Usage: python -m tools.option_tables
 from __future__ import annotations
 
 import re
+from inspect import getdoc
 from pathlib import Path
 from textwrap import wrap
 
+from pystreamredis import Streams
 from pystreamredis.options import CONNECTION, OPTIONS, READ
 
 PAGE = Path(__file__).parent.parent / "docs/reference/options.rst"
 _WIDTHS = {READ: "30 15 55", CONNECTION: "30 20 50"}
-# Not an option that is checked by itself, but an argument like them.
-_STREAMS = ("streams", "None", "streams that are not named by keywords; see :doc:`starts`")
+# Pages that have more on an option.
+_MORE = {
+    "streams": "starts",
+    "stop_on_timeout": "`Waiting`_",
+    "raise_connection_exceptions": "/explanation/failures",
+    "hold": "/explanation/order",
+    "on_rewind": "/explanation/guarantees",
+    "connections": "/explanation/growing",
+    "host": "/howto/find-the-server",
+    "password": "/howto/tls-and-acl",
+    "ssl": "/howto/tls-and-acl",
+}
+
+
+def meanings() -> dict[str, str]:
+    """Return the meaning of each argument of `Streams`, out of its docstring."""
+    _, _, arguments = (getdoc(Streams) or "").partition("\nArgs:\n")
+    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", arguments, re.MULTILINE)
+    return {name: _in_rst(name, " ".join(text.split())) for name, text in found}
+
+
+def _in_rst(name: str, text: str) -> str:
+    text = re.sub(r"(?<!`)`([\w.]+)`(?!`)", r"``\1``", text)
+    more = _MORE.get(name)
+    if more is None:
+        return text
+    return f"{text} See {more if more.startswith('`') else f':doc:`{more}`'}."
 
 
 def make_table(kind: str) -> str:
     """Return the options of one kind as a table in reStructuredText."""
-    rows = [] if kind == CONNECTION else [_STREAMS]
-    rows += [(o.name, _show(o.default), o.meaning) for o in OPTIONS.values() if o.kind == kind]
+    # `streams` is not an option that is checked by itself, but an argument like them.
+    defaults = {"streams": "None"} if kind == READ else {}
+    defaults |= {o.name: _show(o.default) for o in OPTIONS.values() if o.kind == kind}
     lines = [
         ".. list-table::",
         "   :class: options",
@@ -31,10 +59,11 @@ def make_table(kind: str) -> str:
         "     - default",
         "     - meaning",
     ]
-    for name, default, meaning in rows:
+    meaning = meanings()
+    for name, default in defaults.items():
         lines += [f"   * - ``{name}``", f"     - ``{default}``"]
         lines += wrap(
-            meaning,
+            meaning[name],
             100,
             initial_indent="     - ",
             subsequent_indent="       ",

@@ -33,7 +33,7 @@ from operator import attrgetter
 from ..escaping import escape
 from ..exceptions import ConnectionError, MessageError
 from ..protocol import Unmade
-from ..starts import read_streams_at
+from ..starts import parse_streams_at
 from . import failures
 from .deadlines import Wait
 from .delivery import EMPTY, Batch, Item
@@ -135,7 +135,7 @@ class Reader:
             ValueError, TypeError: A stream is followed already, or a name or a start is not
                 valid; then none is added.
         """
-        given = read_streams_at(self._upstreams, streams, named_streams)
+        given = parse_streams_at(self._upstreams, streams, named_streams)
         made = {
             name: upstream.make_streams(given[name], self._keywords)
             for name, upstream in self._upstreams.items()

@@ -11,7 +11,7 @@ from heapq import heapify, heapreplace
 from math import ceil
 
 from ..protocol import MessageFactory
-from ..starts import read_start
+from ..starts import parse_start
 from .assignment import Assignment
 from .cluster import Cluster
 from .session import Phase
@@ -187,7 +187,7 @@ class Upstream:
             if key in known:
                 raise ValueError(f"stream {full_name!r} is given twice, first as {known[key]!r}")
             known[key] = full_name
-            made.append(StreamState(full_name, key, read_start(name, start, keywords)))
+            made.append(StreamState(full_name, key, parse_start(name, start, keywords)))
         return made
 
     def add(self, streams: list[StreamState]) -> None:
