@@ -25,7 +25,7 @@ def test_names_start_now_unless_they_say_otherwise() -> None:
         "e": MS - 900_000,
         "f": 86_400_000,
     }
-    assert settings.url is None
+    assert settings.server.url is None
 
 
 @pytest.mark.parametrize("end", [["--exit"], ["-e"], ["--until", "-1h"], ["--until=2018-01-01"]])
@@ -33,14 +33,14 @@ def test_what_ends_when_drained_starts_at_the_beginning(end: list[str]) -> None:
     """From now on there would be nothing to read."""
     settings = read("a", "b=$", *end)
     assert settings.streams == {"a": "0", "b": None}
-    assert settings.ends_when_drained
+    assert settings.end.when_drained
     assert settings.block is None
 
 
 def test_an_end_that_is_to_come_is_followed_up_to() -> None:
     settings = read("a", "--until", "2018-07-02T00:00Z")
-    assert settings.until == MS + 86_400_000
-    assert not settings.ends_when_drained
+    assert settings.end.until == MS + 86_400_000
+    assert not settings.end.when_drained
     assert settings.streams == {"a": None}
 
 
@@ -58,7 +58,7 @@ def test_names_may_begin_with_a_dash_after_two_dashes() -> None:
         "--": None,
         "-15m": None,
     }
-    assert (settings.json, settings.limit) == (True, None)
+    assert (settings.output.json, settings.end.limit) == (True, None)
     assert list(read("--", "-b", "redis://h").streams) == ["-b"]
 
 
@@ -76,18 +76,22 @@ def test_dates_are_no_ids_of_1970() -> None:
     settings = read("a=2018-07", "b=20180701", "--until=2018-08")
     starts = settings.streams
     assert starts["a"] == starts["b"] == read("c=2018-07-01").streams["c"]
-    assert settings.until == read("c", "--until", "20180801").until
+    assert settings.end.until == read("c", "--until", "20180801").end.until
 
 
 def test_options_may_stand_anywhere() -> None:
     settings = read("--json", "a=0", "--limit", "5", "redis://host", "b=0", "--exit")
     assert list(settings.streams) == ["a", "b"]
-    assert (settings.json, settings.limit, settings.url) == (True, 5, "redis://host")
+    assert (settings.output.json, settings.end.limit, settings.server.url) == (
+        True,
+        5,
+        "redis://host",
+    )
 
 
 @pytest.mark.parametrize("url", ["redis://u:p@h:1/0?protocol=3", "rediss://h", "unix:///a/b"])
 def test_a_url_is_known_wherever_it_stands(url: str) -> None:
-    assert read("a", url).url == read(url, "a").url == url
+    assert read("a", url).server.url == read(url, "a").server.url == url
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_what_looks_like_an_address_is_a_name_where_it_has_a_start_or_there_is_a
 def test_another_scheme_is_a_name_unless_it_comes_first() -> None:
     """In the first place it is a slip of the pen, which the library reports."""
     assert read("a", "http://x").streams == {"a": None, "http://x": None}
-    assert read("http://x", "a").url == "http://x"
+    assert read("http://x", "a").server.url == "http://x"
 
 
 @pytest.mark.parametrize(
@@ -131,22 +135,28 @@ def test_no_more_is_asked_for_than_is_wanted() -> None:
 
 
 def test_options_about_tls_imply_it() -> None:
-    assert read("a").connection == {}
-    assert read("a", "--tls").connection == {"ssl": True}
-    assert read("a", "--tls-ca", "ca", "--tls-cert", "c", "--tls-key", "k").connection == {
+    assert read("a").server.options == {}
+    assert read("a", "--tls").server.options == {"ssl": True}
+    assert read("a", "--tls-ca", "ca", "--tls-cert", "c", "--tls-key", "k").server.options == {
         "ssl": True,
         "ssl_ca_certs": "ca",
         "ssl_certfile": "c",
         "ssl_keyfile": "k",
     }
-    assert read("a", "--tls-any-host").connection == {"ssl": True, "ssl_check_hostname": False}
+    assert read("a", "--tls-any-host").server.options == {"ssl": True, "ssl_check_hostname": False}
 
 
 def test_columns_of_a_table() -> None:
-    assert read("a", "--csv", "temp,a b").csv == ["temp", "a b"]
-    assert read("a", "--csv", "index, celsius ,\tx").csv == ["index", "celsius", "x"]
-    assert not read("a", "--csv", "b").csv_safe
-    assert read("a", "--csv", "b", "--csv-safe").csv_safe
+    assert read("a", "--csv", "temp,a b").output.csv == ["temp", "a b"]
+    assert read("a", "--csv", "index, celsius ,\tx").output.csv == ["index", "celsius", "x"]
+    assert not read("a", "--csv", "b").output.csv_safe
+    assert read("a", "--csv", "b", "--csv-safe").output.csv_safe
+
+
+def test_colours_are_those_of_the_terminal_unless_asked() -> None:
+    assert read("a").output.color == "auto"
+    assert read("a", "--color=always").output.color == "always"
+    assert read("a", "--color", "never").output.color == "never"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +204,7 @@ def test_columns_of_a_table() -> None:
         (["redis:/u:hush@h", "a"], "a URL begins with redis://, found one slash only"),
         (["redis:/u:hush@h?ssl=true", "a"], "a URL begins with redis://, found one slash only"),
         (["redis:/h?db=1", "a"], "'redis:/h?db=1' seems to be a URL, expected redis://h?db=1 (if"),
+        (["a", "--color=red"], "argument --color: invalid choice: 'red' (choose from"),
         (["help"], "for help use pystreamredis --help (if it is the name of a stream: help=$)"),
         (["a", "./socket"], "'./socket' is a unix socket, expected unix://./socket (if it is"),
         (["a", "--csv-safe"], "--csv-safe needs --csv FIELDS"),
@@ -222,7 +233,7 @@ def test_a_time_that_may_be_in_seconds_is_reported() -> None:
     """Contract 2.2 has it in ms, so it stays what it is."""
     settings = read("a=1530403200", "b=$", "c=2018", "--until", "1530403260")
     assert settings.streams == {"a": "1530403200", "b": None, "c": "2018"}
-    assert settings.until == 1_530_403_260
+    assert settings.end.until == 1_530_403_260
     assert list_doubts(settings) == [
         "stream 'a': start 1530403200 is taken as ms, in January 1970; "
         "if it is in seconds, use 1530403200000",

@@ -204,6 +204,24 @@ def test_errors_have_the_commands_own_names(tmp_path: Path, option: str, name: s
     assert option not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ssl_keyfile is given without ssl_certfile", "--tls-key is given without --tls-cert"),
+        ("or take ssl_check_hostname=False", "or take --tls-any-host"),
+        ("try ssl=True, or rediss://", "try --tls, or rediss://"),
+    ],
+)
+def test_names_of_options_become_those_of_the_command(text: str, shown: str) -> None:
+    assert describe(ValueError(text), parse(["s"], 0, "1.2.3")) == shown
+
+
+def test_a_key_without_its_certificate_is_bad_usage(tmp_path: Path) -> None:
+    done = run("s", "--tls-key", tmp_path / "key.pem")
+    assert done.returncode == 2
+    assert "--tls-key is given without --tls-cert; give both" in done.stderr
+
+
 def test_only_refused_credentials_need_a_hint() -> None:
     settings = parse(["s"], 0, "1.2.3")
     assert describe(ResponseError("refused"), settings) == "refused"

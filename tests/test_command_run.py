@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -525,6 +526,23 @@ def test_a_terminal_shows_no_colours_unless_wanted(
     with Terminal(url_of(one_server), "s=0", "--exit", env=env) as terminal:
         assert terminal.finish() == 0
         assert terminal.text == "1970-01-01 00:00:00.001 s 1-0 f=v\r\n"
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_colours_get_into_a_pipe_where_they_are_wanted(
+    one_server: Endpoint, env: dict[str, str]
+) -> None:
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    done = run(url_of(one_server), "s=0", "--exit", "--color=always", env=env)
+    assert re.sub(r"\x1b\[[0-9]*m", "", done.stdout) == "1970-01-01 00:00:00.001 s 1-0 f=v\n"
+    assert "\x1b[36m" in done.stdout
+
+
+def test_a_terminal_gets_no_colours_where_they_are_unwanted(one_server: Endpoint) -> None:
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    with Terminal(url_of(one_server), "s=0", "--exit", "--color=never") as terminal:
+        assert terminal.finish() == 0
+        assert "\x1b" not in terminal.text
 
 
 @pytest.mark.parametrize("form", [["--json"], ["--csv", "f"], ["--format", "{field[f]}"]])

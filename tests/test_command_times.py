@@ -43,9 +43,14 @@ def test_starts_of_the_contract_stay_as_they_are(text: str) -> None:
     assert parse_start(text, NOW) == text
 
 
-def test_a_dollar_is_now() -> None:
+@pytest.mark.parametrize("text", ["$", "now"])
+def test_a_start_from_now_on_is_left_to_the_server(text: str) -> None:
     """Contract 2.2."""
-    assert parse_start("$", NOW) is None
+    assert parse_start(text, NOW) is None
+
+
+def test_the_end_may_be_now() -> None:
+    assert parse_time("now", NOW) == MS
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,11 @@ def test_a_dollar_is_now() -> None:
         ("-7d", MS - 7 * 86_400_000),
         ("-1d12h", MS - 36 * 3_600_000),
         ("-2w", MS - 14 * 86_400_000),
+        ("-1w", MS - 7 * 86_400_000),
         ("-0s", MS),
+        # Midnight in the local zone.
+        ("today", MS - 12 * 3_600_000),
+        ("yesterday", MS - 36 * 3_600_000),
         ("-99999w", 0),
         ("2018-07-01T00:00Z", MS),
         ("2018-07-01T00:00:00z", MS),
@@ -82,6 +91,8 @@ def test_times_are_read(text: str, ms: int) -> None:
     [
         "",
         "abc",
+        "Today",
+        "tomorrow",
         "15m",
         "-15",
         "-m",
@@ -103,12 +114,12 @@ def test_other_text_is_reported(text: str) -> None:
 
 
 def test_an_error_lists_the_kinds_of_starts() -> None:
-    with pytest.raises(ValueError, match=r"ago \(.*\), or \$ or <ms>-<sequence>$"):
+    with pytest.raises(ValueError, match=r"yesterday, or \$ or <ms>-<sequence>$"):
         parse_start("5-1-1", NOW)
 
 
 def test_an_id_is_no_end() -> None:
-    with pytest.raises(ValueError, match=r"'5-1', expected <ms>.*-7d\)$"):
+    with pytest.raises(ValueError, match=r"'5-1', expected <ms>.*or yesterday$"):
         parse_time("5-1", NOW)
 
 

@@ -39,10 +39,10 @@ Print the messages of Redis streams, merged in ID order, and follow them.
          connection options as query parameters; by default REDIS_URL from the
          environment, or redis://localhost:6379
   NAME   a stream; a name that contains "=" needs a START
-  START  $ (from now on), <ms>-<sequence> (after that message), <ms>, an ISO
-         date or time (in the local zone, unless it has one), or how long ago:
-         -15m, -2h, -7d, -1d12h; by default $, or 0 (the whole history) if the
-         command ends when all messages are read"""
+  START  $ or now (from now on), today, yesterday, <ms>-<sequence> (after that
+         message), <ms>, an ISO date or time (in the local zone, unless it has
+         one), or how long ago: -15m, -2h, -7d, -1w, -1d12h; by default $, or 0
+         (the whole history) if the command ends when all messages are read"""
 _EPILOG = """\
 examples:
   pystreamredis Stream0 Stream1                 messages from now on
@@ -52,7 +52,9 @@ examples:
   pystreamredis Stream0 --format '{time:%H:%M:%S} {field[temp]}'
   pystreamredis Stream0=0 --json --state positions.json >> copy.jsonl
 
-The password comes from REDISCLI_AUTH in the environment, or from a prompt.
+The password comes from the prompt of --ask-password, or else from the URL, or
+else from REDISCLI_AUTH in the environment. In a URL other users of the machine
+can see it.
 The exit code is 0; 1 if the connection fails, the server refuses, or the
 output cannot be written; 2 after bad usage; 130 after Ctrl-C."""
 
@@ -76,37 +78,67 @@ _FOREIGN = {
 }
 
 
-class Settings(Namespace):
-    """The parsed arguments.
+class ServerSettings(Namespace):
+    """The server, and the way to connect to it.
 
     Attributes:
-        url: The server; None for the default one.
-        block: Longest wait for a message, in ms; None for no wait.
-        until: End of the messages to print, in ms since the epoch.
-        connection: Options of `Streams` about the connection.
+        url: The URL that was given; None for the default one.
+        asks_password: True to prompt for the password.
+        options: Options of `Streams` about the connection.
     """
 
     url: str | None
-    streams: dict[str, int | str | None]
+    asks_password: bool
+    options: dict[str, Any]
+
+
+class OutputSettings(Namespace):
+    """The format of messages: JSON, a table of the fields in `csv`, a template, or text.
+
+    Attributes:
+        color: ``always``, ``never``, or ``auto`` for colours on terminals that want them.
+    """
+
     json: bool
     csv: list[str] | None
     csv_safe: bool
     template: str | None
-    ends_when_drained: bool
+    color: str
+
+
+class EndSettings(Namespace):
+    """The end of the messages to print.
+
+    Attributes:
+        when_drained: True to end when all messages that are there are read.
+        limit: Number of messages to print; None for all.
+        until: Time of the first message that is not printed, in ms since the epoch.
+    """
+
+    when_drained: bool
     limit: int | None
     until: int | None
+
+
+class Settings(Namespace):
+    """The parsed arguments.
+
+    Attributes:
+        streams: Start of each stream.
+        count: Entries of each stream that one read asks for.
+        block: Longest wait for a message, in ms; None for no wait.
+        hold: Time to keep each message back, in ms.
+        state: Path of the file with positions.
+    """
+
+    server: ServerSettings
+    streams: dict[str, int | str | None]
+    output: OutputSettings
+    end: EndSettings
     count: int
     block: int | None
     hold: int
     state: str | None
-    asks_password: bool
-    names: list[str]
-    tls: bool
-    tls_ca: str | None
-    tls_cert: str | None
-    tls_key: str | None
-    tls_any_host: bool
-    connection: dict[str, Any]
 
 
 class _Parser(ArgumentParser):
@@ -139,13 +171,12 @@ def parse(
     options, names = arguments[:end], arguments[end + 1 :]
     try:
         _refuse_help_with_a_value(options)
-        settings, unknown = parser.parse_known_intermixed_args(_join_ago(options), Settings())
+        parsed, unknown = parser.parse_known_intermixed_args(_join_ago(options))
         _refuse_unknown(unknown, parser)
-        settings.names += names
-        _complete(settings, now, is_socket)
+        parsed.names += names
+        return _settings(parsed, now, is_socket)
     except ValueError as error:
         parser.error(str(error))
-    return settings
 
 
 def _parser(now: float, version: str) -> ArgumentParser:
@@ -174,8 +205,7 @@ def _parser(now: float, version: str) -> ArgumentParser:
 def _add_formats(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "formats",
-        "one line a message; by default readable text, in colours on a terminal\n"
-        "unless NO_COLOR is set",
+        "one line a message; by default readable text",
     )
     add = group.add_mutually_exclusive_group().add_argument
     add("-J", "--json", action="store_true", help="print each message as a JSON object")
@@ -195,11 +225,18 @@ def _add_formats(parser: ArgumentParser) -> None:
         "-f",
         "--format",
         metavar="TEMPLATE",
-        dest="template",
         type=_typed(_template),
         help="print a line made of {stream}, {id}, {ms}, {time}, {fields} and {field[name]}; "
         "{time:%%H:%%M} as in strftime, {stream:10} for a width, \\n \\t \\xHH, {{ and }} for "
         "braces",
+    )
+    group.add_argument(
+        "--color",
+        metavar="WHEN",
+        choices=("always", "never", "auto"),
+        default="auto",
+        help="use colours in readable text always, never, or (auto, the default) on a terminal "
+        "unless NO_COLOR is set",
     )
 
 
@@ -209,7 +246,6 @@ def _add_ends(parser: ArgumentParser, now: float) -> None:
         "-e",
         "--exit",
         action="store_true",
-        dest="ends_when_drained",
         help="exit when all messages that are there are read",
     )
     add("-n", "--limit", metavar="N", type=_typed(_positive), help="exit after N messages")
@@ -255,7 +291,7 @@ def _add_reading(parser: ArgumentParser) -> None:
 
 def _add_connection(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("connection").add_argument
-    add("--ask-password", action="store_true", dest="asks_password", help="prompt for the password")
+    add("--ask-password", action="store_true", help="prompt for the password")
     add("--tls", action="store_true", help="use TLS, as rediss:// does; implied by the next four")
     add("--tls-ca", metavar="FILE", help="trust these certificates instead of the system's")
     add("--tls-cert", metavar="FILE", help="use this client certificate")
@@ -299,32 +335,63 @@ def _refuse_unknown(unknown: Sequence[str], parser: ArgumentParser) -> None:
     raise ValueError(f"unknown option {option}; {hint}")
 
 
-def _complete(settings: Settings, now: float, is_socket: Callable[[str], bool]) -> None:
-    """Set what depends on more than one argument."""
-    if settings.csv_safe and settings.csv is None:
+def _settings(parsed: Namespace, now: float, is_socket: Callable[[str], bool]) -> Settings:
+    url, names = _split_url(parsed.names)
+    end = EndSettings(
+        # No message can come any more before a time that has passed.
+        when_drained=parsed.exit or (parsed.until is not None and parsed.until <= now * 1000),
+        limit=parsed.limit,
+        until=parsed.until,
+    )
+    default_start = "0" if end.when_drained else "$"
+    streams = _streams(names, default_start, now, is_socket, has_url=url is not None)
+    if parsed.csv_safe and parsed.csv is None:
         raise ValueError("--csv-safe needs --csv FIELDS")
-    if settings.until is not None and settings.until <= now * 1000:
-        settings.ends_when_drained = True
-    settings.count = min(settings.count, settings.limit or settings.count)
-    block = settings.block or None
-    settings.block = block if settings.ends_when_drained else min(block or _TICK, _TICK)
-    settings.url, names = _split_url(settings.names)
-    settings.streams = {}
-    for at, text in enumerate(names):
-        _refuse_what_is_no_name(text, is_socket, may_be_address=not (at or settings.url))
-        name, start = _stream(text, "0" if settings.ends_when_drained else "$", now)
-        if name in settings.streams:
+    block = parsed.block or None
+    return Settings(
+        server=ServerSettings(
+            url=url, asks_password=parsed.ask_password, options=_connection_options(parsed)
+        ),
+        streams=streams,
+        output=OutputSettings(
+            json=parsed.json,
+            csv=parsed.csv,
+            csv_safe=parsed.csv_safe,
+            template=parsed.format,
+            color=parsed.color,
+        ),
+        end=end,
+        count=min(parsed.count, parsed.limit or parsed.count),
+        block=block if end.when_drained else min(block or _TICK, _TICK),
+        hold=parsed.hold,
+        state=parsed.state,
+    )
+
+
+def _streams(
+    texts: Sequence[str],
+    default_start: str,
+    now: float,
+    is_socket: Callable[[str], bool],
+    *,
+    has_url: bool,
+) -> dict[str, int | str | None]:
+    streams: dict[str, int | str | None] = {}
+    for at, text in enumerate(texts):
+        _refuse_what_is_no_name(text, is_socket, may_be_address=not (at or has_url))
+        name, start = _stream(text, default_start, now)
+        if name in streams:
             raise ValueError(f"stream {name!r} is given twice")
-        settings.streams[name] = start
-    if not settings.streams:
+        streams[name] = start
+    if not streams:
         raise ValueError("no streams are given, expected NAME or NAME=START")
-    settings.connection = _connection(settings)
+    return streams
 
 
 def list_doubts(settings: Settings) -> list[str]:
     """List values that are valid, and yet may not be what was meant."""
     times = {f"stream {name!r}: start": str(s) for name, s in settings.streams.items()}
-    times["--until"] = str(settings.until)
+    times["--until"] = str(settings.end.until)
     return [
         f"{what} {time} is taken as ms, in January 1970; {doubt}"
         for what, time in times.items()
@@ -376,16 +443,16 @@ def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]
         raise ValueError(f"stream {name!r}: start {error}{hint}") from None
 
 
-def _connection(settings: Settings) -> dict[str, Any]:
+def _connection_options(parsed: Namespace) -> dict[str, Any]:
     files = {
-        "ssl_ca_certs": settings.tls_ca,
-        "ssl_certfile": settings.tls_cert,
-        "ssl_keyfile": settings.tls_key,
+        "ssl_ca_certs": parsed.tls_ca,
+        "ssl_certfile": parsed.tls_cert,
+        "ssl_keyfile": parsed.tls_key,
     }
     options: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
-    if settings.tls_any_host:
+    if parsed.tls_any_host:
         options["ssl_check_hostname"] = False
-    if options or settings.tls:
+    if options or parsed.tls:
         options["ssl"] = True
     return options
 

@@ -20,6 +20,8 @@ _OWN_NAMES = {
     "ssl_ca_certs": "--tls-ca",
     "ssl_certfile": "--tls-cert",
     "ssl_keyfile": "--tls-key",
+    "ssl_check_hostname=False": "--tls-any-host",
+    "ssl=True": "--tls",
 }
 _DEFAULT_URL = "redis://localhost:6379"
 
@@ -32,7 +34,7 @@ def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
         RedisError: The server cannot be reached, or refuses.
     """
     starts = {name: stored.get(name, start) for name, start in settings.streams.items()}
-    url = settings.url or _url_in_environment() or _DEFAULT_URL
+    url = _url(settings)
     return Streams.from_url(
         url,
         streams=starts,
@@ -43,7 +45,7 @@ def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
         decode_responses=True,
         encoding="utf-8",
         encoding_errors="surrogateescape",
-        **settings.connection,
+        **settings.server.options,
         **_password(settings, url),
     )
 
@@ -51,11 +53,11 @@ def connect(settings: Settings, stored: Mapping[str, str]) -> Streams:
 def describe(error: Exception, settings: Settings) -> str:
     """Return the text of an error, with the command's own names, and a hint at the password."""
     text = str(error)
+    query = (settings.server.url or os.environ.get("REDIS_URL", "")).partition("?")[2]
     for name, own_name in _OWN_NAMES.items():
-        # The other ones are parameters of the URL.
-        if name in settings.connection:
+        # A parameter of the URL keeps its name.
+        if f"{name}=" not in query:
             text = text.replace(name, own_name)
-    text = text.replace("ssl=True", "--tls")
     if not isinstance(error, AuthenticationError):
         return text
     return f"{text} (the password comes from REDISCLI_AUTH, or from a prompt: --ask-password)"
@@ -69,19 +71,22 @@ def is_socket(path: str) -> bool:
         return False
 
 
-def _url_in_environment() -> str | None:
+def _url(settings: Settings) -> str:
+    if settings.server.url is not None:
+        return settings.server.url
     url = os.environ.get("REDIS_URL")
-    if url:
-        try:
-            parse_url(url)
-        except ValueError as error:
-            raise ValueError(f"the environment's REDIS_URL: {error}") from None
+    if not url:
+        return _DEFAULT_URL
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise ValueError(f"the environment's REDIS_URL: {error}") from None
     return url
 
 
 def _password(settings: Settings, url: str) -> dict[str, str]:
     """Return the option `password`; an empty one is none (contract 6.7)."""
-    if settings.asks_password:
+    if settings.server.asks_password:
         password = _prompt()
     elif parse_url(url).get("password"):
         return {}

@@ -95,20 +95,23 @@ def _word(text: str, also: str = '"') -> str:
 
 _hidden = re.compile(f"[{HIDDEN}]")
 _is_binary = re.compile(f"[{SURROGATES}]").search
+# Beginning of the name of a field that is encoded.
+_BASE64 = "base64:"
 
 
 def json_lines(messages: Iterable[Message]) -> list[str]:
     """``{"stream": "Stream0", "id": "1529416095111-4", "data": {"index": "21"}}``.
 
     Bytes that are not UTF-8 become ``{"base64": "..."}``, or ``"base64:..."`` as the name of a
-    field. A field that comes more than once has a list of its values.
+    field. A name that begins with ``base64:`` itself is encoded likewise, so every name that
+    begins so is base64. A field that comes more than once has a list of its values.
     """
     lines = []
     for message in messages:
         name, entry_id, pairs = message
         data = ", ".join([f"{quote(field)}: {quote(value)}" for field, value in pairs])
         line = f'{{"stream": {quote(name)}, "id": "{entry_id}", "data": {{{data}}}}}'
-        if not is_safe(line) or len(dict(pairs)) != len(pairs):
+        if not is_safe(line) or len(dict(pairs)) != len(pairs) or f'"{_BASE64}' in line:
             line = _careful_line(message)
         lines.append(f"{line}\n")
     return lines
@@ -130,7 +133,8 @@ def _json_value(text: str) -> str:
 
 
 def _json_key(text: str) -> str:
-    return f'"base64:{_base64(text)}"' if _is_binary(text) else quote(text)
+    is_encoded = _is_binary(text) or text.startswith(_BASE64)
+    return f'"{_BASE64}{_base64(text)}"' if is_encoded else quote(text)
 
 
 def _one_or_list(values: Sequence[str]) -> str:

@@ -67,8 +67,8 @@ class Run:
         self._progress: Progress | None = None
         # Another program, to which this one pipes, may write to the same terminal.
         if diagnostics.is_terminal and not self._output.is_pipe:
-            until = min(now * 1000, settings.until or now * 1000)
-            self._progress = Progress(now, int(until), settings.limit)
+            until = min(now * 1000, settings.end.until or now * 1000)
+            self._progress = Progress(now, int(until), settings.end.limit)
 
     def run(self) -> int:
         """Print messages until an end is reached; return the exit code."""
@@ -115,15 +115,15 @@ class Run:
         return (
             self._signals.number is not None
             or self._output.has_ended
-            or self._count == self._settings.limit
+            or self._count == self._settings.end.limit
             or self._has_reached_until
         )
 
     def _is_over(self, asked_at: float) -> bool:
         """Return whether no message can come any more, after a wait that found none."""
-        until = self._settings.until
+        until = self._settings.end.until
         self._forget_progress()
-        return self._settings.ends_when_drained or (until is not None and asked_at * 1000 >= until)
+        return self._settings.end.when_drained or (until is not None and asked_at * 1000 >= until)
 
     def _next_messages(self) -> list[Message]:
         """Wait for messages; return all that need no other wait."""
@@ -143,7 +143,7 @@ class Run:
 
     def _wanted(self, messages: list[Message]) -> list[Message]:
         """Return the messages before the end."""
-        limit, until = self._settings.limit, self._settings.until
+        limit, until = self._settings.end.limit, self._settings.end.until
         if limit is not None:
             messages = messages[: limit - self._count]
         if until is None or ms_of(messages[-1][1]) < until:
@@ -197,12 +197,18 @@ class Run:
 
 def format_for(settings: Settings, *, for_terminal: bool) -> Format:
     """Make the format that the settings ask for."""
-    if settings.json:
+    output = settings.output
+    if output.json:
         return json_lines
-    if settings.csv is not None:
-        return Csv(settings.csv, for_terminal=for_terminal, for_spreadsheet=settings.csv_safe)
-    if settings.template is not None:
-        return Template(settings.template, for_terminal=for_terminal)
+    if output.csv is not None:
+        return Csv(output.csv, for_terminal=for_terminal, for_spreadsheet=output.csv_safe)
+    if output.template is not None:
+        return Template(output.template, for_terminal=for_terminal)
+    return Text(list(settings.streams), colour=_has_colours(output.color, for_terminal))
+
+
+def _has_colours(when: str, for_terminal: bool) -> bool:
+    if when != "auto":
+        return when == "always"
     # https://no-color.org
-    colour = for_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Text(list(settings.streams), colour=colour)
+    return for_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

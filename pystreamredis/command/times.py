@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ..protocol import ids
 
-_TIMES = "<ms>, an ISO date (2018-07-01, 2018-07-01T12:00), or how long ago (-15m, -2h, -7d)"
+_TIMES = (
+    "<ms>, an ISO date (2018-07-01, 2018-07-01T12:00), how long ago (-15m, -2h, -7d, -1w), now, "
+    "today or yesterday"
+)
 _STARTS = f"{_TIMES}, or $ or <ms>-<sequence>"
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _is_ago = re.compile(r"-(?:[0-9]+[smhdw])+").fullmatch
 _is_id = re.compile(r"[0-9]+(?:-[0-9]+)?").fullmatch
@@ -25,12 +29,13 @@ def is_ago(text: str) -> bool:
 
 
 def parse_start(text: str, now: float) -> int | str | None:
-    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or any `parse_time` takes.
+    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or what `parse_time` takes.
 
     Raises:
         ValueError: The text is none of these.
     """
-    if text == "$":
+    # The server knows best what is there now, and its clock may differ.
+    if text in ("$", "now"):
         return None
     if not _is_id(text) or _is_date(text):
         return parse_time(text, now, _STARTS)
@@ -44,8 +49,8 @@ def parse_start(text: str, now: float) -> int | str | None:
 def parse_time(text: str, now: float, expected: str = _TIMES) -> int:
     """Parse ``1530403200000``, ``2018-07-01``, ``2018-07-01T02:00+02:00`` or ``-15m``.
 
-    A time without a zone is in the local one. ``2018-07`` and ``20180701`` are dates: as an ID
-    and as ms they would be in January 1970.
+    A time without a zone is in the local one, in which ``today`` and ``yesterday`` begin, too.
+    ``2018-07`` and ``20180701`` are dates: as an ID and as ms they would be in January 1970.
 
     Args:
         text: The text to parse.
@@ -64,6 +69,11 @@ def parse_time(text: str, now: float, expected: str = _TIMES) -> int:
         parts = re.findall("([0-9]+)(.)", text)
         ago = sum(int(number) * _SECONDS[unit] for number, unit in parts)
         return max(0, int((now - ago) * 1000))
+    if text == "now":
+        return int(now * 1000)
+    if text in _DAYS_AGO:
+        day = datetime.fromtimestamp(now) - timedelta(days=_DAYS_AGO[text])
+        text = day.date().isoformat()
     return _parse_iso(text, expected)
 
 
