@@ -3,7 +3,8 @@
     python examples/sensors.py redis://localhost:6379 --prefix lab:
 
 It needs no client library: a socket, and `pystreamredis.protocol` for the bytes. It goes
-on until its standard input ends (in a terminal: Enter), or Ctrl-C.
+on until its standard input ends (in a terminal: Enter), or Ctrl-C. The messages of each stream
+are counted; started again, it continues to count where it stopped.
 """
 
 from __future__ import annotations
@@ -124,6 +125,13 @@ def measure(name: str, index: int) -> dict[str, Any]:
     return {"index": index} | SENSORS[name].measure()
 
 
+def next_index(client: Client, key: str) -> int:
+    """Return the count of a stream's next message: one more than its last message has."""
+    last = client.call("XREVRANGE", key, "+", "-", "COUNT", 1)
+    fields = last[0][1] if last else []
+    return int(dict(zip(fields[::2], fields[1::2], strict=True)).get(b"index", -1)) + 1
+
+
 def write_until_told(client: Client, prefix: str, counts: dict[str, int]) -> None:
     """Add messages as time goes by, until standard input ends or says anything.
 
@@ -149,13 +157,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Add sensors' messages to four streams.")
     parser.add_argument("url", help="redis://..., rediss://... or unix://...")
     parser.add_argument("--prefix", default="", help="what the streams' names begin with")
-    parser.add_argument("--counts", type=int, nargs=len(SENSORS), default=[0] * len(SENSORS))
+    parser.add_argument("--counts", type=int, nargs=len(SENSORS), help="next counts, if known")
     arguments = parser.parse_args()
     try:
         with closing(Client(arguments.url)) as client:
-            print("writing to", ", ".join(arguments.prefix + name for name in SENSORS), flush=True)
-            counts = dict(zip(SENSORS, arguments.counts, strict=True))
-            write_until_told(client, arguments.prefix, counts)
+            keys = [arguments.prefix + name for name in SENSORS]
+            counts = arguments.counts or [next_index(client, key) for key in keys]
+            print("writing to", ", ".join(keys), flush=True)
+            write_until_told(client, arguments.prefix, dict(zip(SENSORS, counts, strict=True)))
     except KeyboardInterrupt:
         sys.exit(0)
     except OSError as error:

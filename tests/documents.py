@@ -3,11 +3,12 @@
 Of the code blocks of a page in reStructuredText,
 
 - `pycon` is typed in, and must print what is shown; a page is one session;
-- `python` is a program. It is run at once, and must end without an error. With a caption it
-  is a file of that name instead, for a command below it to run;
+- `python` is a program. It is run at once, and must end without an error. With a caption, or with
+  a first line like `# collect.py`, it is a file of that name, for a command below it to run;
 - `console` has commands, which are run, and must print what is shown: `...` stands for anything,
   `^C` is typed when all that is above it was printed. What has a caption is run in a terminal of
-  its own, and ends with the page. `redis-cli` speaks to the server, `make pyz` builds, of `make`
+  its own, and ends with the page, as do the sensors. `git clone` must name the address of the
+  project and `redis-cli` speaks to the server, `make pyz` builds, of `make`
   else the target must be known; `pip` installs into an environment of its own, which the commands
   below it find; `docker compose` is put down under `not_run` where no engine answers;
 - all others are what `tests/test_document_texts.py` is about.
@@ -44,6 +45,7 @@ from tools.pyz import TARGET, build
 
 ROOT = Path(__file__).parent.parent
 LONG = 60.0
+FILE = re.compile(r"\A    # ([\w/]+\.py)$", re.MULTILINE)  # GitHub knows no captions
 PORT = "6379"  # where documents have their server
 TLS_PORT = "6390"  # and the one with TLS
 # What a build of the package takes of a clone.
@@ -78,7 +80,7 @@ def blocks_of(document: str) -> list[Block]:
     return [
         Block(
             match[1],
-            "".join(re.findall(":caption: (.*)", match[2])),
+            "".join(re.findall(":caption: (.*)", match[2]) or re.findall(FILE, match[3])),
             re.sub("^ {4}", "", match[3], flags=re.MULTILINE).strip("\n") + "\n",
             document.count("\n", 0, match.start(3)),
         )
@@ -146,7 +148,8 @@ class Reader:
         self._variables: dict[str, Any] = {"__name__": "__main__"}
         # One for all, since what is printed goes where the first one had it go.
         self._runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
-        self._client = Client(f"redis://127.0.0.1:{port}")
+        self._url = f"redis://127.0.0.1:{port}"
+        self._client = Client(self._url)
         self._others: list[subprocess.Popen[str]] = []
         self._programs = os.path.dirname(sys.executable)
         self._compose = Compose()
@@ -224,6 +227,10 @@ class Reader:
         if command.line.startswith("docker compose "):
             return self._compose.run(command.line)
         line = self._here(command.line)
+        if line.startswith("git clone "):
+            address = shlex.split(line)[2]
+            is_ours = f'"{address}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+            return "" if is_ours else f"{address} is not in pyproject.toml\n"
         if line.startswith("pip install "):
             return self._install(line)
         if line.startswith("redis-cli "):
@@ -237,7 +244,7 @@ class Reader:
         # How long it takes to get as far as is shown is the machine's affair.
         line = line.replace("sleep 2; kill", "read; kill" if command.shown else "sleep 10; kill")
         process = self._start(line)
-        if block.caption:
+        if block.caption or "examples/sensors.py" in line:
             self._others.append(process)
             assert process.stdout
             while command.shown and process.stdout.readline() not in command.shown:
@@ -268,7 +275,9 @@ class Reader:
         return subprocess.Popen(
             ["bash", "-c", line],
             cwd=ROOT if "--dry-run" in line else self._folder,
-            env=os.environ | self._path | {"PYTHONUNBUFFERED": "1", "TZ": "UTC"},
+            env=os.environ
+            | self._path
+            | {"PYTHONUNBUFFERED": "1", "TZ": "UTC", "REDIS_URL": self._url},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

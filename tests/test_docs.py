@@ -82,7 +82,7 @@ def test_no_code_block_escapes_the_expression_that_finds_them(page: str) -> None
 def test_there_is_no_code_of_a_kind_that_no_test_knows(page: str) -> None:
     text = TEXTS[page]
     languages = {block.language for block in blocks_of(text)}
-    assert languages <= {"pycon", "python", "console", "text", "ini", "yaml"}
+    assert languages <= {"pycon", "python", "console", "text", "ini", "yaml", "dockerfile"}
     # Nor is there another way to show code.
     assert not re.search(
         r"^ *\.\. (code|sourcecode|doctest|testcode|parsed-literal)::", text, re.MULTILINE

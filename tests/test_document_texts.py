@@ -6,6 +6,8 @@ Each such block is compared with what it is about; one that nothing here knows f
 from __future__ import annotations
 
 import configparser
+import json
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -189,6 +192,30 @@ def has_a_reader_that_reads(block: Block, page: str, folder: Path, server: Serve
         process.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
         process.wait(LONG)
     assert rows(folder / "messages.db") == [("Stream0", "1-0", '{"f": "v"}')]
+
+
+@check("livenessProbe:")
+def finds_a_reader_that_reads_nothing(
+    block: Block, page: str, folder: Path, server: Server
+) -> None:
+    command = yaml.safe_load(block.text)["livenessProbe"]["exec"]["command"]
+    here = [part.replace("/state", str(folder)) for part in command[1:]]
+    alive = folder / "alive"
+    for age, status in ((0, 0), (3600, 1)):
+        alive.touch()
+        os.utime(alive, (time.time() - age,) * 2)
+        assert subprocess.run([sys.executable, *here], check=False).returncode == status
+
+
+@check("FROM python:")
+def is_an_image_of_the_program(block: Block, page: str, folder: Path, server: Server) -> None:
+    lines = [line.split(maxsplit=1) for line in block.text.splitlines()]
+    programs = [each.caption for each in blocks_of(page) if each.language == "python"]
+    assert programs == ["reader.py"]
+    assert ["COPY", "reader.py /reader.py"] in lines
+    (command,) = [json.loads(rest) for word, rest in lines if word == "CMD"]
+    assert command == ["python", "/reader.py"]  # not a shell's line: signals reach the program
+    assert {word for word, _ in lines} == {"FROM", "COPY", "RUN", "USER", "ENV", "VOLUME", "CMD"}
 
 
 @check("defaults")

@@ -364,6 +364,19 @@ def test_the_sensors_write_until_their_input_ends(url: str, client: Client) -> N
     ]
 
 
+def test_sensors_continue_to_count_where_they_stopped(url: str, client: Client) -> None:
+    client.add("lab:Stream2", "1-0", {"x": 1, "index": 41})
+    with running("sensors.py", url, "--prefix", "lab:") as sensors:
+        wait_until(
+            lambda: client.call("XLEN", "lab:Stream2") > 1 and client.call("XLEN", "lab:Stream0")
+        )
+        finish(sensors)
+    (_, fields), *_ = client.call("XRANGE", "lab:Stream2", "2-0", "+")
+    assert fields[:2] == [b"index", b"42"]
+    (_, fields), *_ = client.call("XRANGE", "lab:Stream0", "-", "+")
+    assert fields[:2] == [b"index", b"0"]
+
+
 # latest.py
 
 

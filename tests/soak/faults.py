@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Fault = Callable[[], bool]
 
 USER = "reader"
-RIGHTS = ("on", "~*", "+xread")  # what the README asks for
+RIGHTS = ("on", "~*", "+xread")  # what the documents ask for
 _ALL_BUT_FRAGILE = "~[^f]*"
 
 # A byte of an entry's head, and what is put in its place. Any of these has to be noticed

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections import defaultdict
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from tests.soak.campaign import PROMISES
@@ -47,21 +47,15 @@ def put_into(path: Path, texts: Mapping[str, str]) -> None:
 
 
 def _summary(report: Report) -> list[str]:
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for kind, count in sorted(report.faults.items()):
-        where, _, what = kind.partition(": ")
-        kinds[where].append(f"{what} ({count:,})")
-    promises = ", ".join(f"{getattr(report, name):,} {text}" for name, text in PROMISES.items())
-    return [
+    """Say in a sentence what came of the campaign; the tables have all the rest."""
+    disordered = report.disordered + report.disordered_across
+    sentence = (
         f"{report.faults.total():,} faults in {report.seconds:.0f} s on {_when_and_where()}, and "
-        f"{report.ended.total():,} waits interrupted or cancelled besides;",
-        f"{report.written:,} messages written, {report.handed:,} delivered in "
-        f"{report.sessions:,} sessions:",
-        f"{promises}. What was done, and how often:",
-        "",
-        *(f"* {where}: {', '.join(what)}" for where, what in kinds.items()),
-        "",
-    ]
+        f"{report.ended.total():,} waits interrupted or cancelled: {report.written:,} messages "
+        f"written, {report.handed:,} delivered in {report.sessions:,} sessions; {report.lost:,} "
+        f"lost, {report.repeated:,} repeated, {disordered:,} out of order."
+    )
+    return [*wrap(sentence, 100), ""]
 
 
 def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
