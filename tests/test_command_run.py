@@ -554,6 +554,28 @@ def test_no_format_lets_a_terminal_obey_values(one_server: Endpoint, form: list[
         assert "2J" in terminal.text
 
 
+def test_a_terminal_is_told_of_streams_without_messages(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    url = url_of(one_server)
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    with Terminal(url, "s", "Sream0") as terminal:
+        terminal.wait_for("waiting for 'Sream0', from now on")
+        terminal.interrupt()
+        terminal.finish()
+        assert "pystreamredis: waiting for 's', from now on\r\n" in terminal.text
+    with Terminal(url, "s", "Sream0", "--exit") as terminal:
+        assert terminal.finish() == 0
+        assert "no messages in 'Sream0'" in terminal.text
+        assert "'s'" not in terminal.text
+    state = tmp_path / "state"
+    state.write_text('{"s": "1-0"}')
+    with Terminal(url, "s", "--state", state) as terminal:
+        terminal.wait_for("waiting for 's' after 1-0\r\n")
+    # Only there: for a log it is not worth a line.
+    assert run(url, "Sream0", "--exit").stderr == ""
+
+
 def test_ctrl_c_ends_a_wait(one_server: Endpoint) -> None:
     with Terminal(url_of(one_server), "s=0") as terminal:
         one_server.command("XADD", "s", "1-0", "f", "v")

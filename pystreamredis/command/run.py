@@ -7,6 +7,7 @@ and when.
 from __future__ import annotations
 
 import os
+from functools import partial
 from signal import SIGINT
 from time import time
 
@@ -14,6 +15,7 @@ from ..exceptions import ConnectionError, RedisError
 from .clock import ms_of
 from .connecting import describe
 from .formats import Csv, Text, json_lines
+from .monitoring import list_silent
 from .output import Output
 from .progress import Progress
 from .state import StateBusyError, StateError
@@ -58,6 +60,11 @@ class Run:
         self._output = Output(1, signals.wait)
         self._format = format_for(settings, for_terminal=self._output.is_terminal)
         self._positions = {str(name): str(at) for name, at in streams.positions.items()}
+        stored = state.positions if state is not None else {}
+        self._list_silent = partial(
+            list_silent, dict(self._positions), {**settings.streams, **stored}
+        )
+        self._has_waited = False
         self._count = 0
         self._has_reached_until = False
         self._is_stored = False
@@ -121,9 +128,14 @@ class Run:
 
     def _is_over(self, asked_at: float) -> bool:
         """Return whether no message can come any more, after a wait that found none."""
-        until = self._settings.end.until
+        end = self._settings.end
         self._forget_progress()
-        return self._settings.end.when_drained or (until is not None and asked_at * 1000 >= until)
+        is_over = end.when_drained or (end.until is not None and asked_at * 1000 >= end.until)
+        if self._diagnostics.is_terminal and (is_over or not self._has_waited):
+            for remark in self._list_silent(self._positions, is_over=is_over):
+                self._diagnostics.report(remark)
+        self._has_waited = True
+        return is_over
 
     def _next_messages(self) -> list[Message]:
         """Wait for messages; return all that need no other wait."""
