@@ -22,6 +22,7 @@ from .exceptions import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .starts import Last
     from .streams import Redis, Streams, StrictRedis
 else:  # unseen by type checkers, to whom any name would be there
 
@@ -29,9 +30,10 @@ else:  # unseen by type checkers, to whom any name would be there
         # Not before it is asked for: the command would be deaf to Ctrl-C that long.
         if name not in {*__all__, "protocol"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .starts import Last
         from .streams import Redis, Streams, StrictRedis
 
-        globals().update(Redis=Redis, Streams=Streams, StrictRedis=StrictRedis)
+        globals().update(Last=Last, Redis=Redis, Streams=Streams, StrictRedis=StrictRedis)
         return globals()[name]
 
     def __dir__():
@@ -41,6 +43,7 @@ else:  # unseen by type checkers, to whom any name would be there
 __all__ = [
     "AuthenticationError",
     "ConnectionError",
+    "Last",
     "MessageError",
     "ProtocolError",
     "Redis",

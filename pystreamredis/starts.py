@@ -9,6 +9,36 @@ from .protocol import ids
 from .redis_py import ADVICE
 from .secret import Secret, is_secret_name, reveal
 
+_MOST_LAST = 2**31 - 1
+
+
+class Last:
+    """A start value: the n-th message from the end, included, and all that follow.
+
+    Where there are fewer, the stream starts at its beginning. ``Last(1)`` is the same as ``"+"``.
+
+    Args:
+        n: The number of messages, at least 1. To find the start, the server sends some multiple
+            of it.
+
+    Raises:
+        TypeError: `n` is not an int.
+        ValueError: `n` is out of range.
+    """
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise TypeError(f"Last({n!r}): n must be an int")
+        if not 1 <= n <= _MOST_LAST:
+            raise ValueError(f"Last({n}): n must be from 1 to {_MOST_LAST}")
+        self.n = n
+
+    def __repr__(self) -> str:
+        return f"Last({self.n})"
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +47,7 @@ if TYPE_CHECKING:
     Name: TypeAlias = str | bytes
     # What messages are named by: of several sources, with that of theirs.
     Followed: TypeAlias = Name | tuple[str, Name]
-    Start: TypeAlias = int | str | bytes | datetime | None
+    Start: TypeAlias = int | str | bytes | datetime | Last | None
     OfOneSource: TypeAlias = (
         Name | Mapping[str, Start] | Mapping[bytes, Start] | Mapping[Name, Start] | Iterable[Name]
     )
@@ -27,7 +57,7 @@ if TYPE_CHECKING:
 
 _FORMS = (
     "a start must be None or '$' (now), an int (epoch time in ms), an aware datetime, "
-    "'<ms>' or '<ms>-<sequence>'"
+    "'<ms>', '<ms>-<sequence>', '+' or Last(n)"
 )
 _WARNING = 30  # as logging has it, which is slow to import
 # The largest start that is more likely to be in seconds, or another slip.
@@ -93,8 +123,8 @@ def parse_streams_at(
     return found
 
 
-def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | None:
-    """Make of a start value the ID to read after; None for "now".
+def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | int:
+    """Make of a start value the ID to read after, or the number of messages before "now".
 
     Errors name the stream, and may name one of the `options`, which are keywords.
 
@@ -170,9 +200,9 @@ def check_names(names: Iterable[object]) -> None:
             raise TypeError(f"discard() got {name!r}, but takes names of streams{hint}")
 
 
-def _parse(start: object) -> bytes | None:
+def _parse(start: object) -> bytes | int:
     if start is None:
-        return None
+        return 0
     if isinstance(start, bool):
         raise TypeError("it is a bool")
     if isinstance(start, int):
@@ -180,7 +210,10 @@ def _parse(start: object) -> bytes | None:
     if isinstance(start, bytes):
         start = start.decode("latin-1")
     if isinstance(start, str):
-        return None if start == "$" else ids.parse_start(start)
+        from_end = {"$": 0, "+": 1}.get(start)
+        return ids.parse_start(start) if from_end is None else from_end
+    if isinstance(start, Last):
+        return start.n
     if hasattr(start, "utcoffset"):
         return _parse_datetime(start)
     raise TypeError(f"it is of type {type(start).__name__}")

@@ -27,7 +27,8 @@ class Streams(construction.Streams):
     follow it: None or ``"$"`` is now (the first message after this object was made),
     an int is an epoch time in ms (messages of that very ms included, 0 is all there
     are), an aware datetime likewise, and ``"<ms>-<sequence>"`` is the ID of the last
-    message that is *not* wanted, as in `positions`. Options of redis-py that do not exist
+    message that is *not* wanted, as in `positions`. ``"+"`` is the last message that is
+    there, included, and ``Last(n)`` the n-th from the end. Options of redis-py that do not exist
     here are refused; streams of these names go into `streams`.
 
     One thread iterates; `close` may be called from any.

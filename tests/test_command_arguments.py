@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pystreamredis.command.arguments import Settings, list_doubts, parse
+from pystreamredis.starts import Last
 
 NOW = 1_530_403_200.0
 MS = 1_530_403_200_000
@@ -35,6 +36,25 @@ def test_what_ends_when_drained_starts_at_the_beginning(end: list[str]) -> None:
     assert settings.streams == {"a": "0", "b": None}
     assert settings.end.when_drained
     assert settings.block is None
+
+
+@pytest.mark.parametrize("end", [[], ["--exit"]])
+def test_streams_begin_at_one_of_the_last_messages(end: list[str]) -> None:
+    """Contract 2.2; kcat has it as -o -N. A start of a stream's own goes first."""
+    starts = read("a", "b=$", "c=+", "d=0", "--last", "20", *end).streams
+    last = starts.pop("a")
+    assert isinstance(last, Last)
+    assert last.n == 20
+    assert starts == {"b": None, "c": "+", "d": "0"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])
+def test_the_number_of_last_messages_is_at_least_one(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        read("a", f"--last={number}")
+    assert f"--last: {number!r}, expected a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_an_end_that_is_to_come_is_followed_up_to() -> None:

@@ -133,7 +133,7 @@ def test_a_missing_password_gets_a_hint_at_its_sources(
     done = run(url_of(start_server("--requirepass", "hush")), "s", "-e")
     assert done.returncode == 1
     assert "NOAUTH" in done.stderr
-    assert "REDISCLI_AUTH, or from a prompt: --ask-password" in done.stderr
+    assert "the password comes from --ask-password, the URL or REDISCLI_AUTH" in done.stderr
 
 
 def test_the_password_is_prompted_for_and_not_shown(start_server: StartServer) -> None:

@@ -47,6 +47,16 @@ def waits_at(server: Endpoint) -> bool:
 # Where it ends.
 
 
+def test_it_prints_the_last_messages_of_each_stream(one_server: Endpoint) -> None:
+    """Contract 2.2."""
+    fill(one_server, 12)
+    one_server.command("XADD", "few", "9-0", "f", "v")
+    done = run(url_of(one_server), "s0", "s1=+", "few", "--exit", "--json", "--last", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = ids_in(done.stdout.splitlines())
+    assert found == [("s0", "3-2"), ("s0", "4-1"), ("s1", "4-2"), ("few", "9-0")]
+
+
 def test_it_prints_what_is_there_in_order_and_ends(one_server: Endpoint) -> None:
     key = one_server.key
     for name, entry_id in (("a", "1-0"), ("b", "1-1"), ("a", "2-0")):

@@ -30,6 +30,7 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "1530403200000",
         "1529416095111-4",
         "0-0",
+        "+",
         "2018-7",
         "2018-13",
         "1899-12",
@@ -114,7 +115,7 @@ def test_other_text_is_reported(text: str) -> None:
 
 
 def test_an_error_lists_the_kinds_of_starts() -> None:
-    with pytest.raises(ValueError, match=r"yesterday, or \$ or <ms>-<sequence>$"):
+    with pytest.raises(ValueError, match=r"yesterday, or \$, \+ or <ms>-<sequence>$"):
         parse_start("5-1-1", NOW)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis import ConnectionError, Redis, ResponseError, Streams
+from pystreamredis import ConnectionError, Last, Redis, ResponseError, Streams
 from tests.peer import Conversation, Peer
 from tests.scripted import entries, serve
 
@@ -192,6 +192,14 @@ HISTORY = ["0-1", f"{JULY - 1}-{MAX}", f"{JULY}-0", f"{JULY}-4", f"{JULY + 1}-0"
         (f"{JULY}-4", 4),
         (f"{MAX}-{MAX - 1}", 5),
         (f"{MAX}-{MAX}", 6),
+        ("+", 5),
+        (b"+", 5),
+        (Last(1), 5),
+        (Last(2), 4),
+        (Last(5), 1),
+        (Last(6), 0),
+        (Last(7), 0),
+        (Last(1000), 0),
     ],
     ids=repr,
 )
@@ -229,7 +237,71 @@ def test_any_start_in_any_history_splits_it_in_two(
             assert ids_of(streams) == [f"{ms}-{sequence}" for ms, sequence in expected]
 
 
+@given(history=histories, new=histories, n=st.integers(1, 14))
+@on_a_server
+def test_the_last_messages_are_found_in_any_history(
+    embedded: Endpoint, history: list[tuple[int, int]], new: list[tuple[int, int]], n: int
+) -> None:
+    """Contract 2.2, 2.3: it is fixed when the object is made, in each stream by itself."""
+    embedded.command("DEL", "s", "t", "empty")
+    write(embedded, "s", *(f"{ms}-{sequence}" for ms, sequence in history))
+    write(embedded, "t", "1-1", "1-2", "1-3")
+    later = [number for number in new if number > max(history, default=(0, 0))]
+    with follow(embedded, s=Last(n), empty=Last(n), t="+", s2="$") as streams:
+        write(embedded, "s", *(f"{ms}-{sequence}" for ms, sequence in later))
+        messages = all_of(streams)
+    expected = [f"{ms}-{sequence}" for ms, sequence in history[-n:] + later]
+    assert [index for name, index in messages if name == "s"] == expected
+    assert [index for name, index in messages if name != "s"] == ["1-3"]
+
+
+@pytest.mark.parametrize("deleted", [["4-0"], ["4-0", "2-0"], ["1-0", "2-0", "3-0", "4-0"]])
+def test_deleted_messages_are_none_of_the_last_ones(embedded: Endpoint, deleted: list[str]) -> None:
+    """Contract 2.2: the end of a stream is neither its last generated ID, nor its length."""
+    ids = ["1-0", "2-0", "3-0", "4-0"]
+    write(embedded, "s", *ids)
+    embedded.command("XDEL", "s", *deleted)
+    left = [index for index in ids if index not in deleted]
+    for start, n in (("+", 1), (Last(2), 2), (Last(9), 9)):
+        with follow(embedded, s=start) as streams:
+            assert ids_of(streams) == left[-n:]
+
+
+@pytest.mark.parametrize("kind", ["at a rate", "in one ms", "in bursts"])
+def test_the_last_of_many_messages_are_found_on_every_server(embedded: Endpoint, kind: str) -> None:
+    """Contract 2.2: servers before Redis 7.4 do not know "+"."""
+    made = {
+        "at a rate": [f"{JULY + 100 * at}-0" for at in range(500)],
+        "in one ms": [f"{JULY}-{at}" for at in range(500)],
+        "in bursts": [f"{JULY + 3_600_000 * (at // 50)}-{at % 50}" for at in range(500)],
+    }[kind]
+    embedded.pipeline(("XADD", "s", index, "f", "v") for index in made)
+    for n in (1, 2, 49, 50, 51, 499, 500, 501, 1000):
+        before = made[-n - 1] if n < len(made) else "0-0"
+        with follow(embedded, s=Last(n), count=1000) as streams:
+            assert streams.positions == {"s": before.encode()}
+            assert ids_of(streams) == made[-n:]
+            made.append(f"{2 * JULY + n}-0")
+            write(embedded, "s", made[-1])
+            assert ids_of(streams) == made[-1:]
+
+
 # 2.3
+
+
+def test_the_last_messages_are_those_before_the_object_was_made(
+    embedded: Endpoint, door: Door
+) -> None:
+    """Contract 2.3: fixed once, over a reconnect before the first message too."""
+    write(embedded, "s", "1-0", "2-0", "3-0")
+    door.open()
+    with door.follow(s=Last(2), t="+", raise_connection_exceptions=False) as streams:
+        assert streams.positions == {"s": b"1-0", "t": b"0-0"}
+        write(embedded, "s", "4-0", "5-0")
+        door.shake()
+        messages, failures = collect(streams, 4)
+    assert ids_of(messages) == ["2-0", "3-0", "4-0", "5-0"]
+    assert failures
 
 
 @pytest.mark.parametrize("old", [[], ["1-0"], ["5-5", "7-3", f"{JULY}-{MAX}"]], ids=repr)
@@ -480,6 +552,7 @@ def test_a_timeout_response_and_a_failure_move_no_position(embedded: Endpoint, d
         ("b", {}, ["a 4-0", "b 5-0"]),
         (None, {"b": "$"}, ["a 4-0", "b 5-0"]),
         ({"c": 0}, {"b": None}, ["c 1-1", "a 4-0", "b 5-0"]),
+        ({"c": "+"}, {"b": Last(2)}, ["b 1-0", "c 1-1", "b 3-0", "a 4-0", "b 5-0"]),
     ],
     ids=repr,
 )

@@ -12,6 +12,7 @@ from pystreamredis.core.exchanges import (
     Dialogue,
     Refused,
     find_failing_stream,
+    find_ids_before_last,
     find_last_ids,
     handshake,
     wants_hello,
@@ -328,6 +329,100 @@ class TestFindLastIds:
         after = probes[0][-1]
         replies: list[Any] = [[[b"a", [[after, []]]]], *[None] * (len(probes) - 1)]
         with pytest.raises(WireError, match=r"entry b'5-0', expected one after b'5-0'"):
+            exchange.send(replies)
+
+
+class TestFindIdsBeforeLast:
+    """The search for the n-th message from the end by XREAD alone."""
+
+    @settings(deadline=None, max_examples=150)
+    @given(streams, st.integers(1, 14), st.sampled_from([2, 3]), st.booleans())
+    @example({b"a": {1, MAX_ID}}, 1, 2, False)
+    @example({b"a": {MAX_ID - 1, MAX_ID}, b"b": set()}, 2, 2, True)
+    @example({b"a": {2**64 - 1, 2**64, 2**64 + 1}}, 2, 3, True)
+    def test_the_entry_before_them_is_found_in_any_history(
+        self, content: dict[bytes, set[int]], n: int, resp: int, takes_plus: bool
+    ) -> None:
+        """Contract 2.2: dense, sparse or empty; 0-0 where there are no more than n entries."""
+        driven = Rounds(serving(content, takes_plus=takes_plus), resp=resp)
+        last = driven.run(find_last_ids(list(content)))
+        driven.sent.clear()
+        assert driven.run(find_ids_before_last(last, n)) == {
+            key: written(sorted(ids)[-n - 1] if len(ids) > n else 0) for key, ids in content.items()
+        }
+        # The probe midway halves what is left of 128 bits.
+        assert len(driven.sent) <= 128
+        sent = [command for commands in driven.sent for command in commands]
+        assert {tuple(command[:4]) for command in sent} <= {
+            (b"XREAD", b"COUNT", b"%d" % (2 * n + 2), b"STREAMS")
+        }
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            {(1_700_000_000_000 + 100 * at) << 64 for at in range(3000)},
+            {(1_700_000_000_000 << 64) + at for at in range(3000)},
+            {1_700_000_000_000 + 3_600_000 * (at // 50) + at % 50 << 64 for at in range(3000)},
+            set(range(1, 3000)),
+        ],
+        ids=["a rate", "one ms", "bursts", "small"],
+    )
+    @pytest.mark.parametrize("n", [1, 10, 100])
+    def test_few_rounds_are_enough_where_entries_lie_as_they_do(
+        self, ids: set[int], n: int
+    ) -> None:
+        driven = Rounds(serving({b"a": ids}))
+        found = driven.run(find_ids_before_last({b"a": written(max(ids))}, n))
+        assert found == {b"a": written(sorted(ids)[-n - 1])}
+        assert len(driven.sent) <= 8
+
+    def test_a_stream_without_more_entries_is_read_once(self) -> None:
+        """The first round reads it from its beginning."""
+        driven = Rounds(serving({b"a": set(range(1, 6)), b"b": {1 << 70}}))
+        last = {b"a": b"0-5", b"b": b"64-0"}
+        assert driven.run(find_ids_before_last(last, 5)) == {b"a": ZERO, b"b": ZERO}
+        assert len(driven.sent) == 1
+
+    @settings(deadline=None, max_examples=100)
+    @given(streams, st.integers(1, 8), st.data())
+    def test_no_fewer_entries_come_and_no_more_than_were_added_meanwhile(
+        self, content: dict[bytes, set[int]], n: int, data: st.DataObject
+    ) -> None:
+        """Contract 2.2, 2.3: what is added during the search takes nothing away."""
+        before = {key: sorted(ids) for key, ids in content.items()}
+        server = serving(content, takes_plus=False)
+        driven = Rounds(server)
+        last = driven.run(find_last_ids(list(content)))
+        steps = data.draw(st.lists(st.tuples(st.sampled_from([*content]), entries), max_size=30))
+
+        def add() -> None:
+            if steps:
+                key, step = steps.pop()
+                entry = max(content[key], default=0) + step
+                if entry <= MAX_ID:
+                    content[key].add(server.add(key, entry))
+
+        server.before_each = add
+        for key, entry_id in driven.run(find_ids_before_last(last, n)).items():
+            come = [entry for entry in sorted(content[key]) if entry > number(entry_id)]
+            fresh = content[key].difference(before[key])
+            assert min(n, len(before[key])) <= len(come) <= n + len(fresh)
+
+    @pytest.mark.parametrize("text", ["NOPERM no", "LOADING wait"])
+    def test_a_refusal_is_raised(self, text: str) -> None:
+        """Contract 5.6: the streams may have to be asked one by one, so it is passed on."""
+        server = serving({b"a": {1, 2, 3}})
+        server.refusals.append(f"-{text}")
+        with pytest.raises(Refused, match=rf"^{text}$"):
+            Rounds(server).run(find_ids_before_last({b"a": b"0-3"}, 1))
+
+    def test_an_entry_before_the_id_asked_for_ends_the_search(self) -> None:
+        """Contract 7: or a peer could have it go on for as many rounds as there may be."""
+        exchange = find_ids_before_last({b"a": b"9-0"}, 1)
+        probes = commands_in(b"".join(next(exchange)))
+        after = probes[0][-1]
+        replies: list[Any] = [[[b"a", [[after, []]]]], *[None] * (len(probes) - 1)]
+        with pytest.raises(WireError, match=r"expected one after"):
             exchange.send(replies)
 
 

@@ -98,7 +98,7 @@ class TestDescribe:
             (
                 "trimmed",
                 "stream 'a\\nb' at here:1: the oldest entry is 8-0 now, newer than the position "
-                "5-1: it was trimmed, and messages may have been missed",
+                "5-1: it was most likely trimmed, and messages may have been missed",
             ),
             (
                 "rewound",

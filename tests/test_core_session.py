@@ -1147,7 +1147,7 @@ class TestGaps:
 
     TRIMMED = (
         f"stream 'a' at {ADDRESS}: the oldest entry is 8-0 now, newer than the position 5-1: "
-        "it was trimmed, and messages may have been missed"
+        "it was most likely trimmed, and messages may have been missed"
     )
     REWOUND = (
         f"stream 'a' at {ADDRESS}: there are entries from 1-0 on, but none at the position "

@@ -133,6 +133,7 @@ SHELL = {"selectors", "socket", "threading"}
 NAMES = {
     "AuthenticationError",
     "ConnectionError",
+    "Last",
     "MessageError",
     "ProtocolError",
     "Redis",

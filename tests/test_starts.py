@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.protocol.ids import before, number_of
-from pystreamredis.starts import find_doubtful_starts, parse_start, parse_streams
+from pystreamredis.starts import Last, find_doubtful_starts, parse_start, parse_streams
 
 OPTIONS = ("host", "streams", "count", "block", "password", "decode_responses")
 
@@ -72,7 +73,32 @@ def test_a_name_that_is_no_text_is_refused(streams: Any) -> None:
 @pytest.mark.parametrize("start", [None, "$", b"$"])
 def test_now_is_not_known_before_the_server_was_asked(start: Any) -> None:
     """Contract 2.2: `None`, `"$"`, `b"$"`."""
-    assert parse_start("s", start) is None
+    assert parse_start("s", start) == 0
+
+
+@pytest.mark.parametrize(("start", "number"), [("+", 1), (b"+", 1), (Last(1), 1), (Last(77), 77)])
+def test_a_start_may_be_counted_from_the_end(start: Any, number: int) -> None:
+    """Contract 2.2: the last message, or the n-th from the end."""
+    assert parse_start("s", start) == number
+
+
+@pytest.mark.parametrize("n", [0, -1, 2**31])
+def test_a_number_of_last_messages_out_of_range_is_refused(n: int) -> None:
+    """Contract 7: it names the value, before anything is sent."""
+    with pytest.raises(ValueError, match=rf"^Last\({n}\): n must be from 1 to 2147483647$"):
+        Last(n)
+
+
+@pytest.mark.parametrize("n", [True, 1.0, "1", None])
+def test_a_number_of_last_messages_is_an_int(n: Any) -> None:
+    """Contract 7."""
+    with pytest.raises(TypeError, match=r"^Last\(.*\): n must be an int$"):
+        Last(n)
+
+
+def test_the_last_messages_are_shown_as_they_are_written() -> None:
+    assert repr(Last(5)) == "Last(5)"
+    assert pickle.loads(pickle.dumps(Last(5))).n == 5
 
 
 @pytest.mark.parametrize(
@@ -125,7 +151,8 @@ def test_a_datetime_is_included(moment: datetime) -> None:
         b"\xff",
         b"\xb2",
         "$$",
-        "+",
+        "++",
+        "+1",
         f"{2**64}",
         f"1-{2**64}",
         datetime(2018, 7, 1),

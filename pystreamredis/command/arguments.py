@@ -12,6 +12,7 @@ from argparse import (
 )
 
 from ..escaping import escape
+from ..starts import Last
 from .template import Template
 from .times import doubt_about, is_ago, parse_start, parse_time
 
@@ -39,10 +40,11 @@ Print the messages of Redis streams, merged in ID order, and follow them.
          connection options as query parameters; by default REDIS_URL from the
          environment, or redis://localhost:6379
   NAME   a stream; a name that contains "=" needs a START
-  START  $ or now (from now on), today, yesterday, <ms>-<sequence> (after that
-         message), <ms>, an ISO date or time (in the local zone, unless it has
-         one), or how long ago: -15m, -2h, -7d, -1w, -1d12h; by default $, or 0
-         (the whole history) if the command ends when all messages are read"""
+  START  $ or now (from now on), + (the last message, and on), today, yesterday,
+         <ms>-<sequence> (after that message), <ms>, an ISO date or time (in the
+         local zone, unless it has one), or how long ago: -15m, -2h, -7d, -1w,
+         -1d12h; by default --last, or else $, or 0 (the whole history) if the
+         command ends when all messages are read"""
 _EPILOG = """\
 examples:
   pystreamredis Stream0 Stream1                 messages from now on
@@ -132,7 +134,7 @@ class Settings(Namespace):
     """
 
     server: ServerSettings
-    streams: dict[str, int | str | None]
+    streams: dict[str, int | str | Last | None]
     output: OutputSettings
     end: EndSettings
     count: int
@@ -261,6 +263,12 @@ def _add_ends(parser: ArgumentParser, now: float) -> None:
 def _add_reading(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("reading").add_argument
     add(
+        "--last",
+        metavar="N",
+        type=_typed(_positive),
+        help="begin each stream without a START at the N-th message from its end",
+    )
+    add(
         "--state",
         metavar="FILE",
         help="save positions in FILE and resume from them, overriding START",
@@ -343,7 +351,9 @@ def _settings(parsed: Namespace, now: float, is_socket: Callable[[str], bool]) -
         limit=parsed.limit,
         until=parsed.until,
     )
-    default_start = "0" if end.when_drained else "$"
+    default_start: str | Last | None = "0" if end.when_drained else None
+    if parsed.last:
+        default_start = Last(parsed.last)
     streams = _streams(names, default_start, now, is_socket, has_url=url is not None)
     if parsed.csv_safe and parsed.csv is None:
         raise ValueError("--csv-safe needs --csv FIELDS")
@@ -370,13 +380,13 @@ def _settings(parsed: Namespace, now: float, is_socket: Callable[[str], bool]) -
 
 def _streams(
     texts: Sequence[str],
-    default_start: str,
+    default_start: str | Last | None,
     now: float,
     is_socket: Callable[[str], bool],
     *,
     has_url: bool,
-) -> dict[str, int | str | None]:
-    streams: dict[str, int | str | None] = {}
+) -> dict[str, int | str | Last | None]:
+    streams: dict[str, int | str | Last | None] = {}
     for at, text in enumerate(texts):
         _refuse_what_is_no_name(text, is_socket, may_be_address=not (at or has_url))
         name, start = _stream(text, default_start, now)
@@ -428,10 +438,12 @@ def _refuse_what_is_no_name(
         raise ValueError(f"{text!r} is a unix socket, expected unix://{text} {unless}")
 
 
-def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]:
+def _stream(
+    text: str, default: str | Last | None, now: float
+) -> tuple[str, int | str | Last | None]:
     name, equals, start = text.rpartition("=")
-    if not equals:
-        name, start = text, default
+    if not equals and text:
+        return text, default
     if not name:
         raise ValueError(f"{text!r} has no name, expected NAME or NAME=START")
     if not start:
@@ -439,8 +451,8 @@ def _stream(text: str, default: str, now: float) -> tuple[str, int | str | None]
     try:
         return name, parse_start(start, now)
     except ValueError as error:
-        hint = f" (if '=' is a part of the name: '{text}=$')" if equals else ""
-        raise ValueError(f"stream {name!r}: start {error}{hint}") from None
+        hint = f"(if '=' is a part of the name: '{text}=$')"
+        raise ValueError(f"stream {name!r}: start {error} {hint}") from None
 
 
 def _connection_options(parsed: Namespace) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def describe(error: Exception, settings: Settings) -> str:
             text = text.replace(name, own_name)
     if not isinstance(error, AuthenticationError):
         return text
-    return f"{text} (the password comes from REDISCLI_AUTH, or from a prompt: --ask-password)"
+    return f"{text} (the password comes from --ask-password, the URL or REDISCLI_AUTH)"
 
 
 def is_socket(path: str) -> bool:

@@ -11,7 +11,7 @@ _TIMES = (
     "<ms>, an ISO date (2018-07-01, 2018-07-01T12:00), how long ago (-15m, -2h, -7d, -1w), now, "
     "today or yesterday"
 )
-_STARTS = f"{_TIMES}, or $ or <ms>-<sequence>"
+_STARTS = f"{_TIMES}, or $, + or <ms>-<sequence>"
 _DAYS_AGO = {"today": 0, "yesterday": 1}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _is_ago = re.compile(r"-(?:[0-9]+[smhdw])+").fullmatch
@@ -29,7 +29,7 @@ def is_ago(text: str) -> bool:
 
 
 def parse_start(text: str, now: float) -> int | str | None:
-    """Make a start value (contract 2.2) of ``$``, ``<ms>-<sequence>``, or what `parse_time` takes.
+    """Make a start value of ``$``, ``+``, ``<ms>-<sequence>``, or what `parse_time` takes.
 
     Raises:
         ValueError: The text is none of these.
@@ -37,6 +37,8 @@ def parse_start(text: str, now: float) -> int | str | None:
     # The server knows best what is there now, and its clock may differ.
     if text in ("$", "now"):
         return None
+    if text == "+":
+        return text
     if not _is_id(text) or _is_date(text):
         return parse_time(text, now, _STARTS)
     try:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 # Refusals of HELLO that are about this client, not about HELLO being unknown.
 _NOT_ABOUT_HELLO = frozenset({"NOAUTH", "WRONGPASS", "DENIED", "NOPERM"})
 
-# The most rounds of a search for a last ID. Each one narrows it down sixteen times, so some
-# dozen are enough, unless what the server sends makes no sense.
-_MAX_ROUNDS = 100
+# The most rounds of a search for an ID of 128 bits. Each one halves at least what is left, so
+# that these are enough, unless what the server sends makes no sense.
+_MAX_ROUNDS = 130
 _MAX_SEQUENCE = 2**64 - 1
 
 # The exchanges need the IDs of entries only.
@@ -194,10 +194,7 @@ def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
                 raise Refused(reply)
             later = _ids_in(reply, probes)
             for key, after in zip(probes, ids, strict=True):
-                if key in later and number_of(later[key]) <= after:
-                    raise ProtocolError(
-                        f"entry {later[key]!r}, expected one after {id_of(after)!r}"
-                    )
+                _check_after([later[key]] if key in later else [], after)
                 if key in later and number_of(later[key]) > known[key]:
                     low[key] = max(low[key], later[key], key=number_of)
                 else:
@@ -206,6 +203,60 @@ def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
             if high[key] <= number_of(low[key]):
                 found[key] = low.pop(key)
     raise ProtocolError(f"another entry of {list(low)!r:.60} in each of {_MAX_ROUNDS} answers")
+
+
+def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[dict[bytes, bytes]]:
+    """Find, in each stream, the entry before the last `number` ones, by XREAD alone.
+
+    Entries are counted by reading them, so each reply may have about twice as many as are wanted.
+
+    Args:
+        last: The last ID of each stream, as `find_last_ids` has found it.
+        number: The number of entries after the one that is looked for.
+
+    Returns:
+        The ID of that entry, or 0-0 where there are no more than `number` entries.
+
+    Raises:
+        Refused: The server refuses to read, for whatever reason.
+    """
+    end = {key: number_of(last_id) for key, last_id in last.items()}
+    # The entry is not before `low`, which is an entry or 0, and not after `high`.
+    low, high = dict.fromkeys(end, 0), dict(end)
+    most = 2 * number + 2
+    for _ in range(_MAX_ROUNDS):
+        keys = [key for key in end if low[key] < high[key]]
+        if not keys:
+            return {key: id_of(found) for key, found in low.items()}
+        rounds = list(zip(*(_probes_from_end(low[k], high[k], end[k]) for k in keys), strict=True))
+        replies = yield [encode_xread(keys, map(id_of, ids), count=most) for ids in rounds]
+        for ids, reply in zip(rounds, replies, strict=True):
+            if isinstance(reply, ServerError):
+                raise Refused(reply)
+            entries = _entries_in(reply, keys)
+            for key, after in zip(keys, ids, strict=True):
+                later = entries.get(key, [])
+                _check_after(later, after)
+                if low[key] >= high[key]:
+                    continue
+                if len(later) >= most:
+                    low[key] = max(low[key], number_of(later[-number - 1]))
+                elif len(later) > number:
+                    low[key] = high[key] = number_of(later[-number - 1])
+                else:
+                    high[key] = min(high[key], after)
+    raise ProtocolError(f"other entries of {list(low)!r:.60} in each of {_MAX_ROUNDS} answers")
+
+
+def _probes_from_end(low: int, high: int, end: int) -> list[int]:
+    """Choose IDs to read after: by distance from the end, by distance from `low`, and midway.
+
+    Entries may lie close together next to the end, or a long time before it.
+    """
+    exponent = ((end - high).bit_length() + (end - low).bit_length()) // 2
+    from_end = max(low, end - (1 << exponent))
+    from_low = min(high, low + (1 << (high - low).bit_length() // 2)) if low else 0
+    return [at - _is_last_of_ms(at) for at in (from_end, from_low, (low + high) // 2)]
 
 
 def _probes(low: int, high: int) -> list[int]:
@@ -244,8 +295,23 @@ def find_failing_stream(
 
 def _ids_in(reply: Any, keys: Mapping[bytes, Any] | list[bytes]) -> dict[bytes, bytes]:
     """Map each stream that a reply has entries of to the last ID there."""
+    return {key: entries[-1] for key, entries in _entries_in(reply, keys).items()}
+
+
+def _entries_in(reply: Any, keys: Mapping[bytes, Any] | list[bytes]) -> dict[bytes, list[bytes]]:
+    """Map each stream that a reply has entries of to their IDs."""
     replies = stream_replies_of(reply, {key: key for key in keys}, IDS_ONLY) or []
-    return {key: messages[-1][1] for key, messages in replies if messages}
+    return {key: [entry_id for _, entry_id, _ in found] for key, found in replies if found}
+
+
+def _check_after(entries: list[bytes], after: int) -> None:
+    """Check that entries are after an ID.
+
+    Raises:
+        ProtocolError: They are not.
+    """
+    if entries and number_of(entries[0]) <= after:
+        raise ProtocolError(f"entry {entries[0]!r}, expected one after {id_of(after)!r}")
 
 
 class Refused(Exception):

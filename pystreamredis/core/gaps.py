@@ -79,7 +79,7 @@ def describe(stream: StreamState, gap: Gap, address: str) -> str:
     if gap.kind == "trimmed":
         return (
             f"stream {name} at {address}: the oldest entry is {oldest} now, newer than the "
-            f"position {position}: it was trimmed, and messages may have been missed"
+            f"position {position}: it was most likely trimmed, and messages may have been missed"
         )
     return (
         f"stream {name} at {address}: there are entries from {oldest} on, but none at the "

@@ -20,7 +20,15 @@ from ..protocol.ids import ZERO, id_of, is_before, is_later, number_of
 from ..protocol.messages import show
 from . import failures
 from .events import WARNING, Answered, Completed, Dropped, Failed, Log, Redirected, Unmakable
-from .exchanges import Dialogue, Refused, find_failing_stream, find_last_ids, handshake, wants_hello
+from .exchanges import (
+    Dialogue,
+    Refused,
+    find_failing_stream,
+    find_ids_before_last,
+    find_last_ids,
+    handshake,
+    wants_hello,
+)
 from .gaps import describe, look_back
 from .readahead import ReadAhead, Request, choose_streams, last_id_of
 from .slots import ON_THE_MOVE
@@ -685,7 +693,7 @@ class Session:
         unpinned = [stream for stream in streams if stream.start is None]
         for group in self._assignment.upstream.topology.group(unpinned):
             try:
-                last_ids = yield from find_last_ids([stream.key for stream in group])
+                starts = yield from _find_starts(group)
             except Refused as refused:
                 if not self._redirect(refused.error, group):
                     keys = dict.fromkeys((stream.key for stream in group), ZERO)
@@ -693,7 +701,7 @@ class Session:
                 self._newcomers += group
             else:
                 for stream in group:
-                    stream.start = stream.last_id = last_ids[stream.key]
+                    stream.start = stream.last_id = starts[stream.key]
 
     def _check_gaps(self, streams: list[StreamState]) -> Exchange[None]:
         """Check whether streams have lost entries, and log each gap once."""
@@ -757,6 +765,15 @@ class Session:
         failure.with_traceback(None).__cause__ = cause or failure.__cause__
         self.close()
         self.events.append(Failed(failure, now))
+
+
+def _find_starts(streams: list[StreamState]) -> Exchange[dict[bytes, bytes]]:
+    """Find the ID after which each of these streams starts, counted from its end."""
+    starts = yield from find_last_ids([stream.key for stream in streams])
+    for number in {stream.from_end for stream in streams} - {0}:
+        last = {s.key: starts[s.key] for s in streams if s.from_end == number}
+        starts |= yield from find_ids_before_last(last, number)
+    return starts
 
 
 def _leave_out(

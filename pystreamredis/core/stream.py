@@ -18,7 +18,8 @@ class StreamState:
         name: The stream's name, the very object that the caller gave; with several upstreams a
             tuple of the upstream's name and the stream's.
         key: The stream's name on the wire.
-        start: The ID after which the stream is followed; None while "now" is not pinned yet.
+        start: The ID after which the stream is followed; None while it is not pinned yet.
+        from_end: The number of entries before "now" at which to pin the start.
         last_id: The ID of the last entry received; before the first entry, the start.
         pending: Received messages that were not released for delivery, in ID order.
         caught_up: True if the server had no more entries at the last read.
@@ -35,6 +36,7 @@ class StreamState:
 
     __slots__ = (
         "caught_up",
+        "from_end",
         "key",
         "last_activity",
         "last_id",
@@ -49,11 +51,12 @@ class StreamState:
         "was_read",
     )
 
-    def __init__(self, name: Followed, key: bytes, start: bytes | None) -> None:
+    def __init__(self, name: Followed, key: bytes, start: bytes | int | None) -> None:
         self.name = name
         self.key = key
-        self.start = start
-        self.last_id = start or ZERO
+        self.start = start if isinstance(start, bytes) else None
+        self.from_end = start if isinstance(start, int) else 0
+        self.last_id = self.start or ZERO
         self.pending: list[Message] = []
         self.caught_up = False
         self.passed: bytes | None = None
