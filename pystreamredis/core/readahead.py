@@ -108,15 +108,15 @@ class ReadAhead:
 
     Attributes:
         requests: The requests in the order of sending. The next reply answers the first.
-        is_doubtful: True after a nil that has to come again before it is believed.
+        doubted: Streams of which a nil has to come again before it is believed.
     """
 
-    __slots__ = ("_head", "_head_of", "_predictions", "is_doubtful", "requests")
+    __slots__ = ("_head", "_head_of", "_predictions", "doubted", "requests")
 
     def __init__(self, predictions: Predictions) -> None:
         self._predictions = predictions
         self.requests: deque[Request] = deque()
-        self.is_doubtful = False
+        self.doubted: set[StreamState] = set()
         # The beginning of the last request: mostly the same streams are read again.
         self._head = b""
         self._head_of: tuple[list[StreamState], int, int | None] = [], 0, None

@@ -349,6 +349,10 @@ class Session:
                 self._note_part()
         except WireError as error:
             failure = failures.not_resp(self.address, error, is_secret_sent=self._is_secret_sent)
+            # The reply before may have been one too many, so nothing is known of the streams.
+            for stream in self._assignment.streams:
+                stream.caught_up = False
+            self._unsettled = None
             self._fail(failure, self._last_received)
 
     def lose(self, now: float, cause: Exception | None = None) -> None:
@@ -441,7 +445,8 @@ class Session:
                 raise WireError("a reply that nobody asked for, right after the reply to a read")
             self.phase = Phase.IDLE
         whole = request.round or request
-        if not reply and self._is_doubtful(request):
+        is_doubtful = not reply and self._is_doubtful(request)
+        if is_doubtful and whole is request:
             self._confirm()
             return
         if isinstance(reply, ServerError):
@@ -450,7 +455,9 @@ class Session:
         else:
             if not history.is_answered:
                 self._note_answer()
-            if not self._apply(reply or [], request):
+            if reply and self._ahead.doubted:
+                self._ahead.doubted.difference_update(request.streams)
+            if not is_doubtful and not self._apply(reply or [], request):
                 self._rest_after_nothing(request)
             read_size = history.read_size
             if size > read_size.max_reply or read_size.count < read_size.most:
@@ -480,16 +487,21 @@ class Session:
         """Return True for a nil that is not believed before it comes again.
 
         A reply too many is a nil most often. While history is read it would release messages
-        of other streams past those that are still to come.
+        of other streams past those that are still to come: the pending ones, and over other
+        connections those that arrive until the mistake is found out. A nil at the end of its
+        time to block is an ordinary one.
         """
-        ahead = self._ahead
-        if request.blocks or request.round is not None or ahead.is_doubtful:
-            ahead.is_doubtful = False
+        behind = {stream for stream in request.streams if not stream.caught_up}
+        doubted, upstream = self._ahead.doubted, self._assignment.upstream
+        is_known = behind <= doubted or (request.blocks and self._last_received >= request.due)
+        doubted.difference_update(request.streams)
+        if is_known:
             return False
-        streams = self._assignment.upstream.streams
-        is_behind = any(not s.caught_up and s.last_id != s.start for s in request.streams)
-        ahead.is_doubtful = is_behind and any(map(_pending_of, streams))
-        return ahead.is_doubtful
+        is_alone = upstream.name is None and len(upstream.topology.assignments) == 1
+        if is_alone and not any(map(_pending_of, upstream.streams)):
+            return False
+        doubted.update(behind)
+        return True
 
     def _apply(self, replies: list[StreamReply], request: Request) -> bool:
         """Make the entries of a reply pending; return True if there are any.
