@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pystreamredis
+from tools import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +150,10 @@ def test_the_wheel_holds_every_module_as_it_is_and_nothing_else(wheel: Path) -> 
         found = {
             name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name
         }
-    assert found == {name: path.read_bytes() for name, path in modules_in_the_tree()}
+    folder = f"pystreamredis-{pystreamredis.__version__}.data/data/"
+    shared = {f"{folder}{name}": text.encode() for name, text in share.files().items()}
+    modules = {name: path.read_bytes() for name, path in modules_in_the_tree()}
+    assert found == modules | shared
 
 
 def test_the_sdist_holds_what_the_repository_does(unpacked: Path) -> None:
@@ -219,6 +223,11 @@ def test_the_installed_wheel_is_the_one_that_is_imported(installed: Path) -> Non
     )
     done = subprocess.run([installed, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [pystreamredis.__version__, "True", "True"]
+
+
+def test_the_manual_and_completion_are_installed(installed: Path) -> None:
+    environment = installed.parent.parent
+    assert [name for name in share.files() if not (environment / name).is_file()] == []
 
 
 def test_a_program_of_a_users_has_types_that_are_right(installed: Path, tmp_path: Path) -> None:

@@ -49,7 +49,15 @@ FILE = re.compile(r"\A    # ([\w/]+\.py)$", re.MULTILINE)  # GitHub knows no cap
 PORT = "6379"  # where documents have their server
 TLS_PORT = "6390"  # and the one with TLS
 # What a build of the package takes of a clone.
-SOURCES = ("pyproject.toml", "setup.py", "README.rst", "LICENSE", "pystreamredis", "protocol")
+SOURCES = (
+    "pyproject.toml",
+    "setup.py",
+    "README.rst",
+    "LICENSE",
+    "pystreamredis",
+    "protocol",
+    "share",
+)
 
 
 class Block:

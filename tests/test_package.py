@@ -77,6 +77,7 @@ LAYERS = [
     "command.state",
     "command.signals",
     "command.output",
+    "command.monitoring",
     "command.diagnostics",
     "command.connecting",
     "command.run",

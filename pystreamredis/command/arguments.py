@@ -32,7 +32,7 @@ _is_mistyped_url = re.compile("((?:redis|rediss|unix):)/([^/].*)", re.DOTALL).fu
 # Names of streams have colons, too. These are hardly names.
 _is_address = re.compile(r"(localhost|\d+(\.\d+){3})(:\d+)?|.+:6379").fullmatch
 
-_USAGE = "pystreamredis [URL] NAME[=START] ... [options]"
+USAGE = "pystreamredis [URL] NAME[=START] ... [options]"
 _DESCRIPTION = """\
 Print the messages of Redis streams, merged in ID order, and follow them.
 
@@ -167,7 +167,7 @@ def parse(
     Raises:
         SystemExit: The help or the version was printed, or an error was: then its code is 2.
     """
-    parser = _parser(now, version)
+    parser = make_parser(now, version)
     # argparse takes names behind "--" for options if they begin with "-".
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, names = arguments[:end], arguments[end + 1 :]
@@ -181,10 +181,11 @@ def parse(
         parser.error(str(error))
 
 
-def _parser(now: float, version: str) -> ArgumentParser:
+def make_parser(now: float, version: str) -> ArgumentParser:
+    """Make the parser of the options; `now` is in seconds since the epoch."""
     parser = _Parser(
         "pystreamredis",
-        usage=_USAGE,
+        usage=USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -237,8 +238,8 @@ def _add_formats(parser: ArgumentParser) -> None:
         metavar="WHEN",
         choices=("always", "never", "auto"),
         default="auto",
-        help="use colours in readable text always, never, or (auto, the default) on a terminal "
-        "unless NO_COLOR is set",
+        help="use colours in readable text: always, never, or auto (the default), which is on a "
+        "terminal unless NO_COLOR is set",
     )
 
 
