@@ -7,6 +7,7 @@ from time import sleep
 
 from . import construction
 from .core.failures import no_descriptors
+from .options import OPTIONS
 from .starts import check_names
 
 TYPE_CHECKING = False
@@ -108,11 +109,10 @@ class Streams(construction.Streams):
     def __next__(self) -> Any:
         for message in self._reader.batch.iterator:
             return message
-        driver = self._driver
-        if driver is None and self._is_late:
-            sleep(self._reader.pause)
-            self._begin()
+        if self._is_late:
+            self._begin_late()
             return next(self)
+        driver = self._driver
         if driver is None:
             raise StopIteration
         batch = driver.run(driver.next_batch)
@@ -140,6 +140,26 @@ class Streams(construction.Streams):
             self.close()
             raise
 
+    def _begin_late(self) -> None:
+        sleep(self._reader.pause)
+        self._begin()
+
+    def batches(self, n: int) -> Batches:
+        """Iterate over lists of messages: those that are there now, in order.
+
+        A list is returned as soon as there is a message. Waiting, timeouts and failures are as
+        without lists; ``[]`` stands for `timeout_response`, and a `ConnectionError` that is
+        returned comes instead of a list. `positions` are those at the end of the last list.
+        ``__next__`` is not called, if a subclass has another one.
+
+        Args:
+            n: The most messages of a list, at least 1.
+
+        Raises:
+            ValueError, TypeError: `n` is not such a number.
+        """
+        return Batches(self, OPTIONS["count"].check("n", n))
+
     def __enter__(self) -> Self:
         return self
 
@@ -160,12 +180,15 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
+            RuntimeError: The iterator is closed.
         """
         self._check_added(streams, named_streams)
-        if self._driver is None:
+        if self._driver is not None:
+            self._driver.change(self._driver.add, streams, named_streams)
+        elif self._is_late:
             self._reader.add(streams, named_streams)
         else:
-            self._driver.change(self._driver.add, streams, named_streams)
+            raise construction.closed_error()
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.
@@ -194,18 +217,46 @@ class Streams(construction.Streams):
             self._reader.batch.take_back()
 
 
-def _one_at_a_time(advance: Callable[[Streams], Any]) -> Callable[[Streams], Any]:
+class Batches:
+    """The lists of messages of `Streams.batches`, which share one place in the streams.
+
+    Like the streams themselves it goes on after its end, and after an exception.
+    """
+
+    def __init__(self, streams: Streams, n: int) -> None:
+        self._streams = streams
+        self._n = n
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        streams = self._streams
+        for messages in streams._reader.batch.take(self._n):
+            return messages
+        if streams._is_late:
+            streams._begin_late()
+            return next(self)
+        driver = streams._driver
+        if driver is None:
+            raise StopIteration
+        batch = driver.run(driver.next_batch)
+        if streams._driver is None:
+            batch.take_back()
+        for messages in batch.take(self._n):
+            return messages
+        raise StopIteration
+
+
+def _one_at_a_time(advance: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Refuse a second thread, for interpreters without a global lock.
 
     There two threads that share an iterator of a list may both get the same message.
     """
     from threading import Lock
-    from weakref import WeakKeyDictionary
 
-    turns: WeakKeyDictionary[Streams, Any] = WeakKeyDictionary()
-
-    def advance_alone(self: Streams) -> Any:
-        turn = turns.setdefault(self, Lock())
+    def advance_alone(self: Any) -> Any:
+        turn = _turns.setdefault(getattr(self, "_streams", self), Lock())
         if not turn.acquire(blocking=False):
             raise RuntimeError("another thread is iterating, expected one at a time")
         try:
@@ -217,7 +268,11 @@ def _one_at_a_time(advance: Callable[[Streams], Any]) -> Callable[[Streams], Any
 
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    from weakref import WeakKeyDictionary
+
+    _turns: WeakKeyDictionary[Streams, Any] = WeakKeyDictionary()
     Streams.__next__ = _one_at_a_time(Streams.__next__)  # type: ignore[assignment,method-assign]
+    Batches.__next__ = _one_at_a_time(Batches.__next__)  # type: ignore[assignment,method-assign]
 
 
 class Redis(construction.Redis):

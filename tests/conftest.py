@@ -38,6 +38,7 @@ OVER_BOTH_SHELLS = {
     "test_cluster_faults",
     "test_cluster_reading",
     "test_contract_bad_messages",
+    "test_contract_batches",
     "test_contract_connections",
     "test_contract_cut_replies",
     "test_contract_discard",

@@ -63,6 +63,29 @@ async def ask(streams: pystreamredis.asyncio.Streams) -> tuple[Any, ...]:
         return ()
 
 
+async def ask_for_batch(batches: Any) -> tuple[Any, ...]:
+    """Ask for a batch likewise."""
+    try:
+        return (await batches.__anext__(),)
+    except StopAsyncIteration:
+        return ()
+
+
+class AsyncBatches:
+    """What looks like the iterator that `Streams.batches` returns."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        for batch in wait_for(ask_for_batch(self._inner)):
+            return batch
+        raise StopIteration
+
+
 class AsyncStreams:
     """What looks like `Streams` and is one for asyncio."""
 
@@ -96,6 +119,9 @@ class AsyncStreams:
         for message in wait_for(ask(self._inner)):
             return message
         raise StopIteration
+
+    def batches(self, n: int) -> AsyncBatches:
+        return AsyncBatches(self._inner.batches(n))
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any
@@ -202,6 +203,39 @@ def test_an_item_is_delivered_once_and_moves_no_position(item: object) -> None:
     assert batch.delivered() == {}
     assert list(batch.iterator) == []
     assert batch.messages == []
+
+
+@given(batches, st.integers(1, 4))
+def test_lists_have_all_messages_in_order(messages: list[Any], n: int) -> None:
+    batch = Batch.of(messages)
+    taken = list(batch.take(n))
+    assert [message for each in taken for message in each] == messages
+    assert [len(each) for each in taken[:-1]] == [n] * (len(taken) - 1)
+    assert all(1 <= len(each) <= n for each in taken)
+    assert batch.delivered() == positions_after(messages)
+
+
+def test_a_list_is_delivered_by_the_step_that_yields_it() -> None:
+    """Neither before nor in several steps, between which a signal could come."""
+    batch = Batch.of(MESSAGES)
+    lists = iter(batch.take(3))
+    assert batch.delivered() == {}
+    called: list[str] = []
+    taken: list[Any] = []
+    sys.setprofile(lambda frame, event, _: called.append(event))
+    for taken in lists:  # noqa: B007  # this step alone
+        sys.setprofile(None)
+        break
+    assert taken == MESSAGES[:3]
+    assert "call" not in called
+    assert batch.delivered() == positions_after(MESSAGES[:3])
+    assert next(batch.iterator) == MESSAGES[3]
+
+
+def test_an_item_has_a_replacement_where_lists_are_asked_for() -> None:
+    batch = Item("timeout", in_batches=[])
+    assert list(batch.take(3)) == [[]]
+    assert list(batch.take(3)) == list(batch.iterator) == list(EMPTY.take(3)) == []
 
 
 def test_an_item_taken_back_is_no_message_and_is_gone() -> None:

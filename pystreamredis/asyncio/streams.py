@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import construction
 from ..io.event_loop import Driver
+from ..options import OPTIONS
 from ..secret import conceal_keywords, conceal_url
 from ..starts import check_names
 
@@ -66,6 +67,16 @@ class Streams(construction.Streams):
             return message
         raise StopAsyncIteration
 
+    def batches(self, n: int) -> Batches:
+        """Iterate over lists of messages: those that are there now, in order.
+
+        See `pystreamredis.Streams.batches`.
+
+        Raises:
+            ValueError, TypeError: `n` is not a number of at least 1.
+        """
+        return Batches(self, OPTIONS["count"].check("n", n))
+
     async def __aenter__(self) -> Self:
         if self._driver is None:
             return self
@@ -90,13 +101,13 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
+            RuntimeError: The iterator is closed, or this is called amid the work of this very
+                task, by `fields`, say.
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
-            self._reader.add(streams, named_streams)
-        else:
-            await self._driver.change(self._driver.add, streams, named_streams)
+            raise construction.closed_error()
+        await self._driver.change(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.
@@ -123,6 +134,34 @@ class Streams(construction.Streams):
         if driver is not None:
             self._reader.batch.take_back()
             driver.close()
+
+
+class Batches:
+    """The lists of messages of `Streams.batches`, which share one place in the streams.
+
+    Like the streams themselves it goes on after its end, and after an exception.
+    """
+
+    def __init__(self, streams: Streams, n: int) -> None:
+        self._streams = streams
+        self._n = n
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        streams = self._streams
+        for messages in streams._reader.batch.take(self._n):
+            return messages
+        driver = streams._driver
+        if driver is None:
+            raise StopAsyncIteration
+        batch = await driver.run(driver.next_batch)
+        if streams._driver is None:
+            batch.take_back()
+        for messages in batch.take(self._n):
+            return messages
+        raise StopAsyncIteration
 
 
 class Redis(construction.Redis):

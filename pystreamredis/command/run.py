@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, INTERRUPTED = 0, 1, 128 + SIGINT
 
+# Most messages that are printed at once.
+_BATCH = 8192
 # Time to wait before connecting again, in seconds.
 _PAUSE = 1.0
 # Times between two stores of the state, and two lines of progress, while messages come.
@@ -54,6 +56,7 @@ class Run:
     ) -> None:
         self._settings = settings
         self._streams = streams
+        self._batches = streams.batches(_BATCH)
         self._state = state
         self._diagnostics = diagnostics
         self._signals = signals
@@ -139,10 +142,7 @@ class Run:
 
     def _next_messages(self) -> list[Message]:
         """Wait for messages; return all that need no other wait."""
-        message = next(self._streams, None)
-        if message is None:
-            return []
-        return [message, *self._streams._reader.batch.iterator]
+        return next(self._batches, [])
 
     def _print(self, messages: list[Message]) -> None:
         wanted = self._wanted(messages)

@@ -6,12 +6,12 @@ number of messages that were taken.
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, repeat, takewhile
 from operator import length_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TypeAlias
 
     from ..protocol.messages import Message
@@ -49,6 +49,13 @@ class Batch:
         """Make a batch of messages that are in order."""
         return cls(messages, {name: entry_id for name, entry_id, _ in messages})
 
+    def take(self, n: int) -> Iterable[Any]:
+        """Return an iterator over lists of 1 to `n` messages, which delivers them.
+
+        A list counts as delivered by the very step that yields it, which no signal can divide.
+        """
+        return takewhile(bool, map(list, map(islice, repeat(self.iterator), repeat(n))))
+
     def take_back(self) -> list[Message]:
         """Take out the messages that were not delivered. Several threads may do so at once."""
         rest: list[Any] = []
@@ -75,13 +82,23 @@ class Batch:
 
 
 class Item(Batch):
-    """A batch of items that are delivered instead of messages. They move no position."""
+    """A batch of items that are delivered instead of messages. They move no position.
 
-    __slots__ = ()
+    Args:
+        items: The items, at most one.
+        in_batches: The replacement of an item where lists of messages are asked for.
+    """
 
-    def __init__(self, *items: object) -> None:
+    __slots__ = ("_in_batches",)
+
+    def __init__(self, *items: object, in_batches: object = None) -> None:
         super().__init__([], {})
         self.iterator = iter(items)
+        self._in_batches = in_batches
+
+    def take(self, n: int) -> Iterable[Any]:  # noqa: ARG002
+        """Return what is delivered instead of lists of messages."""
+        return [self._in_batches for _ in self.iterator]
 
     def take_back(self) -> list[Message]:
         """Drop the items, and return nothing: they are not messages."""

@@ -330,7 +330,7 @@ class Reader:
         """Raise a failure, or return it as what is delivered next."""
         if self._is_raised(error):
             raise error
-        return self._install(Item(error))
+        return self._install(Item(error, in_batches=error))
 
     @property
     def pause(self) -> float:
@@ -564,7 +564,7 @@ class Reader:
     def _deliver_timeout(self) -> Batch:
         if not self._reading.stop_on_timeout:
             return self._install(EMPTY)
-        return self._install(Item(self._reading.timeout_response))
+        return self._install(Item(self._reading.timeout_response, in_batches=[]))
 
     def _is_raised(self, error: RedisError) -> bool:
         return self._reading.raise_connection_exceptions or not isinstance(error, ConnectionError)
