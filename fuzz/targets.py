@@ -274,13 +274,19 @@ def _naively(data: bytes) -> tuple[list[str], bool]:
         return values, True
 
 
-def _one_naively(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _line_naively(data: bytes, at: int) -> tuple[bytes, bytes, int]:
+    if data[at : at + 1] in (b"a", b"\r"):
+        raise ValueError("no type")
     end = data.find(b"\n", at)
     if end < 0:
         raise EOFError
-    kind, text, at = data[at : at + 1], data[at + 1 : end - 1], end + 1
-    if data[end - 1 : end] != b"\r" or b"\r" in text or kind not in b"+:$*":
+    if data[end - 1 : end] != b"\r" or b"\r" in data[at : end - 1]:
         raise ValueError("no line")
+    return data[at : at + 1], data[at + 1 : end - 1], end + 1
+
+
+def _one_naively(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    kind, text, at = _line_naively(data, at)
     if kind == b"+":
         return text, at
     if kind == b":":

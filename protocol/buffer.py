@@ -84,7 +84,7 @@ class Buffer:
         self._awaits_line = False
         return True
 
-    def line(self) -> bytes | None:
+    def line(self, *, may_end_in_lf: bool = False) -> bytes | None:
         """Take the line at `pos`, without its CRLF; None while it is not all there."""
         while (end := self.data.find(b"\n", self.pos)) < 0:
             have = len(self.data) - self.pos
@@ -97,6 +97,9 @@ class Buffer:
         if len(line) > MAX_LINE:
             raise ProtocolError(f"line of {len(line)} bytes, expected at most {MAX_LINE}")
         if line[-1:] != b"\r":
+            if may_end_in_lf:
+                self.pos = end + 1
+                return line
             raise ProtocolError(f"line {excerpt(line)} ends in LF, expected CRLF")
         self.pos = end + 1
         return line[:-1]

@@ -1,14 +1,138 @@
-"""The encoder: what a client sends, which is arrays of bulk strings and nothing else.
+"""The encoder: commands, which are arrays of bulk strings and nothing else, and replies.
 
-Specification: https://redis.io/docs/latest/develop/reference/protocol-spec/#sending-commands-to-a-redis-server
+Specification: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .values import Map, Push, ServerError, Set, Typed, VerbatimString
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .values import Value
+
 # The end of the string before, and the opening of one with so many bytes: an ID has 41 at most.
 _OPENINGS = [b"\r\n$%d\r\n" % size for size in range(42)]
+
+# The type bytes of values, as RESP3 and RESP2 have them; subclasses come first.
+_KINDS: list[tuple[Any, bytes, bytes]] = [
+    (type(None), b"_", b"$"),
+    (bool, b"#", b":"),
+    (int, b":", b":"),
+    (float, b",", b"$"),
+    (VerbatimString, b"=", b"$"),
+    ((bytes, str), b"$", b"$"),
+    (ServerError, b"-", b"-"),
+    ((Map, dict), b"%", b"*"),
+    ((Set, set, frozenset), b"~", b"*"),
+    (Push, b">", b"*"),
+    ((list, tuple), b"*", b"*"),
+]
+
+
+def encode(value: Value, protocol: int = 3) -> bytes:
+    r"""Encode a reply: the inverse of `Parser`.
+
+        >>> encode([b"a", None, True, {b"k": 1.5}])
+        b'*4\r\n$1\r\na\r\n_\r\n#t\r\n%1\r\n$1\r\nk\r\n,1.5\r\n'
+        >>> encode(Typed(b"+", b"OK")), encode(Typed(b"*", None))
+        (b'+OK\r\n', b'*-1\r\n')
+
+    Args:
+        value: Any value that a parser returns; also text (as UTF-8, with surrogate escapes as
+            the bytes that they stand for), `dict`, `tuple`, `set` and `frozenset`. `Typed` is
+            encoded as the type that it names, in either protocol. The kind ``b"|"`` is an
+            attribute by itself.
+        protocol: 3, or 2 for what a server sends in place of the types that RESP2 does not
+            have: flat arrays for maps, bulk strings for doubles, 1 for true, and so on.
+
+    Raises:
+        TypeError: The value, or one within it, has another type.
+        ValueError: A `Typed` whose value has no encoding of that kind.
+    """
+    if isinstance(value, Typed):
+        attributes = value.attributes
+        before = b"" if attributes is None else _encode_aggregate(b"|", attributes, protocol)
+        return before + _encode_as(value.kind, value.value, protocol)
+    if protocol == 2:
+        value = _in_resp2(value)
+    return _encode_as(_kind_of(value, protocol), value, protocol)
+
+
+def _in_resp2(value: Value) -> Value:
+    """Return what a server sends to a client that has not asked for RESP3."""
+    if isinstance(value, (Map, dict)):
+        return [item for pair in _pairs(value) for item in pair]
+    if isinstance(value, ServerError):
+        return ServerError(value.text.replace("\r", " ").replace("\n", " "))
+    return bytes(value) if isinstance(value, VerbatimString) else value
+
+
+def _kind_of(value: Value, protocol: int) -> bytes:
+    for types, kind, kind2 in _KINDS:
+        if not isinstance(value, types):
+            continue
+        if kind == b":" and not -(2**63) <= value < 2**63:
+            return b"(" if protocol == 3 else b"$"
+        if kind == b"-" and ("\r" in value.text or "\n" in value.text):
+            return b"!"
+        return kind if protocol == 3 else kind2
+    raise TypeError(f"{value!r:.60} is {type(value).__name__}, expected a value of RESP")
+
+
+def _encode_as(kind: bytes, value: Value, protocol: int) -> bytes:
+    if value is None:
+        if kind not in (b"_", b"$", b"*"):
+            raise ValueError(f"no value of the kind {kind!r}, expected one of '_', '$' and '*'")
+        return b"_\r\n" if kind == b"_" else kind + b"-1\r\n"
+    if kind == b"$?":
+        if not all(value):
+            raise ValueError("empty part of a streamed string, which would be its end")
+        return b"$?\r\n" + b"".join([_encode_string(b";", part) for part in value]) + b";0\r\n"
+    if kind in (b"$", b"!", b"="):
+        return _encode_string(kind, _text_of(value))
+    if kind in (b"+", b"-", b":", b"(", b",", b"#"):
+        text = (b"t" if value else b"f") if kind == b"#" else _text_of(value)
+        if b"\r" in text or b"\n" in text:
+            raise ValueError(
+                f"{value!r:.60} has CR or LF, which a line of kind {kind!r} cannot have"
+            )
+        return kind + text + b"\r\n"
+    if kind not in (b"*", b"%", b"~", b">", b"|", b"*?", b"%?", b"~?"):
+        raise ValueError(f"kind {kind!r}, expected a type byte of RESP, with '?' if it is streamed")
+    return _encode_aggregate(kind, value, protocol)
+
+
+def _encode_string(kind: bytes, text: bytes) -> bytes:
+    return b"%b%d\r\n%b\r\n" % (kind, len(text), text)
+
+
+def _encode_aggregate(kind: bytes, value: Value, protocol: int) -> bytes:
+    items = [item for pair in _pairs(value) for item in pair] if kind[:1] in b"%|" else value
+    body = b"".join([encode(item, protocol) for item in items])
+    if kind[1:]:
+        return kind + b"\r\n" + body + b".\r\n"
+    return b"%b%d\r\n%b" % (kind, len(value), body)
+
+
+def _pairs(value: Value) -> Iterable[tuple[Value, Value]]:
+    return value.items() if isinstance(value, dict) else value
+
+
+def _text_of(value: Value) -> bytes:
+    """Return the bytes of a scalar's line or string."""
+    if isinstance(value, VerbatimString):
+        return value.format.encode("latin-1") + b":" + value
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return b"%d" % value
+    text = value.text if isinstance(value, ServerError) else str(value)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def encode_command(*arguments: bytes | str | int) -> bytes:

@@ -15,7 +15,7 @@ import re
 
 from .buffer import Buffer, excerpt
 from .errors import ProtocolError
-from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, VerbatimString
+from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, Typed, VerbatimString
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ MAX_DEPTH = 64
 # The most bytes of a push or an attribute: nobody has asked for them, and they are kept
 # until they are whole. Servers send some hundred.
 MAX_ASIDE = 1024 * 1024
+# The most bytes of one value, its attributes and all lines included. Strings of a stream's
+# entry have at most 1 GiB in all (Redis since 6.2.6), and a command that adds one was never
+# longer unless configured otherwise (client-query-buffer-limit); the rest is for their lengths.
+MAX_SIZE = 2**30 + 2**26
 # What CPython converts by default (sys.int_info.default_max_str_digits).
 MAX_DIGITS = 4300
 
@@ -47,6 +51,12 @@ _is_integer = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)").fullmatch
 _DOUBLE = rb"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?inf"
 # Before Redis 7.2 this was up to the C library: "-nan", "NAN", "nan(0x8000000000000)".
 _NAN = rb"[+-]?(?:nan|NAN)(?:\([0-9A-Za-z_]*\))?"
+# A word of an inline command, of which a part may be in quotes, and what ends it.
+_WORD = (
+    rb"([^ \n\r\t\"']*)(?:\"((?:\\.|[^\"\\])*)\"(?=\s|\Z)|'((?:\\'|(?!\\')[^'])*)'(?=\s|\Z))?"
+    rb"(?![^\s])"
+)
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 _UNKNOWN = -1
 """The length of what is streamed (``$?``, ``*?``) until its end comes."""
@@ -60,23 +70,29 @@ class _Aggregate:
 
     Attributes:
         aside: The push or the attribute that it is or is within, if any.
+        attributes: Those before the item that is coming in.
         size: The bytes so far of a push or an attribute, or of a streamed string.
     """
 
-    __slots__ = ("aside", "items", "kind", "missing", "size")
+    __slots__ = ("aside", "attributes", "items", "kind", "missing", "size")
 
     def __init__(self, kind: bytes, missing: int, outer: _Aggregate | None) -> None:
         self.kind = kind
         self.missing = missing
         self.items: list[Value] = []
         self.size = 0
+        self.attributes: Map | None = None
         self.aside: _Aggregate | None = self if kind in b">|" else None
         if outer is not None and outer.aside is not None:
             self.aside = outer.aside
 
-    def close(self) -> Value:
+    def close(self, types: bool) -> Value:
         """Make the value, now that all items are there."""
-        return _CLOSE[self.kind](self.items)
+        if not types or self.kind == b"|":
+            return _CLOSE[self.kind](self.items)
+        if self.kind == b"$":
+            return Typed(b"$?", self.items)
+        return Typed(self.kind + b"?" * (self.missing < 0), _CLOSE[self.kind](self.items))
 
 
 _CLOSE: dict[bytes, Callable[[list[Value]], Value]] = {
@@ -103,10 +119,10 @@ class Parser:
     Server errors are values (`ServerError`), pushes are values of their own
     (`Push`), and attributes are taken out: those before a value of the top level
     are at `attributes` while that value is the last one returned, those inside
-    of a value are read and dropped.
+    of a value are dropped unless `types` keeps them.
 
     Attributes:
-        attributes: Those before the last value.
+        attributes: All attributes before the last value, as one `Map`; None if there are none.
         is_within_value: Whether some of a value was read, or of its attributes, but not all.
 
     Args:
@@ -114,6 +130,11 @@ class Parser:
         max_bulk: The longest string to accept, in bytes.
         max_depth: How deep aggregates may nest.
         max_items: The most items to accept in one value, where an aggregate counts twice.
+        max_size: The most bytes to accept of one value, its attributes and lengths included.
+        types: Whether values are `Typed`: they keep the type and the attributes that they
+            have on the wire.
+        requests: Whether to read what clients send: arrays of bulk strings, and inline
+            commands, which become the same lists. Servers skip a command without words.
     """
 
     def __init__(
@@ -123,15 +144,24 @@ class Parser:
         max_bulk: int = MAX_BULK,
         max_depth: int = MAX_DEPTH,
         max_items: int = MAX_ITEMS,
+        max_size: int = MAX_SIZE,
+        types: bool = False,
+        requests: bool = False,
     ) -> None:
         self.attributes: Map | None = None
         self.is_within_value = False
         self.buffer = Buffer() if buffer is None else buffer
+        self.max_size = max_size
         self._max_bulk = max_bulk
         self._max_depth = max_depth
         self._max_items = max_items
-        # Number of the items so far of the value that is coming in.
+        self._types = types
+        self._requests = requests
+        # Number of the items and the bytes so far of the value that is coming in.
         self._items = 0
+        self._size = 0
+        # Number of the bytes taken last, which an error is about.
+        self._taken = 0
         self._open: list[_Aggregate] = []
         # The type and the length of a string whose bytes are still coming in.
         self._body: tuple[bytes, int] | None = None
@@ -170,6 +200,7 @@ class Parser:
             raise self._broken
         try:
             while True:
+                self._taken = 0
                 value = self._element()
                 if value is NEED_DATA:
                     begun = self._open or self._body or self._coming_attributes is not None
@@ -179,10 +210,13 @@ class Parser:
                     value = self._put(value)
                 if value is not _OPENED:
                     self.is_within_value = False
-                    self._items = 0
+                    self._items = self._size = 0
                     self.attributes, self._coming_attributes = self._coming_attributes, None
+                    if isinstance(value, Typed):
+                        value.attributes = self.attributes
                     return value
         except ProtocolError as error:
+            error.offset = self.buffer.consumed - self._taken
             self._broken = error
             raise
 
@@ -206,30 +240,64 @@ class Parser:
     def _element(self) -> Value | NeedData:
         """Read one line, or the body of a string that a line has announced."""
         if self._body is None:
+            if self._requests and not self._open and self.buffer.peek() not in (b"", b"*"):
+                return self._read_inline()
             line = self.buffer.line()
             if line is None:
+                if begun := self.buffer.data[self.buffer.pos :]:
+                    self._check_type(begun)
                 return NEED_DATA
-            if self._open and self._open[-1].aside is not None:
-                self._count_aside(len(line))
-            if self._open and self._open[-1].kind == b"$" and line[:1] != b";":
-                raise ProtocolError(f"{excerpt(line)} within a streamed string, expected ';'")
+            self._taken = len(line) + 2
+            self._count_bytes(self._taken)
             kind, rest = line[:1], line[1:]
+            if self._requests or (self._open and self._open[-1].kind == b"$"):
+                self._check_type(line)
             if (read_scalar := _SCALAR.get(kind)) is not None:
-                return read_scalar(rest)
+                value = read_scalar(rest)
+                return Typed(kind, value) if self._types else value
             if (read := _READ.get(kind)) is None:
                 raise ProtocolError(f"line {excerpt(line)}, expected one of RESP's type bytes")
             value = read(self, kind, rest)
             if self._body is None:
                 return value
         kind, size = self._body
+        self._taken = 2
         block = self.buffer.block(size)
         if block is None:
             return NEED_DATA
+        self._taken += size
         self._body = None
-        return _STRING[kind](block)
+        value = _STRING[kind](block)
+        return Typed(kind, value) if self._types and kind != b";" else value
 
-    def _count_aside(self, size: int) -> None:
-        """Count bytes, if they are of a push or an attribute."""
+    def _check_type(self, line: bytes) -> None:
+        """Check the type byte of a line, of which not all need have come."""
+        kind = line[:1]
+        if self._open and self._open[-1].kind == b"$" and kind != b";":
+            raise ProtocolError(f"{excerpt(line)} within a streamed string, expected ';'")
+        if self._requests:
+            expected = b"$" if self._open else b"*"
+            refused = b"?-" if self._open else b"?"
+            if kind != expected or (line[1:] and line[1:2] in refused):
+                raise ProtocolError(f"{excerpt(line)} in a command, expected bulk strings")
+        if kind not in _SCALAR and kind not in _READ:
+            raise ProtocolError(f"line {excerpt(line)}, expected one of RESP's type bytes")
+
+    def _read_inline(self) -> Value | NeedData:
+        line = self.buffer.line(may_end_in_lf=True)
+        if line is None:
+            return NEED_DATA
+        self._taken = len(line) + 2
+        words = _words_of(line)
+        return Typed(b"*", [Typed(b"$", word) for word in words]) if self._types else words
+
+    def _count_bytes(self, size: int) -> None:
+        """Count bytes of a value, and of the push or the attribute that they belong to."""
+        self._size += size
+        if self._size > self.max_size:
+            raise ProtocolError(
+                f"value of {self._size} bytes or more, expected at most {self.max_size}"
+            )
         if self._open and (aside := self._open[-1].aside) is not None:
             aside.size += size
             if aside.size > MAX_ASIDE:
@@ -248,6 +316,10 @@ class Parser:
             aggregate = self._open[-1]
             if value is not _OPENED:
                 self._count_item()
+                if aggregate.attributes is not None:
+                    if self._types:
+                        value.attributes = aggregate.attributes
+                    aggregate.attributes = None
                 aggregate.items.append(value)
                 aggregate.missing -= aggregate.missing > 0
             if aggregate.missing:
@@ -258,11 +330,13 @@ class Parser:
     def _close(self) -> Value | NeedData:
         """Close the innermost aggregate; an attribute counts as no value."""
         aggregate = self._open.pop()
-        value = aggregate.close()
+        value = aggregate.close(self._types)
         if aggregate.kind != b"|":
             return value
         if not self._open:
-            self._coming_attributes = value
+            self._coming_attributes = _joined(self._coming_attributes, value)
+        else:
+            self._open[-1].attributes = _joined(self._open[-1].attributes, value)
         return _OPENED
 
     # One method for each family of types that have more than their line: the type
@@ -270,13 +344,13 @@ class Parser:
 
     def _read_bulk(self, kind: bytes, rest: bytes) -> Value:
         if rest == b"-1" and kind == b"$":
-            return None
+            return Typed(kind, None) if self._types else None
         if rest == b"?" and kind == b"$":
             return self._open_aggregate(kind, _UNKNOWN)
         size = _length(kind, rest)
         if size > self._max_bulk:
             raise ProtocolError(f"string of {size} bytes, expected at most {self._max_bulk}")
-        self._count_aside(size)
+        self._count_bytes(size + 2)
         self._body = kind, size
         return _OPENED
 
@@ -295,7 +369,8 @@ class Parser:
 
     def _read_aggregate(self, kind: bytes, rest: bytes) -> Value:
         if rest == b"-1" and kind == b"*":
-            return None
+            value: Value = [] if self._requests else None
+            return Typed(kind, value) if self._types else value
         if rest == b"?" and kind in b"*%~":
             return self._open_aggregate(kind, _UNKNOWN)
         length = _length(kind, rest)
@@ -307,6 +382,8 @@ class Parser:
         aggregate = self._open[-1]
         if aggregate.kind == b"%" and len(aggregate.items) % 2:
             raise ProtocolError("end of a streamed map after a key, expected its value")
+        if aggregate.attributes is not None:
+            raise ProtocolError("end of a streamed aggregate after an attribute, expected a value")
         return self._close()
 
     def _open_aggregate(self, kind: bytes, missing: int) -> Value:
@@ -323,6 +400,10 @@ class Parser:
             )
         self._open.append(_Aggregate(kind, missing, self._open[-1] if self._open else None))
         return _OPENED if missing else self._close()
+
+
+def _joined(first: Map | None, second: Map) -> Map:
+    return second if first is None else Map([*first, *second])
 
 
 def _simple(text: bytes) -> bytes:
@@ -379,6 +460,30 @@ def _verbatim(block: bytes) -> VerbatimString:
     if block[3:4] != b":":
         raise ProtocolError(f"{excerpt(block)}, expected a verbatim string as in 'txt:text'")
     return VerbatimString(block[4:], block[:3].decode("latin-1"))
+
+
+def _words_of(line: bytes) -> list[bytes]:
+    """Split an inline command as servers do (sdssplitargs() in sds.c of Redis)."""
+    line = line.partition(b"\0")[0]
+    words = []
+    while line := line.lstrip():
+        if (found := re.match(_WORD, line, re.DOTALL)) is None:
+            raise ProtocolError(f"{excerpt(line)} in an inline command, expected balanced quotes")
+        plain, double, single = found.groups(default=b"")
+        words.append(
+            plain
+            + re.sub(rb"\\(x[0-9a-fA-F]{2}|.)", _unescape, double, flags=re.DOTALL)
+            + single.replace(b"\\'", b"'")
+        )
+        line = line[found.end() :]
+    return words
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    escaped = found[1]
+    if len(escaped) > 1:
+        return bytes([int(escaped[1:], 16)])
+    return _ESCAPES.get(escaped, escaped)
 
 
 def _length(kind: bytes, rest: bytes) -> int:

@@ -1,7 +1,8 @@
 """The Python values that RESP types become where no built-in type fits.
 
 Bulk and simple strings are ``bytes``, numbers and big numbers ``int``, doubles
-``float``, booleans ``bool``, nulls ``None``, arrays ``list``. What is left:
+``float``, booleans ``bool``, nulls ``None``, arrays ``list``. The other types, and `Typed` for
+a value that keeps its type on the wire:
 """
 
 from __future__ import annotations
@@ -119,6 +120,37 @@ class Push(_Aggregate):
     """A push (``>``): sent without being asked for, and a reply to nothing."""
 
     __slots__ = ()
+
+
+class Typed:
+    """A value with its type on the wire: `Parser(types=True)` returns it, `encode` takes it.
+
+    Attributes:
+        kind: The type byte, with ``?`` after it for what is streamed: ``b"+"``, ``b"*?"``.
+        value: The value as a parser without types returns it, with `Typed` as the items of
+            aggregates; for ``b"$?"`` the list of the string's parts.
+        attributes: The attributes before the value, as one `Map`; None if there are none.
+    """
+
+    __slots__ = ("attributes", "kind", "value")
+
+    def __init__(self, kind: bytes, value: Value, attributes: Map | None = None) -> None:
+        self.kind = kind
+        self.value = value
+        self.attributes = attributes
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Typed)
+            and (other.kind, other.attributes) == (self.kind, self.attributes)
+            and (type(other.value), other.value) == (type(self.value), self.value)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        attributes = "" if self.attributes is None else f", {self.attributes!r}"
+        return f"Typed({self.kind!r}, {self.value!r}{attributes})"
 
 
 def pairs_of(items: list[Value]) -> Iterable[tuple[Value, Value]]:

@@ -8,10 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.protocol import Parser, encode_command, encode_xread
+from pystreamredis.protocol import (
+    Map,
+    Parser,
+    Push,
+    ServerError,
+    Set,
+    Typed,
+    VerbatimString,
+    encode,
+    encode_command,
+    encode_xread,
+    strategies,
+)
 from pystreamredis.protocol.encoder import encode_bulks, encode_ids, encode_strings
 
-from .wire import drain
+from .wire import drain, typed
 
 
 def _parsed(data: bytes) -> list[Any]:
@@ -96,3 +108,99 @@ def test_block_zero_is_not_block_none() -> None:
 def test_ids_are_encoded_as_all_strings_are(numbers: list[tuple[int, int]]) -> None:
     ids = [b"%d-%d" % pair for pair in [*numbers, (0, 0), (2**64 - 1, 2**64 - 1)]]
     assert encode_ids(ids) == encode_bulks(ids)
+
+
+# Replies.
+
+NESTED = Map([(b"k", [1, Set([None])])])
+
+
+@pytest.mark.parametrize(
+    ("value", "resp3", "resp2"),
+    [
+        (None, b"_\r\n", b"$-1\r\n"),
+        (True, b"#t\r\n", b":1\r\n"),
+        (False, b"#f\r\n", b":0\r\n"),
+        (-7, b":-7\r\n", b":-7\r\n"),
+        (2**63, b"(9223372036854775808\r\n", b"$19\r\n9223372036854775808\r\n"),
+        (1.5, b",1.5\r\n", b"$3\r\n1.5\r\n"),
+        (float("-inf"), b",-inf\r\n", b"$4\r\n-inf\r\n"),
+        (float("nan"), b",nan\r\n", b"$3\r\nnan\r\n"),
+        (b"\r\n\xff", b"$3\r\n\r\n\xff\r\n", b"$3\r\n\r\n\xff\r\n"),
+        ("\xe9\udcff", b"$3\r\n\xc3\xa9\xff\r\n", b"$3\r\n\xc3\xa9\xff\r\n"),
+        (ServerError("ERR no"), b"-ERR no\r\n", b"-ERR no\r\n"),
+        (ServerError("a\r\nb"), b"!4\r\na\r\nb\r\n", b"-a  b\r\n"),
+        (VerbatimString(b"# a", "mkd"), b"=7\r\nmkd:# a\r\n", b"$3\r\n# a\r\n"),
+        ([b"a", [1]], b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n"),
+        ((), b"*0\r\n", b"*0\r\n"),
+        ({b"k": 1}, b"%1\r\n$1\r\nk\r\n:1\r\n", b"*2\r\n$1\r\nk\r\n:1\r\n"),
+        (
+            NESTED,
+            b"%1\r\n$1\r\nk\r\n*2\r\n:1\r\n~1\r\n_\r\n",
+            b"*2\r\n$1\r\nk\r\n*2\r\n:1\r\n*1\r\n$-1\r\n",
+        ),
+        ({2}, b"~1\r\n:2\r\n", b"*1\r\n:2\r\n"),
+        (Push([b"p"]), b">1\r\n$1\r\np\r\n", b"*1\r\n$1\r\np\r\n"),
+    ],
+    ids=repr,
+)
+def test_a_reply_is_encoded_as_a_server_of_either_protocol_sends_it(
+    value: Any, resp3: bytes, resp2: bytes
+) -> None:
+    assert encode(value) == resp3
+    assert encode(value, protocol=2) == resp2
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "data"),
+    [
+        (b"+", b"OK", b"+OK\r\n"),
+        (b"+", "OK", b"+OK\r\n"),
+        (b"-", "ERR no", b"-ERR no\r\n"),
+        (b"!", ServerError("ERR"), b"!3\r\nERR\r\n"),
+        (b"(", 5, b"(5\r\n"),
+        (b"$", None, b"$-1\r\n"),
+        (b"*", None, b"*-1\r\n"),
+        (b"_", None, b"_\r\n"),
+        (b"#", True, b"#t\r\n"),
+        (b"$?", [b"ab", b"c"], b"$?\r\n;2\r\nab\r\n;1\r\nc\r\n;0\r\n"),
+        (b"$?", [], b"$?\r\n;0\r\n"),
+        (b"*?", [1, [2]], b"*?\r\n:1\r\n*1\r\n:2\r\n.\r\n"),
+        (b"%?", {1: 2}, b"%?\r\n:1\r\n:2\r\n.\r\n"),
+        (b"~?", [1], b"~?\r\n:1\r\n.\r\n"),
+        (b"|", {b"ttl": 3}, b"|1\r\n$3\r\nttl\r\n:3\r\n"),
+    ],
+)
+def test_a_type_can_be_named(kind: bytes, value: Any, data: bytes) -> None:
+    for protocol in (2, 3):
+        assert encode(Typed(kind, value), protocol) == data
+
+
+def test_attributes_stand_before_their_value() -> None:
+    value = Typed(b"*", [Typed(b":", 1, Map([(b"b", 2)]))], Map([(b"a", 1)]))
+    data = b"|1\r\n$1\r\na\r\n:1\r\n*1\r\n|1\r\n$1\r\nb\r\n:2\r\n:1\r\n"
+    assert encode(value) == data
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (object(), TypeError),
+        ([{1: bytearray(b"a")}], TypeError),
+        (Typed(b"x", b""), ValueError),
+        (Typed(b"+", b"a\rb"), ValueError),
+        (Typed(b"-", "a\nb"), ValueError),
+        (Typed(b"%", None), ValueError),
+        (Typed(b"$?", [b"a", b""]), ValueError),
+    ],
+)
+def test_what_has_no_encoding_is_refused(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        encode(value)
+
+
+@settings(deadline=None, max_examples=100)
+@given(strategies.values | strategies.pushes)
+def test_a_reply_parses_to_its_value(value: Any) -> None:
+    assert typed(_parsed(encode(value))) == typed([value])
+    assert len(_parsed(encode(value, protocol=2))) == 1

@@ -25,9 +25,11 @@ EXPORTED = [
     "Push",
     "ServerError",
     "Set",
+    "Typed",
     "Unmade",
     "VerbatimString",
     "XreadParser",
+    "encode",
     "encode_command",
     "encode_xread",
     "stream_replies_of",
@@ -35,7 +37,12 @@ EXPORTED = [
 # What a wire format has no use for: "no sockets, no clocks".
 FORBIDDEN = {"asyncio", "datetime", "select", "selectors", "socket", "ssl", "threading", "time"}
 
-SOURCES = sorted(Path(protocol.__file__).parent.glob("*.py"))
+# For tests alone, so it may need what they need.
+STRATEGIES = "strategies"
+
+SOURCES = sorted(
+    source for source in Path(protocol.__file__).parent.glob("*.py") if source.stem != STRATEGIES
+)
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(pystreamredis.__path__, "pystreamredis.")
@@ -113,6 +120,12 @@ def test_typing_extensions_is_for_type_checkers_only(source: Path) -> None:
     for node in ast.walk(tree):
         if id(node) not in ignored:
             assert "typing_extensions" not in _absolute_imports(node)
+
+
+def test_nothing_imports_the_strategies() -> None:
+    """They need hypothesis, which is no dependency."""
+    for source in Path(pystreamredis.__file__).parent.rglob("*.py"):
+        assert STRATEGIES not in source.read_text("utf-8") or source.stem == STRATEGIES, source
 
 
 def test_protocol_error_is_an_error_of_values() -> None:

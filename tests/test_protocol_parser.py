@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import sys
 import tracemalloc
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +25,11 @@ from pystreamredis.protocol import (
     Push,
     ServerError,
     Set,
+    Typed,
     VerbatimString,
+    encode,
+    encode_command,
+    strategies,
 )
 from pystreamredis.protocol.buffer import Buffer
 from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH, MAX_ITEMS
@@ -40,7 +43,7 @@ from .wire import (
     bytewise,
     chunkings,
     drain,
-    random_pieces,
+    shown_at_once,
     typed,
 )
 
@@ -197,8 +200,8 @@ ATTRIBUTES: list[tuple[bytes, Any, Any]] = [
     (b"|1\r\n+a\r\n*?\r\n:1\r\n.\r\n-ERR\r\n", ServerError("ERR"), Map([(b"a", [1])])),
     # An attribute of an attribute's part is nested, and so dropped.
     (b"|1\r\n|1\r\n+x\r\n+y\r\n+a\r\n:1\r\n:2\r\n", 2, Map([(b"a", 1)])),
-    # Of two before one value the nearer one is kept.
-    (b"|1\r\n+a\r\n:1\r\n|1\r\n+b\r\n:2\r\n:3\r\n", 3, Map([(b"b", 2)])),
+    # Two before one value are both kept.
+    (b"|1\r\n+a\r\n:1\r\n|1\r\n+b\r\n:2\r\n:3\r\n", 3, Map([(b"a", 1), (b"b", 2)])),
     # Those within the value are not those before it.
     (b"|1\r\n+a\r\n:1\r\n*1\r\n|1\r\n+b\r\n:2\r\n:3\r\n", [3], Map([(b"a", 1)])),
 ]
@@ -370,6 +373,8 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b"%?\r\n+a\r\n.\r\n", "end of a streamed map after a key, expected its value"),
     (b"%?\r\n+a\r\n:1\r\n+b\r\n.\r\n", "end of a streamed map after a key, expected its value"),
     (b"|1\r\n+a\r\n.\r\n", END),
+    (b"*?\r\n|1\r\n+a\r\n+b\r\n.\r\n",
+     "end of a streamed aggregate after an attribute, expected a value"),
     (b";1\r\na\r\n", "part of a streamed string outside of one, expected a value"),
     (b";0\r\n", "part of a streamed string outside of one, expected a value"),
     (b"*?\r\n;1\r\na\r\n", "part of a streamed string outside of one, expected a value"),
@@ -467,14 +472,14 @@ def test_every_old_spelling_of_nan_is_read(text: bytes) -> None:
 def test_malformed_bytes_raise_what_was_seen_and_what_was_expected(data: bytes, text: str) -> None:
     """Contract 7: hostile replies end in a ProtocolError. In any pieces it is the same one."""
     for pieces in chunkings(data):
-        assert _parsed(pieces) == Outcome([], text)
+        assert _parsed(pieces) == Outcome([], shown_at_once(text))
 
 
 @pytest.mark.parametrize(("data", "text"), MALFORMED, ids=_id)
 def test_values_before_malformed_bytes_are_handed_out(data: bytes, text: str) -> None:
     """Contract 5.4: what was received comes before the failure; what follows it, never."""
     for pieces in chunkings(b"+before\r\n*1\r\n:1\r\n" + data + b"+after\r\n"):
-        assert _parsed(pieces) == Outcome([b"before", [1]], text)
+        assert _parsed(pieces) == Outcome([b"before", [1]], shown_at_once(text))
 
 
 def test_errors_are_lower_case_and_say_what_was_expected() -> None:
@@ -484,7 +489,7 @@ def test_errors_are_lower_case_and_say_what_was_expected() -> None:
         assert len(text) < 200
 
 
-@pytest.mark.parametrize("kind", [b"+", b"-", b":", b"(", b",", b"$", b"*", b"x"])
+@pytest.mark.parametrize("kind", [b"+", b"-", b":", b"(", b",", b"$", b"*"])
 def test_a_line_without_end_is_refused(kind: bytes) -> None:
     """Contract 7: numbers that are none, and digits without end."""
     for pieces in ([kind + b"1" * 70_000], bytewise(kind + b"1" * 70_000)):
@@ -707,123 +712,159 @@ def test_parsers_may_share_a_buffer() -> None:
     assert [first.next_value(), second.next_value(), first.next_value()] == [b"1", b"2", b"3"]
 
 
-# Properties. A wire is bytes with the value that they stand for.
-
-Wire = tuple[bytes, Any]
-
-
-def _scalars() -> st.SearchStrategy[Wire]:
-    line = st.binary(max_size=20).map(lambda text: text.translate(None, b"\r\n"))
-    integers = st.integers(-(2**63), 2**63 - 1)
-    formats = st.text(st.characters(max_codepoint=255), min_size=3, max_size=3)
-    return st.one_of(
-        st.binary(max_size=60).map(lambda text: (bulk(text), text)),
-        st.lists(st.binary(min_size=1, max_size=9), max_size=4).map(_streamed_string),
-        line.map(lambda text: (b"+%b\r\n" % text, text)),
-        line.map(lambda text: (b"-%b\r\n" % text, _error(text))),
-        st.binary(max_size=40).map(lambda text: (b"!" + bulk(text)[1:], _error(text))),
-        integers.map(lambda number: (b":%d\r\n" % number, number)),
-        st.integers().map(lambda number: (b"(%d\r\n" % number, number)),
-        st.floats().map(lambda number: (b",%r\r\n" % number, number)),
-        st.sampled_from([(b"#t\r\n", True), (b"#f\r\n", False)]),
-        st.sampled_from([(null, None) for null in (b"_\r\n", b"$-1\r\n", b"*-1\r\n")]),
-        st.builds(_verbatim, formats, st.binary(max_size=20)),
-    )
-
-
-def _streamed_string(parts: list[bytes]) -> Wire:
-    chunks = b"".join(b";" + bulk(part)[1:] for part in parts)
-    return b"$?\r\n" + chunks + b";0\r\n", b"".join(parts)
-
-
-def _error(text: bytes) -> ServerError:
-    return ServerError(text.decode("utf-8", "surrogateescape"))
-
-
-def _verbatim(form: str, text: bytes) -> Wire:
-    data = b"=" + bulk(form.encode("latin-1") + b":" + text)[1:]
-    return data, VerbatimString(text, form)
-
-
-def _aggregates(items: st.SearchStrategy[Wire]) -> st.SearchStrategy[Wire]:
-    pairs = st.lists(st.tuples(items, items), max_size=4)
-    kinds = st.sampled_from([b"*", b"~"])
-    return st.one_of(
-        st.builds(_list_of, kinds, st.lists(items, max_size=5), st.booleans()),
-        st.builds(_map_of, pairs, st.booleans()),
-        st.builds(_with_attributes, pairs, items),
-    )
-
-
-_KINDS: dict[bytes, Callable[[list[Any]], Any]] = {b"*": list, b"~": Set, b">": Push}
-
-
-def _list_of(kind: bytes, wires: list[Wire], is_streamed: bool) -> Wire:
-    value = _KINDS[kind]([value for _, value in wires])
-    if is_streamed:
-        return kind + b"?\r\n" + b"".join(data for data, _ in wires) + b".\r\n", value
-    return aggregate(kind, [data for data, _ in wires]), value
-
-
-def _map_of(pairs: list[tuple[Wire, Wire]], is_streamed: bool) -> Wire:
-    value = Map([(key[1], item[1]) for key, item in pairs])
-    parts = [part[0] for pair in pairs for part in pair]
-    if is_streamed:
-        return b"%?\r\n" + b"".join(parts) + b".\r\n", value
-    return aggregate(b"%", parts, per_length=2), value
-
-
-def _with_attributes(pairs: list[tuple[Wire, Wire]], wire: Wire) -> Wire:
-    parts = [part[0] for pair in pairs for part in pair]
-    return aggregate(b"|", parts, per_length=2) + wire[0], wire[1]
-
-
-VALUES = st.recursive(_scalars(), _aggregates, max_leaves=20)
-PUSHES = st.builds(_list_of, st.just(b">"), st.lists(VALUES, max_size=4), st.just(False))
-SEEDS = st.integers(0, 2**32)
+# Properties.
 
 
 @settings(deadline=None, max_examples=200)
-@given(wires=st.lists(VALUES | PUSHES, max_size=4), seed=SEEDS)
-def test_every_value_comes_out_as_it_was_encoded(wires: list[Wire], seed: int) -> None:
-    """Arbitrary nested values, one after the other, in arbitrary pieces."""
-    data = b"".join(data for data, _ in wires)
-    expected = typed(Outcome([value for _, value in wires]))
-    for pieces in ([data], bytewise(data), random_pieces(data, Random(seed))):
-        parser = Parser()
-        assert typed(_parsed(pieces, parser)) == expected
-        assert parser.expecting() is None
+@given(values=st.lists(strategies.typed_values | strategies.pushes, max_size=4), data=st.data())
+def test_every_value_comes_out_as_it_was_encoded(values: list[Any], data: st.DataObject) -> None:
+    """Of every type, one after the other, in any pieces; and as it is without the types."""
+    wire = b"".join(map(encode, values))
+    parser = Parser(types=True)
+    pieces = data.draw(strategies.pieces(wire))
+    outcome = _parsed(pieces, parser)
+    assert outcome.error is None
+    assert b"".join(map(encode, outcome.values)) == wire
+    assert outcome.values == [_with_types(value) for value in values]
+    assert parser.expecting() is None
+    assert parser.consumed == len(wire)
+    assert typed(_parsed(pieces).values) == typed([_without_types(value) for value in values])
 
 
-# What a fuzzer would take long to find: bytes that mean something, in any order.
-TOKENS = st.sampled_from(
-    [b"*", b"$", b"%", b"~", b"|", b">", b"+", b"-", b":", b",", b"(", b"#", b"_", b"!", b"=",
-     b";", b".", b"?", b"0", b"1", b"2", b"3", b"-1", b"\r\n", b"\r\n", b"\r\n", b"\r", b"\n",
-     b"t", b"txt:", b"nan", b"e", b"*2\r\n", b"$1\r\n", b"*?\r\n", b"$?\r\n", b";0\r\n",
-     b".\r\n", b"%1\r\n", b"|1\r\n", b"+a\r\n", b":1\r\n", b">0\r\n", b"_\r\n", b"*0\r\n"]
-)  # fmt: skip
-NOISE = st.one_of(
-    st.binary(max_size=60),
-    st.lists(TOKENS, max_size=25).map(b"".join),
-    st.tuples(VALUES, st.integers(0, 10**6), st.binary(max_size=2)).map(
-        lambda drawn: _mutated(drawn[0][0], *drawn[1:])
-    ),
-)
+def _with_types(value: Any) -> Any:
+    """A push, which is made without types, as it comes."""
+    if isinstance(value, Typed):
+        return value
+    parser = Parser(types=True)
+    parser.feed(encode(value))
+    return parser.next_value()
 
 
-def _mutated(data: bytes, at: int, replacement: bytes) -> bytes:
-    """`data` with one byte removed, or one or two others in its place."""
-    at %= len(data)
-    return data[:at] + replacement + data[at + 1 :]
+def _without_types(value: Any) -> Any:
+    if isinstance(value, Typed):
+        return b"".join(value.value) if value.kind == b"$?" else _without_types(value.value)
+    if isinstance(value, Map):
+        return Map((_without_types(key), _without_types(item)) for key, item in value)
+    return type(value)(map(_without_types, value)) if isinstance(value, list) else value
 
 
 @settings(deadline=None, max_examples=400)
-@given(data=NOISE, seed=SEEDS)
-def test_any_bytes_give_values_or_need_data_or_a_protocol_error(data: bytes, seed: int) -> None:
-    """And nothing else, and the same in any pieces; `drain` sees to all that."""
-    whole = _parsed([data])
-    assert typed(_parsed(bytewise(data))) == typed(whole)
-    assert typed(_parsed(random_pieces(data, Random(seed)))) == typed(whole)
+@given(data=strategies.nearly_valid() | st.binary(max_size=60), drawn=st.data())
+def test_any_bytes_give_values_or_need_data_or_a_protocol_error(
+    data: bytes, drawn: st.DataObject
+) -> None:
+    """And nothing else, and the same in any pieces, with the error at the same byte."""
+    whole, cut = Parser(), Parser()
+    expected = _parsed([data], whole)
+    found = _parsed(drawn.draw(strategies.pieces(data)), cut)
+    assert typed(found.values) == typed(expected.values)
+    assert (found.error is None) is (expected.error is None)
+    if found.error is not None:
+        assert _offset_of(cut) == _offset_of(whole)
+
+
+def _offset_of(parser: Parser) -> int | None:
+    with pytest.raises(ProtocolError) as info:
+        parser.next_value()
+    return info.value.offset
+
+
+@pytest.mark.parametrize(
+    ("data", "offset"),
+    [
+        (b"x", 0),
+        (b"+OK\r\n:1x\r\n", 5),
+        (b"*2\r\n:1\r\n*05\r\n", 8),
+        (b"$2\r\nabc\r\n", 6),
+        (b"*1\r\n=3\r\ntxt\r\n", 8),
+        (b":1\r\n+" + b"x" * 70_000, 4),
+        (b"+a\nb\r\n", 0),
+        (b"*1\r\n>1\r\n", 4),
+        (b"$?\r\n;1\r\na\r\n:1\r\n", 11),
+        (b"*?\r\n:1\r\n*1\r\n.\r\n", 12),
+        (b"|1\r\n+a\r\n+b\r\n$536870913\r\n", 12),
+    ],
+    ids=_id,
+)
+def test_an_error_has_the_offset_of_what_is_wrong(data: bytes, offset: int) -> None:
+    """In all bytes that were fed, in any pieces."""
+    for before in (b"", b"+before\r\n"):
+        for pieces in chunkings(before + data):
+            parser = Parser()
+            assert _parsed(pieces, parser).error is not None
+            assert _offset_of(parser) == len(before) + offset
+
+
+@pytest.mark.parametrize("data", [b"x", b"\r", b"\n", b"\xff", b"*1\r\nH", b"$?\r\n:", b"*2\r\n\r"])
+def test_an_unknown_type_byte_is_refused_at_once(data: bytes) -> None:
+    """A peer that speaks another protocol may never end its line."""
+    for pieces in chunkings(data):
+        assert _parsed(pieces).error is not None
+
+
+def test_a_whole_value_has_so_many_bytes_at_most() -> None:
+    limit = "or more, expected at most 20"
+    for data, error in [
+        (b"*3\r\n:1\r\n:2\r\n:345678\r\n", f"value of 21 bytes {limit}"),
+        (b"|1\r\n:1\r\n:2\r\n:34567\r\n", None),
+        (b"|1\r\n:1\r\n:2\r\n:345678\r\n", f"value of 21 bytes {limit}"),
+        (b"*1\r\n$10\r\n", f"value of 21 bytes {limit}"),  # when it is announced
+        (b"*?\r\n" + b":1\r\n" * 9, f"value of 24 bytes {limit}"),
+        (b"$?\r\n;9\r\n123456789\r\n;0\r\n", f"value of 23 bytes {limit}"),
+        (b":1\r\n" * 9, None),
+    ]:
+        for pieces in chunkings(data):
+            assert _parsed(pieces, Parser(max_size=20)).error == error, data
+
+
+# What clients send. Source: processInlineBuffer() and sdssplitargs() of Redis.
+
+REQUESTS: list[tuple[bytes, list[list[bytes]]]] = [
+    (b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", [[b"GET", b"a"]]),
+    (b"PING\r\n", [[b"PING"]]),
+    (b"PING\n", [[b"PING"]]),
+    (b" SET  a\tb \r\n", [[b"SET", b"a", b"b"]]),
+    (b"\r\n\n*0\r\n*-1\r\nPING\r\n", [[], [], [], [], [b"PING"]]),
+    (b'a "b c" "" \'d e\' x"y z"\r\n', [[b"a", b"b c", b"", b"d e", b"xy z"]]),
+    (rb'"\x41\n\q\"\\" ' + rb"'\'\n'" + b"\r\n", [[b'A\nq"\\', b"'\\n"]]),
+    (b"a\\b $1 :2\r\n", [[b"a\\b", b"$1", b":2"]]),
+    (b"a b\0c d\r\n", [[b"a", b"b"]]),
+    (b"a\r\n*1\r\n$1\r\nb\r\nc\r\n", [[b"a"], [b"b"], [b"c"]]),
+]
+
+
+@pytest.mark.parametrize(("data", "commands"), REQUESTS, ids=_id)
+def test_requests_are_read_in_either_form(data: bytes, commands: list[list[bytes]]) -> None:
+    for pieces in chunkings(data):
+        assert _parsed(pieces, Parser(requests=True)) == Outcome(commands)
+        assert _parsed(pieces, Parser(requests=True, types=True)) == Outcome(
+            [Typed(b"*", [Typed(b"$", word) for word in words]) for words in commands]
+        )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b'"a\r\n', b"'a\\'\r\n", b'"a"b\r\n', b'a"\r\n', b"*1\r\n:1\r\n", b"*1\r\n*1\r\n"),
+        *(b"*?\r\n", b"*x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$?\r\n", b"*1\r\nPING\r\n"),
+        b"a" * 70_000,
+    ],
+    ids=_id,
+)
+def test_what_is_no_request_is_refused(data: bytes) -> None:
+    for pieces in chunkings(data):
+        parser = Parser(requests=True)
+        outcome = _parsed(pieces, parser)
+        assert outcome.values == []
+        assert outcome.error is not None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(strategies.commands, max_size=4), st.data())
+def test_commands_are_read_back(wires: list[bytes], data: st.DataObject) -> None:
+    pieces = data.draw(strategies.pieces(b"".join(wires)))
+    outcome = _parsed(pieces, Parser(requests=True))
+    assert [encode_command(*words) for words in outcome.values] == wires
 
 
 # Linear work. What is counted is bytes and calls, since time is not the test's to know.
@@ -835,7 +876,7 @@ LARGE: dict[str, Callable[[int], bytes]] = {
     "empty aggregates": lambda n: array(*[b"*0\r\n"] * (20 * n)),
     "deep and wide": lambda n: array(*[b"*1\r\n" * 20 + b":1\r\n"] * n),
     "a map": lambda n: aggregate(b"%", [bulk(b"key"), b":1\r\n"] * (5 * n), per_length=2),
-    "a streamed string": lambda n: _streamed_string([b"ab"] * (10 * n))[0],
+    "a streamed string": lambda n: encode(Typed(b"$?", [b"ab"] * (10 * n))),
     "a streamed array": lambda n: b"*?\r\n" + b":1\r\n" * (20 * n) + b".\r\n",
     "many values": lambda n: b"+OK\r\n" * (20 * n),
 }
