@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test wine soak fuzz lint docs dist pyz bench house clean
+.PHONY: help demo server test coverage wine soak fuzz lint docs dist pyz bench house clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -33,6 +33,9 @@ wine: $(VENV)/.test ## run a smoke test with the Windows Python under wine, wher
 soak: $(VENV)/.test ## readers and writers under random faults; DURATION=<seconds> SEED=<text>
 	@# WRITE="README.rst docs/explanation/testing.rst" puts the figures there.
 	$(RUN) -m tests.soak --duration $(DURATION) --seed '$(SEED)' --write $(WRITE)
+
+coverage: $(VENV)/.coverage ## branch coverage of each module by its own tests, with a floor
+	@$(RUN) -m tools.cover
 
 fuzz: $(VENV)-fuzz/.fuzz ## fuzz what reads foreign bytes; DURATION=<seconds>
 	$(VENV)-fuzz/bin/python -m fuzz --duration $(DURATION)
@@ -78,6 +81,10 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/.coverage: $(VENV)/.made pyproject.toml
+	$(RUN) $(INSTALL) -e '.[test,coverage]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.made pyproject.toml

@@ -10,16 +10,21 @@ import sys
 
 import nox
 
-SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "pypy3.11"]
 
 nox.options.sessions = ["tests"]
 nox.options.download_python = "never"
 
 
+def command(version: str) -> str:
+    """Return the name of the program of a version, as nox looks for it."""
+    return version if version.startswith("pypy") else f"python{version}"
+
+
 def runs(version: str) -> bool:
     """Whether that Python is here; a command of that name may be a shim for none."""
     try:
-        done = subprocess.run([f"python{version}", "-c", ""], capture_output=True, check=False)
+        done = subprocess.run([command(version), "-c", ""], capture_output=True, check=False)
     except OSError:
         return False
     return done.returncode == 0
@@ -27,7 +32,7 @@ def runs(version: str) -> bool:
 
 HERE = [version for version in SUPPORTED if runs(version)]
 for missing in sorted(set(SUPPORTED) - set(HERE)):
-    print(f"nox: there is no python{missing} here: skipped", file=sys.stderr)
+    print(f"nox: there is no {command(missing)} here: skipped", file=sys.stderr)
 
 
 @nox.session(python=HERE)
