@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar
 
-    from .options import Host, Password
+    from .options import Host, Password, RetryDelay
     from .starts import Start, StreamsArgument
     from .tls import File
 
@@ -52,6 +52,7 @@ class Streams:
         stop_on_timeout: bool = False,
         timeout_response: object = None,
         raise_connection_exceptions: bool = True,
+        retry_delay: RetryDelay | None = None,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
         hold: int = 0,
         on_rewind: str = "keep",
@@ -262,6 +263,7 @@ class Redis:
         stop_on_timeout: bool = False,
         timeout_response: object = None,
         raise_connection_exceptions: bool = True,
+        retry_delay: RetryDelay | None = None,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
         hold: int = 0,
         on_rewind: str = "keep",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Password: TypeAlias = str | bytes | Callable[[], str | bytes | None]
+    RetryDelay: TypeAlias = float | Callable[[], Iterable[float]]
     Host: TypeAlias = str | Callable[[], tuple[str, int]]
     # Takes the name of an option and its value; returns the value to keep, or raises.
     Check: TypeAlias = Callable[[str, Any], Any]
@@ -70,6 +71,16 @@ def _integer(low: int, high: int = _MAX) -> Check:
         return int(value)
 
     return check
+
+
+def _retry_delay(option: str, value: Any) -> Any:
+    if callable(value):
+        return value
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{option} is {value!r}, but must be a number of ms, a callable or None")
+    if not 0 <= value < 2**31:
+        raise ValueError(f"{option} is {value!r}, but must be from 0 to 2**31 ms")
+    return value
 
 
 def _optional(check: Check) -> Check:
@@ -210,6 +221,7 @@ _TABLE = (
     Option("stop_on_timeout", READ, False, _flag),
     Option("timeout_response", READ, None, lambda _, value: value),
     Option("raise_connection_exceptions", READ, True, _flag),
+    Option("retry_delay", READ, None, _optional(_retry_delay)),
     Option("fields", READ, dict, _fields),
     Option("hold", READ, 0, _integer(0)),
     Option("on_rewind", READ, "keep", _on_rewind),
@@ -280,6 +292,7 @@ class ReadOptions:
     max_bytes: int
     on_rewind: str
     raise_connection_exceptions: bool
+    retry_delay: RetryDelay | None
     stop_on_timeout: bool
     timeout_response: object
 

@@ -52,7 +52,10 @@ class Streams(construction.Streams):
             `stop_on_timeout` is True.
         raise_connection_exceptions: Raise a `ConnectionError`; otherwise it is returned
             instead of a message. Iterating further connects again in either case, in
-            the latter `block` ms later.
+            the latter `retry_delay` ms later.
+        retry_delay: Time before another try to connect, in ms, or a callable that returns an
+            iterator of such times for one outage, the last of which is repeated; None is as
+            `block` (1000 where that is 0). A random part of up to half is added.
         fields: A callable that makes the data of a message of its ``(field, value)`` pairs;
             `list` keeps them all where a field comes twice.
         hold: Time to keep each message back, in ms, so that a message of another

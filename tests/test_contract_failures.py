@@ -427,6 +427,25 @@ def test_the_constructors_failure_is_returned_at_once_and_followed_by_a_wait() -
         assert monotonic() - began >= 0.5
 
 
+def test_the_wait_before_the_next_attempt_may_be_given() -> None:
+    """Contract 5.3: a callable is asked once for each outage; here there are two."""
+    asked: list[Iterator[float]] = []
+
+    def delays() -> Iterator[float]:
+        asked.append(iter([1, 2, 3.5]))
+        return asked[-1]
+
+    options: dict[str, Any] = {"block": 600_000, "raise_connection_exceptions": False}
+    handlers = [*[close_after_command] * 5, lambda served: serve(served, {"s": ["1-0"]})]
+    with Peer(*handlers) as peer, Streams(**at(peer) | options, s=0, retry_delay=delays) as streams:
+        for _ in range(5):
+            assert isinstance(next(streams), ConnectionError)
+        assert next(streams)[0] == "s"
+    assert [list(each) for each in asked] == [[]]
+    with Streams("127.0.0.1", closed_port(), s=0, retry_delay=5, **options) as streams:
+        assert all(isinstance(next(streams), ConnectionError) for _ in range(3))
+
+
 def test_without_block_the_next_attempt_is_made_at_once() -> None:
     """Contract 5.3: not at all where `block` is None."""
     with Streams(

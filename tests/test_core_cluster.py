@@ -38,6 +38,12 @@ RETURNED: dict[str, Any] = {"raise_connection_exceptions": False}
 FIRST = b"first"
 
 
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pauses as long as they are without their random part."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
+
+
 def spread_cluster() -> SimulatedCluster:
     cluster = SimulatedCluster()
     cluster.spread()

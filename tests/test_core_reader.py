@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import json
 from gc import collect
-from itertools import chain
+from itertools import chain, pairwise
+from random import Random
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -33,6 +34,7 @@ from tests.simulation import (
     encode,
     is_id,
     number,
+    server_with,
     written,
 )
 
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 SECRET = "open sesame"
 COUNTS = st.sampled_from([1, 2, 3, 7, 100])
 NAMES = ["a", b"b", "c"]
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pauses as long as they are without their random part."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
 
 
 class Name(str):
@@ -835,6 +843,67 @@ class TestReturnedFailures:
             assert len(simulation.attempts) == attempt
         gaps = [b - a for a, b in zip(simulation.attempts, simulation.attempts[1:], strict=False)]
         assert gaps == pytest.approx([0.7 + 0.7 + pause, 0.7 + pause, 0.7 + pause])
+
+    def test_each_outage_begins_with_the_first_of_the_callers_pauses(self) -> None:
+        """Contract 5.3: `retry_delay=` gives another wait, the last one over and over."""
+        simulation = Simulation(
+            server_with({b"a": [1, 2]}),
+            {b"a": 0},
+            count=1,
+            raise_connection_exceptions=False,
+            retry_delay=lambda: iter([100, 400]),
+        )
+        for entry in (1, 2):
+            simulation.failures.extend([REFUSED] * 4)
+            simulation.cut()
+            items = [simulation.next()]
+            while not isinstance(items[-1], tuple):
+                items.append(simulation.next())
+            assert number(items[-1][1]) == entry
+        gaps = [b - a for a, b in zip(simulation.attempts, simulation.attempts[1:], strict=False)]
+        assert gaps[:4] == pytest.approx([0.1, 0.4, 0.4, 0.4])
+        # Between the outages there was a connection, which broke, and a pause of 100 ms.
+        assert gaps[4:] == pytest.approx([0.1, 0.4, 0.4, 0.4, 0.4])
+
+    def test_what_the_callers_pauses_raise_is_raised_and_asked_for_again(self) -> None:
+        pauses: list[Any] = [["soon"], [7]]
+        simulation = Simulation(
+            server_with({b"a": [1]}),
+            {b"a": 0},
+            raise_connection_exceptions=False,
+            retry_delay=lambda: pauses.pop(0),
+        )
+        simulation.failures.append(REFUSED)
+        assert isinstance(simulation.next(), ConnectionError)
+        with pytest.raises(TypeError, match=r"^retry_delay\(\) gave 'soon'"):
+            simulation.next()
+        simulation.interrupt()
+        assert simulation.next()[0] == b"a"
+        assert simulation.attempts[1] - simulation.attempts[0] == pytest.approx(0.007)
+
+    def test_fifty_readers_of_a_server_that_was_killed_come_back_spread_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Contract 5.3: the times of their tries, after an outage that all see at one moment."""
+        monkeypatch.setattr("random.random", Random(5).random)
+        server = server_with({b"a": [1]})
+        simulations = [
+            Simulation(server, {b"a": 0}, block=1000, raise_connection_exceptions=False)
+            for _ in range(50)
+        ]
+        for simulation in simulations:
+            assert simulation.next()[0] == b"a"
+            simulation.failures.extend([REFUSED] * 3)
+            simulation.cut()
+            for _ in range(4):
+                assert isinstance(simulation.next(), ConnectionError)
+        for attempt in range(2, 4):
+            times = sorted(simulation.attempts[attempt] for simulation in simulations)
+            steps = [b - a for a, b in pairwise(times)]
+            # Within half a second, or a second, of each other, and no two at the same moment.
+            assert min(steps) > 0
+            assert max(steps) < 0.1 * attempt
+            assert 0.4 * (attempt - 1) < times[-1] - times[0] < 0.5 * attempt
 
     def test_the_next_connection_goes_on_after_the_last_message(self) -> None:
         """Contract 5.3: tries again, and goes on."""

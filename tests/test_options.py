@@ -84,6 +84,28 @@ def test_no_count_at_all_is_refused() -> None:
         reading(count=None)
 
 
+@pytest.mark.parametrize("value", [None, 0, 250, 0.5, 2**31 - 1, lambda: iter([1])])
+def test_a_retry_delay_is_a_time_or_a_callable(value: Any) -> None:
+    """Contract 5.3."""
+    assert reading(retry_delay=value).retry_delay is value
+
+
+@pytest.mark.parametrize("value", [-1, 2**31, float("inf"), float("nan")])
+def test_a_retry_delay_out_of_range_is_refused(value: float) -> None:
+    """Contract 7."""
+    with pytest.raises(ValueError, match=r"^retry_delay is .*, but must be from 0 to 2\*\*31 ms$"):
+        reading(retry_delay=value)
+
+
+@pytest.mark.parametrize("value", ["1", True, [100, 200]])
+def test_a_retry_delay_of_another_type_is_refused(value: Any) -> None:
+    """Contract 7."""
+    with pytest.raises(TypeError) as caught:
+        reading(retry_delay=value)
+    expected = f"retry_delay is {value!r}, but must be a number of ms, a callable or None"
+    assert str(caught.value) == expected
+
+
 @pytest.mark.parametrize("value", ["", "Restart", None, True])
 def test_what_to_do_about_a_rewind_is_one_of_two(value: Any) -> None:
     """Contract 7: the option and the value are named."""

@@ -20,6 +20,7 @@ _MORE = {
     "streams": "starts",
     "stop_on_timeout": "`Waiting`_",
     "raise_connection_exceptions": "/explanation/failures",
+    "retry_delay": "/explanation/failures",
     "hold": "/explanation/order",
     "on_rewind": "/explanation/guarantees",
     "connections": "/explanation/growing",

@@ -11,6 +11,7 @@ from functools import partial
 from signal import SIGINT
 from time import time
 
+from ..core.deadlines import add_jitter
 from ..exceptions import ConnectionError, RedisError
 from .clock import ms_of
 from .connecting import describe
@@ -111,7 +112,7 @@ class Run:
                 if not self._diagnostics.has_connected:
                     raise
                 # It was logged, and the next attempt resumes after the last message.
-                self._signals.pause(_PAUSE)
+                self._signals.pause(add_jitter(_PAUSE))
                 continue
             if messages:
                 self._print(messages)

@@ -11,6 +11,7 @@ from .readahead import Predictions, ReadSize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     from ..exceptions import RedisError
@@ -112,6 +113,7 @@ class Assignment:
         is_connecting: True while a connection is being made.
         is_down: True from the report of a failure to the next answer.
         must_pause: True if the next try has to wait, once the caller asks again.
+        pauses: The pauses before the next tries of the outage; None if there is none.
         found_nothing: The last read that found nothing, and the time of its answer.
         is_lane: True if it is for streams that were added while all other connections waited.
         held_apart: Streams that hold back no others but their own group, though their server
@@ -129,6 +131,7 @@ class Assignment:
         "key",
         "must_pause",
         "options",
+        "pauses",
         "retry_at",
         "session",
         "streams",
@@ -148,6 +151,7 @@ class Assignment:
         self.is_down = False
         self.is_lane = False
         self.must_pause = False
+        self.pauses: Iterator[float] | None = None
         self.found_nothing: tuple[Request, float] | None = None
         self.held_apart: list[list[StreamState]] = []
 

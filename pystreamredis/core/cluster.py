@@ -20,6 +20,7 @@ from __future__ import annotations
 from ..escaping import escape
 from ..exceptions import ConnectionError
 from .assignment import Assignment
+from .deadlines import add_jitter
 from .slots import by_slot, is_slot_error, moved_to
 
 TYPE_CHECKING = False
@@ -102,7 +103,7 @@ class _SlotOwner:
         """Count one more try without an answer; the pause grows with each."""
         self.tries += 1
         if self.tries > 2:
-            self.not_before = now + min(_LONGEST_PAUSE, _PAUSE * self.tries)
+            self.not_before = now + add_jitter(min(_LONGEST_PAUSE, _PAUSE * self.tries))
 
     def migrate(self, now: float) -> None:
         """Take note that the slot is migrating."""

@@ -96,7 +96,7 @@ class Reader:
         self._upstreams = {name: Upstream(name, at, reading) for name, at in servers.items()}
         self._reading = reading
         self._keywords = keywords
-        self._wait = Wait(reading.block)
+        self._wait = Wait(reading.block, reading.retry_delay)
         self._hold = Hold(reading.hold) if reading.hold else None
         self.assignments: list[Assignment] = []
         self.active: dict[Assignment, None] = {}
@@ -188,8 +188,11 @@ class Reader:
         self._wait.begin(now)
         for assignment in self.active:
             if assignment.must_pause:
+                # Not kept where the caller's iterator of pauses raises an exception.
+                pauses, assignment.pauses = assignment.pauses or self._wait.pauses(), None
+                assignment.retry_at = now + next(pauses)
+                assignment.pauses = pauses
                 assignment.must_pause = False
-                assignment.retry_at = now + self._wait.pause
 
     def step(self, now: float) -> Batch | None:
         """Return the next batch; None if something has to be sent or received first.
@@ -335,7 +338,7 @@ class Reader:
     @property
     def pause(self) -> float:
         """Seconds before another try to connect."""
-        return self._wait.pause
+        return next(self._wait.pauses())
 
     def rewind(self) -> None:
         """Forget what was not delivered: it will be read again, over new connections.
@@ -439,6 +442,7 @@ class Reader:
         """Take note of an event that no message depends on."""
         history = assignment.history
         if isinstance(event, Answered):
+            assignment.pauses = None
             self.log.append(history.answered())
         elif isinstance(event, Log):
             self.log.append(event)

@@ -802,7 +802,8 @@ def _leave_out(
     if is_partial:
         for stream in streams:
             stream.caught_up = stream.caught_up and len(stream.pending) < count
-        block = block and min(block, _SHORT)
+        # Not for less either: after the caller's wait for a connection that is down, `block` is 1.
+        block = block and _SHORT
     is_behind = not all(map(_is_caught_up, asked))
     return asked, None if is_behind else block, block is None and not is_behind and is_partial
 
