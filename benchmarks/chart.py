@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from readers import READERS
-from report import HIREDIS, READING, Results, geometric_mean
+from readers import PLAIN, READERS
+from results import HIREDIS, PLAIN_HIREDIS, READING, Results, geometric_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ STYLES = {
     "ours asyncio": ("pystreamredis.asyncio", "#e5484d", "*", 50),
     "hiredis loop": ("hand-written hiredis loop", "#3b82f6", "D", 38),
     HIREDIS: ("redis-py with hiredis", INK, "|", 130),
+    PLAIN_HIREDIS: ("the same, not merged", INK, ">", 30),
     "redis.asyncio+hiredis": ("redis.asyncio with hiredis", "#64748b", "1", 60),
     "valkey-py": ("valkey-py", "#d08700", "s", 34),
     "glide": ("valkey-glide (Rust)", "#2e9e6b", "^", 44),
@@ -53,9 +54,9 @@ def draw(results: Results, path: Path) -> None:
             "ytick.color": INK,
         }
     )
-    jobs = [job for job in READING if results.select(job=job)]
-    figure, axes = plt.subplots(figsize=(8.4, 1.3 + 0.42 * len(jobs)))
-    for reader in READERS:
+    jobs = [*results.kinds(), *(job for job in READING if results.select(job=job))]
+    figure, axes = plt.subplots(figsize=(8.4, 1.3 + 0.36 * len(jobs)))
+    for reader in (*READERS, *PLAIN):
         label, colour, marker, area = STYLES[reader]
         points = [(speed(results, reader, job), row) for row, job in enumerate(jobs)]
         known = [(x, y) for x, y in points if x is not None]
@@ -97,7 +98,9 @@ def draw(results: Results, path: Path) -> None:
 
 
 def speed(results: Results, reader: str, job: str) -> float | None:
-    """Return a reader's speed in terms of redis-py with hiredis, both counts taken together."""
+    """Return a reader's speed in terms of redis-py with hiredis, all its cases taken together."""
     return geometric_mean(
-        results.ratio("us", HIREDIS, reader, job=job, count=count) for count in results.counts(job)
+        results.ratio("us", HIREDIS, reader, **case)
+        for case in results.cases(job).values()
+        if results.select(reader=reader, **case)
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RATE = 1000
-SCALE = (1, 10, 100, 1000, 10_000)
+SCALE = (10, 100, 1000, 10_000)
 # The others spend on so many names what redis-py does, or more.
 SCALE_READERS = ("ours", "ours, one connection", "ours asyncio", "redis-py+hiredis")
 READY_SECONDS = 20

@@ -108,6 +108,13 @@ def redis_py_hiredis(job: Job, consumer: Consumer) -> str:
     return _redis_py(job, consumer, _HiredisParser)
 
 
+def redis_py_plain(job: Job, consumer: Consumer) -> str:
+    """Read with the least that delivers messages: in the order of replies, not merged."""
+    from redis._parsers import _HiredisParser
+
+    return _redis_py(job, consumer, _HiredisParser, _read_plainly)
+
+
 def redis_py_pure(job: Job, consumer: Consumer) -> str:
     # For RESP3, which redis-py speaks unless told otherwise.
     from redis._parsers import _RESP3Parser
@@ -115,7 +122,12 @@ def redis_py_pure(job: Job, consumer: Consumer) -> str:
     return _redis_py(job, consumer, _RESP3Parser)
 
 
-def _redis_py(job: Job, consumer: Consumer, parser: type) -> str:
+def _redis_py(
+    job: Job,
+    consumer: Consumer,
+    parser: type,
+    read: Callable[[Callable[..., Any], Job, Consumer], None] | None = None,
+) -> str:
     import redis
 
     pool = redis.ConnectionPool(
@@ -128,7 +140,7 @@ def _redis_py(job: Job, consumer: Consumer, parser: type) -> str:
     used = connection._parser
     if type(used) is not parser:
         raise RuntimeError(f"replies are parsed by {used!r}, expected {parser.__name__}")
-    _read_with_xread(client.xread, job, consumer)
+    (read or _read_with_xread)(client.xread, job, consumer)
     return type(used).__name__
 
 
@@ -254,6 +266,22 @@ def _read_with_xread(xread: Callable[..., Any], job: Job, consumer: Consumer) ->
 
     consumer.begin()
     consumer.take(chain.from_iterable(batches()))
+
+
+def _read_plainly(xread: Callable[..., Any], job: Job, consumer: Consumer) -> None:
+    name_of = _names(job)
+
+    def messages() -> Iterator[Message]:
+        positions: dict[Any, Any] = dict.fromkeys(job.names, "0-0")
+        while reply := xread(positions, count=job.limit, block=job.block):
+            for key, entries in dict(reply).items():
+                name = name_of[key]
+                for entry_id, data in entries:
+                    yield name, entry_id, data
+                positions[name] = entries[-1][0]
+
+    consumer.begin()
+    consumer.take(messages())
 
 
 def coredis(job: Job, consumer: Consumer) -> str:
@@ -432,6 +460,8 @@ READERS: dict[str, Callable[[Job, Consumer], str]] = {
     "hiredis loop": hiredis_loop,
     "raw": raw,
 }
+# What real data is read with besides: without a merge, which one stream does not need.
+PLAIN = {"redis-py+hiredis, plain": redis_py_plain}
 # What only live reading among many streams is measured with.
 AT_SCALE = {"ours, one connection": ours_over_one_connection}
 # What only a cluster is read with.

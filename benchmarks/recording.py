@@ -34,6 +34,7 @@ class Recording:
         self._digest = Digest()
         link.send(self._commands(workload))
         self.digest = self._digest.text()
+        self.unordered = self._digest.unordered()
 
     def _commands(self, workload: Workload) -> Iterator[bytes]:
         for name, entry_id, fields in workload.entries(self.messages):

@@ -1,29 +1,26 @@
-"""What the measurements say: tables in reStructuredText, and the chart.
+"""What the measurements say, as tables in reStructuredText.
 
-Also a program that shows a result again: ``report.py [results.json]``.
+Also a program: ``report.py [results.json]`` shows a result again, and ``--write`` puts its
+figures where README.rst and the documentation have them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import product
-from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from readers import READERS
+from readers import PLAIN, READERS
+from realdata import KINDS
+from results import FIRST_SIX, HIREDIS, LARGE, PLAIN_HIREDIS, READING, Results, geometric_mean
+from targets import largest_rise, verdicts
 
-Row = dict[str, Any]
-
-HIREDIS = "redis-py+hiredis"
-ASYNC_HIREDIS = "redis.asyncio+hiredis"
-FIRST_SIX = ("small", "one", "single", "wide", "mixed", "hundred")
-HARD = ("unique", "binary", "64k", "1m")
-READING = (*FIRST_SIX, "decoded", *HARD)
 GROWTH_LIMIT = 1.25
 NOTE = (
     "All numbers are ratios of times within one round on one machine (median over the rounds).\n"
@@ -31,71 +28,17 @@ NOTE = (
 )
 
 
-class Results:
-    """The rows of a run, and what can be asked of them."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self._rows = rows
-
-    def select(self, **wanted: Any) -> list[Row]:
-        """Return the rows with these values, in the order of their rounds."""
-        return [row for row in self._rows if wanted.items() <= row.items()]
-
-    def values(self, key: str, **wanted: Any) -> list[float]:
-        """Return one measurement of each round; nothing if one of the rounds is void."""
-        rows = self.select(**wanted)
-        return [] if any("void" in row for row in rows) else [row[key] for row in rows]
-
-    def median(self, key: str, **wanted: Any) -> float | None:
-        """Return the median over the rounds."""
-        values = self.values(key, **wanted)
-        return median(values) if values else None
-
-    def ratio(self, key: str, peer: str, reader: str = "ours", **wanted: Any) -> float | None:
-        """Return the median over the rounds of peer to reader: above 1, reader needs less."""
-        peers = self.values(key, reader=peer, **wanted)
-        readers = self.values(key, reader=reader, **wanted)
-        ratios = [theirs / its for theirs, its in zip(peers, readers, strict=False)]
-        return median(ratios) if ratios else None
-
-    def counts(self, job: str) -> list[int]:
-        """Return with which counts a workload was read."""
-        return sorted({row["count"] for row in self.select(job=job)})
-
-    def distinct(self, key: str, **wanted: Any) -> list[Any]:
-        """Return the values of a column in the order of their first appearance."""
-        return list(dict.fromkeys(row[key] for row in self.select(**wanted) if key in row))
-
-    def ratios(self, key: str, peer: str, jobs: Iterable[str]) -> dict[str, float | None]:
-        """Return the ratios for each workload and count; None for what was not measured."""
-        ratios: dict[str, float | None] = {}
-        for job in jobs:
-            counts = self.counts(job)
-            if not counts:
-                ratios[job] = None
-            for count in counts:
-                ratios[f"{job}, count {count}"] = self.ratio(key, peer, job=job, count=count)
-        return ratios
-
-
-def geometric_mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean that suits ratios, or None if one of them is missing."""
-    known = list(values)
-    present = [value for value in known if value is not None]
-    if not known or len(present) < len(known):
-        return None
-    return prod(present) ** (1 / len(present))
-
-
-def rst_table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a reStructuredText table."""
+def rst_table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
+    """Lay out a reStructuredText table whose first columns are texts, the others numbers."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
 
     def line(cells: list[str]) -> str:
-        texts = [cells[0].ljust(widths[0])]
-        texts += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return "  ".join(texts).rstrip()
+        padded = [
+            cell.ljust(width) if at < texts else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
 
     return "\n".join([rule, line(header), rule, *map(line, rows), rule])
 
@@ -113,40 +56,80 @@ def _cpu_ratios(results: Results) -> str:
 
 
 def _ratios(key: str, results: Results) -> str:
-    seen = {reader for job in READING for reader in results.distinct("reader", job=job)}
-    peers = [reader for reader in READERS if reader in seen - {"ours"}]
+    jobs = _reading_jobs(results)
+    cases = {label: case for job in jobs for label, case in results.cases(job).items()}
+    seen = {row["reader"] for case in cases.values() for row in results.select(**case)}
+    peers = [reader for reader in (*READERS, *PLAIN) if reader in seen - {"ours"}]
     rows = []
-    for job in READING:
-        for count in results.counts(job):
-            ratios = [
-                _show(results.ratio(key, peer, job=job, count=count))
-                if results.select(job=job, count=count, reader=peer)
-                else "--"
-                for peer in peers
-            ]
-            rows.append([job, str(count), *ratios])
-    means = [geometric_mean(results.ratios(key, p, FIRST_SIX).values()) for p in peers]
-    rows.append(["geometric mean of the first six", "both", *map(_show, means)])
-    return rst_table(["workload", "count", *peers], rows)
+    for label, case in cases.items():
+        ratios = [
+            _show(results.ratio(key, peer, **case)) if results.select(reader=peer, **case) else "--"
+            for peer in peers
+        ]
+        rows.append([label, *ratios])
+    means = [
+        ("the six workloads", [results.ratios(key, peer, FIRST_SIX) for peer in peers]),
+        ("real data", [results.ratios(key, peer, results.kinds()) for peer in peers]),
+    ]
+    for label, of_peers in means:
+        known = [{at: ratio for at, ratio in seen.items() if at in cases} for seen in of_peers]
+        shown = [_show(geometric_mean(seen.values())) if seen else "--" for seen in known]
+        rows.append([f"geometric mean of {label}", *shown])
+    return rst_table(["workload", *peers], rows)
+
+
+def _reading_jobs(results: Results) -> list[str]:
+    return [*results.kinds(), *(job for job in READING if results.select(job=job))]
 
 
 def _absolute(results: Results) -> str:
     rows = []
-    for job in READING:
-        for count in results.counts(job):
-            for reader in results.distinct("reader", job=job):
-                row = {"job": job, "count": count, "reader": reader}
-                us, cpu = results.median("us", **row), results.median("cpu_us", **row)
-                peak = results.median("peak_kib", **row)
+    for job in _reading_jobs(results):
+        for label, case in results.cases(job).items():
+            for reader in results.distinct("reader", **case):
+                us, cpu, peak = (
+                    results.median(key, reader=reader, **case)
+                    for key in ("us", "cpu_us", "peak_kib")
+                )
                 mib = None if peak is None else peak / 1024
-                rows.append([job, str(count), reader, _show(us), _show(cpu), _show(mib, 1)])
-    header = ["workload", "count", "reader", "µs/message", "CPU µs/message", "peak MiB"]
+                rows.append([label, reader, _show(us), _show(cpu), _show(mib, 1)])
+    header = ["workload", "reader", "µs/message", "CPU µs/message", "peak MiB"]
     return rst_table(header, rows)
+
+
+def _kinds(results: Results) -> str:
+    rows = []
+    for kind in results.kinds():
+        row = {"job": "real", "kind": kind}
+        ratios = [
+            results.ratio("cpu_us", PLAIN_HIREDIS, streams=1, **row),
+            results.ratio("us", HIREDIS, streams=1, **row),
+            results.ratio("cpu_us", PLAIN_HIREDIS, streams=4, **row),
+            results.ratio("us", HIREDIS, streams=4, **row),
+        ]
+        label = results.distinct("label", **row)[0]
+        rows.append((ratios[0] or 0, [kind, label, *map(_show, ratios)]))
+    header = ["kind", "what it is", "1: CPU, plain loop", "1: time, merged"]
+    header += ["4: CPU, plain loop", "4: time, merged"]
+    return rst_table(header, [row for _, row in sorted(rows)], texts=2)
+
+
+def _contents(results: Results) -> str:
+    costs = results.content_costs()
+    contents = results.distinct("content", job="contents")
+    rows = [
+        [content, *(_show(of_group.get(content), 1) for of_group in costs.values())]
+        for content in contents
+    ]
+    most = [
+        max((cost or 0 for cost in of_group.values()), default=0) for of_group in costs.values()
+    ]
+    return rst_table(["content", *costs], [*rows, ["the most", *(_show(cost, 1) for cost in most)]])
 
 
 def _live(results: Results) -> str:
     rows = []
-    for job in ("live-1", "live-100"):
+    for job in ("live-1",):
         for reader in results.distinct("reader", job=job):
             keys = ("p50_us", "p99_us", "cpu_us")
             medians = [_show(results.median(key, job=job, reader=reader), 0) for key in keys]
@@ -215,8 +198,8 @@ def _growth(results: Results) -> str:
         row = {"job": "growth", "axis": axis, "reader": reader}
         sizes = results.distinct("size", **row)
         costs = [results.values("cost", size=size, **row) for size in sizes]
-        rise = _largest_rise(costs)
-        cpu_rise = _largest_rise([results.values("cpu_cost", size=size, **row) for size in sizes])
+        rise = largest_rise(costs)
+        cpu_rise = largest_rise([results.values("cpu_cost", size=size, **row) for size in sizes])
         flat = "void" if rise is None else "yes" if rise <= GROWTH_LIMIT else "NO"
         medians = " ".join(_show(median(seen) if seen else None, 1) for seen in costs)
         extent = f"{sizes[0]} to {sizes[-1]}"
@@ -225,103 +208,14 @@ def _growth(results: Results) -> str:
     return rst_table(header, rows)
 
 
-def _largest_rise(costs: list[list[float]]) -> float | None:
-    """Return the largest ratio of the cost at a size to that at any smaller size.
-
-    Costs may fall, for what is paid once is shared by more; they must not rise.
-    """
-    if not all(costs):
-        return None
-    return max(
-        median(large / small for small, large in zip(costs[i], costs[j], strict=True))
-        for i in range(len(costs))
-        for j in range(i + 1, len(costs))
-    )
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target of the project: a ratio that has to be reached."""
-
-    job: str
-    against: str
-    at_least: float
-    seen: Callable[[Results], dict[str, float | None]]
-
-
-def _each(key: str, peer: str, jobs: Iterable[str]) -> Callable[[Results], dict[str, float | None]]:
-    return lambda results: results.ratios(key, peer, jobs)
-
-
-def _mean(results: Results) -> dict[str, float | None]:
-    return {"": geometric_mean(results.ratios("us", HIREDIS, FIRST_SIX).values())}
-
-
-def _one(key: str, peer: str, job: str) -> Callable[[Results], dict[str, float | None]]:
-    return lambda results: {"": results.ratio(key, peer, job=job)}
-
-
-def _at_scale(key: str) -> Callable[[Results], dict[str, float | None]]:
-    return lambda results: {"": results.ratio(key, HIREDIS, job="scale", streams=10_000)}
-
-
-def _flatness(results: Results) -> dict[str, float | None]:
-    """The p50 among 10 streams in terms of that among 10,000."""
-    few, many = (
-        results.values("p50_us", job="scale", streams=streams, reader="ours")
-        for streams in (10, 10_000)
-    )
-    ratios = [least / most for least, most in zip(few, many, strict=False)]
-    return {"": median(ratios) if ratios else None}
-
-
-def _asyncio(peer: str) -> Callable[[Results], dict[str, float | None]]:
-    """Compare our reader for asyncio with another one."""
-    return lambda results: (
-        {
-            f"small, count {count}": results.ratio(
-                "us", peer, "ours asyncio", job="small", count=count
-            )
-            for count in results.counts("small")
-        }
-        or {"": None}
-    )
-
-
-TARGETS = (
-    Target("first six, geometric mean, both counts", HIREDIS, 2.0, _mean),
-    Target("each of the first six", HIREDIS, 1.4, _each("us", HIREDIS, FIRST_SIX)),
-    Target("small, decode_responses=True", HIREDIS, 1.4, _each("us", HIREDIS, ("decoded",))),
-    Target("unique, binary, 64k, 1m: each", HIREDIS, 1.0, _each("us", HIREDIS, HARD)),
-    Target("each of the first six", "hiredis loop", 1.2, _each("us", "hiredis loop", FIRST_SIX)),
-    Target("each of the first six", "redis-py pure", 7, _each("us", "redis-py pure", FIRST_SIX)),
-    Target("live, 1 stream: CPU per message", HIREDIS, 2.5, _one("cpu_us", HIREDIS, "live-1")),
-    Target("live, 1 stream: p50 latency", HIREDIS, 1.2, _one("p50_us", HIREDIS, "live-1")),
-    Target("live, 10,000 streams: p50 latency", HIREDIS, 10, _at_scale("p50_us")),
-    Target("live, 10,000 streams: CPU per message", HIREDIS, 5, _at_scale("cpu_us")),
-    Target("live, 10,000 streams: p50 latency", "ours, 10 streams", 0.4, _flatness),
-    Target("small, asyncio: throughput", "ours", 0.8, _asyncio("ours")),
-    Target("small, asyncio", ASYNC_HIREDIS, 2.0, _asyncio(ASYNC_HIREDIS)),
-    Target("import time", "redis-py", 8, _one("import_ms", "redis-py", "startup")),
-    Target("memory added by the import", "redis-py", 5, _one("rss_kib", "redis-py", "startup")),
-    Target("peak memory, each workload", HIREDIS, 1.0, _each("peak_kib", HIREDIS, READING)),
-)
-
-
 def _targets(results: Results) -> str:
     rows = []
-    for target in TARGETS:
-        seen = target.seen(results)
-        known = {where: ratio for where, ratio in seen.items() if ratio is not None}
-        where = min(known, key=lambda name: known[name], default="")
-        least = known.get(where)
-        if least is None or len(known) < len(seen):
-            verdict = "void"
-        else:
-            verdict = "reached" if least >= target.at_least else "MISSED"
-        texts = [f"{target.at_least:g}", _show(least), where or "--", verdict]
-        rows.append([target.job, target.against, *texts])
-    return rst_table(["job", "against", "at least", "seen", "least at", "verdict"], rows)
+    for verdict in verdicts(results):
+        target = verdict.target
+        bound = f"{'at most' if target.is_limit else 'at least'} {target.bound:g}"
+        seen = "--" if verdict.seen is None else _show(verdict.seen)
+        rows.append([target.job, target.against, bound, seen, verdict.where or "--", verdict.text])
+    return rst_table(["job", "against", "target", "seen", "where", "verdict"], rows, texts=2)
 
 
 def _voids(results: Results) -> str:
@@ -331,6 +225,11 @@ def _voids(results: Results) -> str:
             place = " ".join(str(row[key]) for key in ("job", "count", "axis") if key in row)
             reasons.setdefault((row["reader"], row["void"]), place)
     lines = [f"* {reader}: {why} (first at {place})" for (reader, why), place in reasons.items()]
+    lines += [
+        f"* {row['kind']}: {row['skipped']}"
+        for row in results.select(job="real")
+        if "skipped" in row
+    ]
     return "\n".join(lines) or "None."
 
 
@@ -349,20 +248,22 @@ def _parsers(results: Results) -> str:
 
 
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
-    ("How many times as fast this project reads as ...", READING, _time_ratios),
+    ("Real data: how many times as fast as redis-py with hiredis", ("real",), _kinds),
+    ("What the content costs, in terms of the cheapest of its size", ("contents",), _contents),
+    ("How many times as fast this project reads as ...", (*READING, "real"), _time_ratios),
     (
         "The same in CPU time of the reader's process, which other work disturbs less",
-        READING,
+        (*READING, "real"),
         _cpu_ratios,
     ),
-    ("Absolute numbers, for orientation only", READING, _absolute),
-    ("Live: 1,000 messages a second", ("live-1", "live-100"), _live),
+    ("Absolute numbers, for orientation only", (*READING, "real"), _absolute),
+    ("Live: 1,000 messages a second", ("live-1",), _live),
     ("Among many streams: 1,000 messages a second to all of them", ("scale",), _scale),
     ("One server, and a cluster of three nodes", ("nodes",), _nodes),
     ("Start-up", ("startup",), _startup),
     ("Cost against size", ("growth",), _growth),
     ("Targets", (), _targets),
-    ("Void rows", (), _voids),
+    ("Void rows, and kinds of data that were not to be had", (), _voids),
 )
 
 
@@ -378,9 +279,89 @@ def render(run: dict[str, Any]) -> Iterator[str]:
             yield section(results)
 
 
+# The figures in other files, from ``.. bench: NAME`` to ``.. bench: end``.
+
+_ROOT = Path(__file__).parent.parent
+_SECTION = re.compile(
+    r"(?<=^\.\. bench: )(?!end$)(\w+)\n.*?(?=^\.\. bench: end$)", re.DOTALL | re.MULTILINE
+)
+FILES = ("README.rst", "docs/explanation/performance.rst")
+
+
+def _summary(run: dict[str, Any]) -> str:
+    """Compare with redis-py with hiredis in the fewest figures, the least first."""
+    results = Results(run["rows"])
+
+    def live(**row: Any) -> dict[str, float | None]:
+        keys = {"latency": "p50_us", "CPU": "cpu_us"}
+        return {name: results.ratio(key, HIREDIS, **row) for name, key in keys.items()}
+
+    kinds = f"{len(results.kinds()) or len(KINDS)} kinds of real data"
+    merged, plain = "the same job", "a plain loop: CPU"
+    real = results.of_kinds("cpu_us", PLAIN_HIREDIS, 1), results.of_kinds("us", HIREDIS, 4)
+    jobs = (
+        (f"{kinds}, 1 stream", plain, real[0]),
+        (f"{kinds}, 4 streams", merged, real[1]),
+        ("6 made-up workloads", merged, results.ratios("us", HIREDIS, FIRST_SIX)),
+        ("values of 64 KiB, 1 MiB", merged, results.ratios("us", HIREDIS, LARGE)),
+        ("live, 1 stream", merged, live(job="live-1")),
+        ("live, 10,000 streams, 100 connections", merged, live(job="scale", streams=10_000)),
+    )
+    rows: list[tuple[float, list[str]]] = []
+    for job, against, seen in jobs:
+        known = {where: ratio for where, ratio in seen.items() if ratio is not None}
+        if not known:
+            rows.append((0, [job, against, "not measured", ""]))
+            continue
+        where = min(known, key=lambda name: known[name])
+        least, mean = known[where], _show(geometric_mean(known.values()))
+        rows.append((least, [job, against, f"{least:.2f} ({where})", mean]))
+    header = ["read", "compared with", "least", "mean"]
+    versions, machine = run["versions"], run["machine"]
+    return (
+        f"{rst_table(header, [row for _, row in sorted(rows)], texts=3)}\n\n"
+        f"One run of ``make bench`` on {run['date']}: {machine['cores']} cores, "
+        f"Python {versions['Python']}, {versions['server']}, redis-py {versions['redis']}.\n"
+    )
+
+
+def _section(name: str, run: dict[str, Any]) -> str:
+    if name == "summary":
+        return _summary(run)
+    results = Results(run["rows"])
+    if name == "targets":
+        return _targets(results) + "\n"
+    job, table = {"kinds": ("real", _kinds), "contents": ("contents", _contents)}[name]
+    return (table(results) if results.select(job=job) else "Not measured yet.") + "\n"
+
+
+def write(run: dict[str, Any], *, is_trial: bool = False) -> list[str]:
+    """Put the figures of a run into README.rst and the documentation; name what changes."""
+    changed = []
+    for name in FILES:
+        path = _ROOT / name
+        before = path.read_text("utf-8")
+        text = _SECTION.sub(lambda at: f"{at[1]}\n\n{_section(at[1], run)}\n", before)
+        if text != before:
+            changed.append(name)
+            if not is_trial:
+                path.write_text(text, "utf-8")
+    return changed
+
+
 def main() -> None:
-    path = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).with_name("results.json")
-    run = json.loads(path.read_text())
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    default = Path(__file__).with_name("results.json")
+    parser.add_argument("results", nargs="?", type=Path, default=default)
+    parser.add_argument("--write", action="store_true", help="put the figures into the documents")
+    parser.add_argument("--check", action="store_true", help="fail if they are not there")
+    arguments = parser.parse_args()
+    run = json.loads(arguments.results.read_text("utf-8"))
+    if arguments.write or arguments.check:
+        changed = write(run, is_trial=arguments.check)
+        if arguments.check and changed:
+            sys.exit(f"{', '.join(changed)}: not the figures of this run; use report.py --write")
+        return
     for text in render(run):
         print(text, end="\n\n")
 

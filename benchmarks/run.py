@@ -25,8 +25,10 @@ from live import measure_scale, read_live
 from nodes import measure_nodes
 from profiling import profile
 from readers import READERS
-from reading import read_workload
-from report import Results, render
+from reading import read_contents, read_real, read_workload
+from realdata import KINDS
+from report import render, write
+from results import Results
 from server import embedded_server
 from startup import measure_imports
 from workloads import WORKLOADS
@@ -36,9 +38,10 @@ if TYPE_CHECKING:
 
     from server import Link
 
-LIVE = {"live-1": 1, "live-100": 100}
-LIVE_MESSAGES = 3000
-JOBS = (*WORKLOADS, *LIVE, "scale", "nodes", "startup", "growth")
+LIVE = {"live-1": 1}
+LIVE_MESSAGES = 2000
+# What the targets are of comes first.
+JOBS = (*KINDS, "contents", *LIVE, "startup", *WORKLOADS, "scale", "growth", "nodes")
 ROUNDS = 7
 # One import takes so little that more rounds cost nothing; growth compares a reader with itself.
 STARTUP_ROUNDS = 21
@@ -76,12 +79,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="little of everything: shows that all works, not how fast it is",
+        help="little of everything, in one round: shows that all works, not how fast it is",
     )
     parser.add_argument(
         "--profile",
         action="store_true",
         help="print where this reader's time goes in the workloads and live jobs, and no more",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the figures into README.rst and the documentation as well; "
+        "benchmarks/report.py --write does so later",
     )
     parser.add_argument(
         "--out",
@@ -107,6 +116,10 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
 
     if job == "startup":
         return measure_imports(rounds(STARTUP_ROUNDS))
+    if job in KINDS:
+        return read_real(link, job, readers, rounds(ROUNDS), scale)
+    if job == "contents":
+        return read_contents(link, rounds(ROUNDS), scale)
     if job == "growth":
         return measure_growth(link, rounds(GROWTH_ROUNDS), scale)
     if job == "scale":
@@ -170,10 +183,18 @@ def main() -> None:
             "quick": arguments.quick,
             "rows": rows,
         }
-        for job in arguments.jobs:
-            start = time.monotonic()
+        begin = time.monotonic()
+        for number, job in enumerate(arguments.jobs, 1):
+            start, done = time.monotonic(), len(rows)
             rows += rows_of(job, link, arguments)
-            print(f"{job}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+            voids = sum("void" in row for row in rows[done:])
+            end = time.monotonic()
+            print(
+                f"{number} of {len(arguments.jobs)}, {job}: {end - start:.0f} s, "
+                f"{end - begin:.0f} s in all" + (f", {voids} void" if voids else ""),
+                file=sys.stderr,
+                flush=True,
+            )
     # One row a line: a run's differences from the last one can be read.
     lines = ",\n".join(json.dumps(row) for row in rows)
     head = json.dumps(run | {"rows": []}, indent=1).removesuffix("]\n}")
@@ -185,6 +206,8 @@ def main() -> None:
     except ImportError as error:
         print(f"no chart: {error}")
     print(f"Written to {folder}")
+    if arguments.write:
+        write(run)
 
 
 if __name__ == "__main__":
