@@ -58,6 +58,7 @@ LAYERS = [
     "core.reader",
     "io.log",
     "io.forks",
+    "testing",
     "io.connection",
     "io.engine",
     "io.blocking",
