@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: help demo server test coverage wine soak fuzz lint docs dist pyz bench house clean
+.PHONY: help demo server test coverage wine soak fuzz lint docs screenshots dist pyz bench house clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1:	\2/p' Makefile
@@ -48,6 +48,9 @@ lint: $(VENV)/.lint ## check style and types
 
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
+
+screenshots: docs ## pictures of pages in Chromium, to be looked at: build/screenshots
+	@$(RUN) -m tools.screenshots build/screenshots
 
 dist: $(VENV)/.dist ## build sdist and wheel, and check them as a user meets them
 	rm -rf dist *.egg-info  # which would name files that are no more to be in it

@@ -43,7 +43,10 @@ def figures() -> str:
         check=True,
         encoding="utf-8",
     ).stdout
-    chart = ".. image:: ../../benchmarks/chart.svg\n   :alt: How fast each reader is\n\n"
+    chart = (
+        ".. container:: chart\n\n"
+        "   .. image:: ../../benchmarks/chart.svg\n      :alt: How fast each reader is\n\n"
+    )
     return (chart if (folder / "chart.svg").exists() else "") + report
 
 

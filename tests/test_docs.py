@@ -122,6 +122,11 @@ def test_every_page_is_listed() -> None:
     assert listed == {name.removesuffix(".rst") for name in PAGES} - {"index"}
 
 
+def test_the_index_says_what_each_page_is_for() -> None:
+    said = re.findall(r"^:doc:`([\w/-]+)`\n    [A-Z].*\.$", TEXTS["index.rst"], flags=re.MULTILINE)
+    assert sorted(said) == sorted(name.removesuffix(".rst") for name in PAGES if name != "index.rst")
+
+
 def test_the_tables_have_every_option_with_its_default() -> None:
     """Contract 1.2: the options, and what they are by default."""
     assert table_rows(TEXTS["reference/options.rst"]) == defaults()
