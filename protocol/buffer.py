@@ -136,11 +136,11 @@ class Buffer:
             missing -= self.pos
         return b"".join(parts)
 
-    def peek(self) -> bytes:
-        """The next byte, not taken; empty if there is none yet."""
-        if self.pos == len(self.data):
-            self.join()
-        return self.data[self.pos : self.pos + 1]
+    def peek(self, size: int = 1) -> bytes:
+        """Return the next bytes, not taken; fewer if more are not there yet."""
+        while len(found := self.data[self.pos : self.pos + size]) < size and self.join():
+            pass
+        return found
 
     def _await_line(self, missing: int) -> None:
         # A reader that asks again at the same place must not forget what came since.

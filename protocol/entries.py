@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 # The most bytes of a window: the words of more do not fit into the processor's cache.
 _WINDOW = 16_384
 # The same for a pattern, which makes fewer words of them.
-_PATTERN_WINDOW = 65_536
+MAX_WINDOW = 65_536
 # The most entries of a window.
 _MAX_ENTRIES = 1024
 # The fewest bytes of an entry.
@@ -268,9 +268,10 @@ class EntryReader:
         self.patterns = Patterns(factory)
         self.is_within_entry = False
         self.unmade: list[Message] = []
-        # The entry that is coming in: which of its parts is next, its ID, its strings so
-        # far, and how many more there are.
+        # The entry that is coming in: which of its parts is next, where it begins, its ID,
+        # its strings so far, and how many more there are.
         self._part = _ENTRY
+        self._start = 0
         self._id = b""
         self._items: list[bytes] = []
         self._missing = 0
@@ -298,6 +299,7 @@ class EntryReader:
         """Read the head of an entry at once, or find out which of its parts comes first."""
         buffer = self._buffer
         if self._part == _ENTRY:
+            self._start = buffer.consumed
             found = _match_head(buffer.data, buffer.pos)
             if found is not None and int(found[1]) == len(found[2]):
                 buffer.pos = found.end()
@@ -391,6 +393,11 @@ class EntryReader:
                     )
                 items.append(value)
                 self._missing -= 1
+            if buffer.consumed - self._start > values.max_size:
+                raise ProtocolError(
+                    f"entry of {buffer.consumed - self._start} bytes or more, "
+                    f"expected at most {values.max_size}"
+                )
         return True
 
     # The fast ways.
@@ -418,7 +425,7 @@ class EntryReader:
             return self._read_sliced(name, pace, min(most, pace.pause or _MIN_ENTRIES))
         pace.reconsider()
         pattern = pace.pattern
-        widest = _WINDOW if pattern is None else _PATTERN_WINDOW
+        widest = _WINDOW if pattern is None else MAX_WINDOW
         limit = min(widest, expected * size * 9 // 8 + 64) if size else 4096
         if end - start > limit:
             end = start + limit

@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 
 from .buffer import excerpt
-from .entries import EntryReader, Pace, slice_strings
+from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
 from .errors import ProtocolError
 from .ids import is_id, number_of
 from .messages import MessageFactory, entry_of, show
@@ -75,8 +75,9 @@ class XreadParser:
         factory: In which form messages are made.
         max_entries: The largest number of entries of a stream in a reply, which is the
             COUNT that the reply was asked with; None for any number.
-        values: The parser of whole values that is used for what is no entries, if
-            replies to other commands come over the same connection.
+        values: The parser of whole values that is used for what is not entries, if
+            replies to other commands come over the same connection. Its limits hold for
+            each entry.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class XreadParser:
         # What was read of a reply that is not all there: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None
-        self._head: Generator[tuple[Value, int] | None, None, None] | None = None
+        self._head: Generator[bool, None, None] | None = None
         # What that reply began with, and how many entries the last stream has in it.
         self._kind = b""
         self._streams = 0
@@ -129,6 +130,8 @@ class XreadParser:
                     return lone
             return self._read_reply()
         except ProtocolError as error:
+            if error.offset is None:
+                error.offset = self._buffer.consumed
             self._broken = error
             raise
 
@@ -219,7 +222,7 @@ class XreadParser:
                 if not isinstance(value, list):
                     raise ProtocolError(f"{show(value)}, expected an XREAD reply")
                 if not isinstance(value, Push):
-                    return _replies_of(value, self._names, self._factory, self.unmade)
+                    return self._take_whole(value)
         if not self._read_replies(self._replies):
             return NEED_DATA
         replies, self._replies = self._replies, None
@@ -237,6 +240,8 @@ class XreadParser:
         if int(key_size) != len(key) or int(id_size) != len(entry_id) or length % 2:
             return None
         items, end = slice_strings(data, found.end(), length)
+        if end - buffer.pos > self._values.max_size:
+            return None
         if len(items) < length or key not in self._names or not is_id(entry_id):
             return None
         buffer.pos = end
@@ -262,8 +267,11 @@ class XreadParser:
         return True
 
     def _begin(self) -> bool:
-        """Read the header of a reply by itself; False if it is no entries', or not there."""
-        if self._buffer.peek() not in (b"*", b"%") or (line := self._buffer.line()) is None:
+        """Read the header of a reply by itself; False if it is not a usual one, or not there."""
+        header = self._buffer.peek(2)
+        if header[:1] not in (b"*", b"%") or not (header[1:].isdigit() or header == b"*-"):
+            return False
+        if (line := self._buffer.line()) is None:
             return False
         # Nil is like no streams at all.
         self._open_reply(line[:1], 0 if line == b"*-1" else _length(line, b"*%"))
@@ -286,15 +294,27 @@ class XreadParser:
 
     def _open_stream(self, replies: list[StreamReply], key: Value, count: int) -> None:
         name = _name_of(key, self._names)
+        self._check_count(key, count)
+        self._count = count
+        # What is learnt from a few entries is not worth the time. A window must not exceed
+        # the limit of an entry.
+        is_run = count >= _MIN_RUN and self._values.max_size >= MAX_WINDOW
+        self._pace = self._pace_of(name) if is_run else None
+        replies.append((name, []))
+
+    def _check_count(self, key: Value, count: int) -> None:
         if self.max_entries is not None and count > self.max_entries:
             raise ProtocolError(
                 f"{count} entries of stream {excerpt(key)}, "
                 f"expected at most {self.max_entries}, which were asked for"
             )
-        self._count = count
-        # What is learnt from a few entries is not worth the time.
-        self._pace = self._pace_of(name) if count >= _MIN_RUN else None
-        replies.append((name, []))
+
+    def _take_whole(self, value: Value) -> list[StreamReply] | None:
+        """Take the streams of a reply, or of a part of one, that was read as one value."""
+        replies = _replies_of(value, self._names, self._factory, self.unmade)
+        for (_, messages), pair in zip(replies or (), value, strict=False):
+            self._check_count(pair[0], len(messages))
+        return replies
 
     def _read_replies(self, replies: list[StreamReply]) -> bool:
         """Read each stream's entries, and the head of the next; return whether all are there."""
@@ -304,26 +324,55 @@ class XreadParser:
             if self._head is None:
                 if self._slice_head():
                     continue
-                self._head = self._read_head()
-            head = next(self._head)
-            if head is None:
+                self._head = self._read_head(replies)
+            if not next(self._head):
                 return False
             self._head = None
-            self._open_stream(replies, *head)
         return False
 
-    def _read_head(self) -> Generator[tuple[Value, int] | None, None, None]:
-        """Read it part by part; yield None until all are there."""
+    def _read_head(self, replies: list[StreamReply]) -> Generator[bool, None, None]:
+        """Read it part by part; yield False until all are there, then True.
+
+        A part that no server sends in this way (streamed, or after an attribute) is read as
+        one value, which may be all of a stream's entries.
+        """
         if self._kind == b"*":
-            while (line := self._buffer.line()) is None:
-                yield None
+            line = yield from self._read_header()
+            if line is None:
+                pair = yield from self._read_value()
+                self._append_whole(replies, pair)
+                yield True
             if line != b"*2":
-                raise ProtocolError(f"{excerpt(line)}, expected b'*2', a stream of an XREAD reply")
-        while (key := self._values.next_value()) is NEED_DATA:
-            yield None
+                raise ProtocolError(
+                    f"{excerpt(line or b'')}, expected b'*2', a stream of an XREAD reply"
+                )
+        key = yield from self._read_value()
+        line = yield from self._read_header()
+        if line is None:
+            entries = yield from self._read_value()
+            self._append_whole(replies, [key, entries])
+        else:
+            self._open_stream(replies, key, _length(line, b"*"))
+        yield True
+
+    def _read_header(self) -> Generator[bool, None, bytes | None]:
+        """Read the header of an array; return None, and take nothing, if there is another one."""
+        while len(header := self._buffer.peek(2)) < 2 and header in b"*":
+            yield False
+        if header[:1] != b"*" or not header[1:].isdigit():
+            return None
         while (line := self._buffer.line()) is None:
-            yield None
-        yield key, _length(line, b"*")
+            yield False
+        return line
+
+    def _read_value(self) -> Generator[bool, None, Value]:
+        while (value := self._values.next_value()) is NEED_DATA:
+            yield False
+        return value
+
+    def _append_whole(self, replies: list[StreamReply], pair: Value) -> None:
+        replies += self._take_whole([pair]) or ()
+        self._count = len(replies[-1][1])
 
     def _read_entries(self, reply: StreamReply) -> bool:
         """Read a stream's entries; return whether all of them are there."""

@@ -935,3 +935,68 @@ def test_any_bytes_give_replies_or_need_data_or_a_protocol_error(data: bytes, se
         outcome = by_xread_parser(pieces, NAMES)
         assert typed(outcome.values) == typed(whole.values)
         assert (outcome.error is None) is (whole.error is None)
+
+
+UNUSUAL: dict[str, bytes] = {
+    "a streamed reply": b"*?\r\n*2\r\n$1\r\ns\r\n*1\r\n%b.\r\n",
+    "a streamed map": b"%%?\r\n$1\r\ns\r\n*1\r\n%b.\r\n",
+    "a streamed pair": b"*1\r\n*?\r\n$1\r\ns\r\n*1\r\n%b.\r\n",
+    "streamed entries": b"*1\r\n*2\r\n$1\r\ns\r\n*?\r\n%b.\r\n",
+    "a streamed key": b"*1\r\n*2\r\n$?\r\n;1\r\ns\r\n;0\r\n*1\r\n%b",
+    "an attribute before the reply": b"|1\r\n+a\r\n:1\r\n*1\r\n*2\r\n$1\r\ns\r\n*1\r\n%b",
+    "an attribute before a pair": b"*1\r\n|1\r\n+a\r\n:1\r\n*2\r\n$1\r\ns\r\n*1\r\n%b",
+    "an attribute before a key": b"*1\r\n*2\r\n|1\r\n+a\r\n:1\r\n$1\r\ns\r\n*1\r\n%b",
+    "an attribute before entries": b"*1\r\n*2\r\n$1\r\ns\r\n|1\r\n+a\r\n:1\r\n*1\r\n%b",
+    "the same in a map": b"%%1\r\n$1\r\ns\r\n|1\r\n+a\r\n:1\r\n*1\r\n%b",
+}
+UNUSUAL_ENTRIES: dict[str, bytes] = {
+    "usual": b"*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+    "streamed": b"*?\r\n$3\r\n1-0\r\n*?\r\n$1\r\nf\r\n+v\r\n.\r\n.\r\n",
+    "attributes": b"|1\r\n:1\r\n:2\r\n*2\r\n|0\r\n+1-0\r\n|0\r\n*2\r\n|0\r\n+f\r\n"
+    b"$?\r\n;1\r\nv\r\n;0\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", UNUSUAL.values(), ids=UNUSUAL.keys())
+@pytest.mark.parametrize("entry", UNUSUAL_ENTRIES.values(), ids=UNUSUAL_ENTRIES.keys())
+def test_replies_as_no_server_sends_them_are_read(reply: bytes, entry: bytes) -> None:
+    """Whatever the parser of values takes, since RESP3 allows it; and what comes after it."""
+    expected = [("s", [("s", b"1-0", {b"f": b"v"})])]
+    for pieces in chunkings(reply % entry + S_DATA):
+        assert by_xread_parser(pieces, {b"s": "s"}).values == [expected, S_REPLY]
+
+
+def test_more_entries_than_asked_for_are_refused_in_any_form() -> None:
+    entries = b"".join(b"*2\r\n$3\r\n%d-0\r\n*2\r\n+f\r\n+v\r\n" % at for at in (1, 2, 3))
+    for data in (
+        b"*1\r\n*2\r\n$1\r\ns\r\n*3\r\n%b",
+        b"*1\r\n*2\r\n$1\r\ns\r\n*?\r\n%b.\r\n",
+        b"*?\r\n*2\r\n$1\r\ns\r\n*3\r\n%b.\r\n",
+    ):
+        parser = XreadParser({b"s": "s"}, max_entries=2)
+        parser.feed(data % entries)
+        with pytest.raises(ProtocolError, match="3 entries of stream b's', expected at most 2"):
+            parser.next_reply()
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_the_size_of_each_entry_is_limited(number: int) -> None:
+    entries = [(b"%d-0" % at, [b"field", b"v" * 150]) for at in range(1, number)]
+    for size, is_refused in [(160, False), (300, True)]:
+        last = (b"%d-0" % number, [b"f", b"v" * (size // 2), b"g", b"v" * (size // 2)])
+        data = encode_reply([(b"s", [*entries, last])])
+        for pieces in chunkings(data):
+            parser = XreadParser({b"s": "s"}, values=Parser(max_size=300))
+            outcome = drain(parser.feed, parser.next_reply, pieces)
+            assert (outcome.error is not None) is is_refused
+            assert not is_refused or "expected at most 300" in str(outcome.error)
+
+
+def test_an_error_has_an_offset_in_any_case() -> None:
+    """Also where the bytes are RESP."""
+    for data, offset in [(b"*1\r\n*2\r\n+x\r\n", 16), (b":1\r\n", 4), (b"*1\r\nx", 4)]:
+        parser = XreadParser({b"s": "s"})
+        parser.feed(data + b"*0\r\n")
+        with pytest.raises(ProtocolError) as info:
+            parser.next_reply()
+        assert info.value.offset == offset, data
