@@ -130,8 +130,8 @@ def test_every_page_is_listed() -> None:
 
 
 def test_the_index_says_what_each_page_is_for() -> None:
-    said = re.findall(r"^:doc:`([\w/-]+)`\n    [A-Z].*\.$", TEXTS["index.rst"], flags=re.MULTILINE)
-    assert sorted(said) == sorted(name.removesuffix(".rst") for name in PAGES if name != "index.rst")
+    said = re.findall(r"^:doc:`([\w/-]+)`\n    [A-Z].*\.$", TEXTS["index.rst"], re.MULTILINE)
+    assert set(said) == {name.removesuffix(".rst") for name in PAGES} - {"index"}
 
 
 def test_the_tables_have_every_option_with_its_default() -> None:
