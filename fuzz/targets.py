@@ -10,8 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pystreamredis import RedisError
-from pystreamredis.core.events import Failed, Log
-from pystreamredis.core.session import Phase
+from pystreamredis.core.events import Failed, Log, Phase
 from pystreamredis.core.slots import SLOTS, moved_to, slot_of
 from pystreamredis.options import CONNECTION, OPTIONS
 from pystreamredis.protocol import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from itertools import repeat
 
 from .buffer import excerpt
 from .errors import ProtocolError
@@ -79,9 +80,12 @@ class MessageFactory:
         Raises:
             Exception: The one that `fields` or the decoding raises.
         """
+        # In few steps, since most replies of a live stream are one entry.
         if self.encoding is None:
-            return name, entry_id, self.fields(pairs_of(items))
-        return name, entry_id.decode("ascii"), self.fields(pairs_of(list(map(self.text, items))))
+            half: Any = iter(items)
+            return name, entry_id, self.fields(zip(half, half, strict=True))
+        half = iter(list(map(str, items, repeat(self.encoding), repeat(self.errors))))
+        return name, entry_id.decode("ascii"), self.fields(zip(half, half, strict=True))
 
     def make_safely(
         self, name: object, entry_id: bytes, items: list[bytes], unmade: list[Message]

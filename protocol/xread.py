@@ -15,7 +15,7 @@ from contextlib import suppress
 from .buffer import excerpt
 from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
 from .errors import ProtocolError
-from .ids import is_id, number_of
+from .ids import number_of
 from .messages import MessageFactory, entry_of, show
 from .parser import MAX_ITEMS, Parser
 from .predict import predict_last_ids
@@ -43,10 +43,10 @@ _find_head = re.compile(
     rb"(?:(%|\*(?=[0-9]+\r\n\*))([1-9][0-9]{0,9})\r\n)?"
     rb"(\*2\r\n)?\$(0|[1-9][0-9]{0,9})\r\n([^\r]*)\r\n\*(0|[1-9][0-9]{0,9})\r\n"
 ).match
-# A reply up to the strings of its only entry.
+# A reply up to the strings of its only entry, whose ID has few enough digits for 64 bits.
 _match_lone = re.compile(
     rb"(?:\*1\r\n\*2|%1)\r\n\$(0|[1-9][0-9]{0,8})\r\n([^\r]*)\r\n\*1\r\n"
-    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,20}-[0-9]{1,20})\r\n\*(0|[1-9][0-9]{0,4})\r\n"
+    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,19}-[0-9]{1,19})\r\n\*(0|[1-9][0-9]{0,4})\r\n"
 ).match
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
 
@@ -124,16 +124,37 @@ class XreadParser:
         if self._broken is not None:
             raise self._broken
         try:
-            if self._replies is None and not self._values.is_within_value:
-                lone = self._read_lone()
-                if lone is not None:
-                    return lone
             return self._read_reply()
         except ProtocolError as error:
             if error.offset is None:
                 error.offset = self._buffer.consumed
             self._broken = error
             raise
+
+    def read_lone(self, data: bytes) -> Message | None:
+        """Read a reply that is one entry, as most replies of a live stream are.
+
+        The data need not be fed: it is all of the reply, and nothing else.
+
+        Returns:
+            The message; None where the data is anything else, or only a part of what was fed
+            before was taken. Then it has to be fed.
+        """
+        if self._replies is not None or self._values.is_within_value or self._buffer.data:
+            return None
+        found = _match_lone(data)
+        if found is None or self._broken is not None:
+            return None
+        key_size, key, id_size, entry_id, number = found.groups()
+        length = int(number)
+        if int(key_size) != len(key) or int(id_size) != len(entry_id) or length % 2:
+            return None
+        items, end = slice_strings(data, found.end(), length)
+        if len(items) < length or end != len(data) or key not in self._names:
+            return None
+        if end > self._values.max_size:
+            return None
+        return self._factory.make_safely(self._names[key], entry_id, items, self.unmade)
 
     def take_partial(self) -> list[StreamReply]:
         """Take the whole entries of a reply that has broken off.
@@ -227,26 +248,6 @@ class XreadParser:
             return NEED_DATA
         replies, self._replies = self._replies, None
         return replies or None
-
-    def _read_lone(self) -> list[StreamReply] | None:
-        """Read a reply that is a single entry, if all of it is there, as servers send it."""
-        buffer = self._buffer
-        data = buffer.data
-        found = _match_lone(data, buffer.pos)
-        if found is None:
-            return None
-        key_size, key, id_size, entry_id, number = found.groups()
-        length = int(number)
-        if int(key_size) != len(key) or int(id_size) != len(entry_id) or length % 2:
-            return None
-        items, end = slice_strings(data, found.end(), length)
-        if end - buffer.pos > self._values.max_size:
-            return None
-        if len(items) < length or key not in self._names or not is_id(entry_id):
-            return None
-        buffer.pos = end
-        name = self._names[key]
-        return [(name, [self._factory.make_safely(name, entry_id, items, self.unmade)])]
 
     def _slice_head(self) -> bool:
         """Read a stream's head, and the reply's before it, if all is as servers send it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pystreamredis.core.events import Phase
 from pystreamredis.core.reader import Reader
-from pystreamredis.core.session import Phase
 from pystreamredis.options import ConnectionOptions
 from tests.simulation import reading
 

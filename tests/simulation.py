@@ -12,8 +12,8 @@ from collections import Counter, deque
 from itertools import chain, cycle, repeat
 from typing import TYPE_CHECKING, Any, cast
 
+from pystreamredis.core.events import Phase
 from pystreamredis.core.reader import Reader
-from pystreamredis.core.session import Phase
 from pystreamredis.io.engine import Engine
 from pystreamredis.options import ConnectionOptions, ReadOptions
 
@@ -374,9 +374,9 @@ class Link:
         if self.left == 0:
             session.lose(now, self._simulation.ends)
         elif peer.sent:
-            session.receive(self._simulation.take_chunk(self), now)
-            self.flush()
-            session.process()
+            if session.receive(self._simulation.take_chunk(self), now):
+                self.flush()
+                session.process()
         elif peer.closes:
             session.lose(now)
         self.close_if_over()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
+from math import inf
+from typing import Any
+
 import pytest
 
-from pystreamredis.core.assignment import Assignment, History
+from pystreamredis.core.assignment import Assignment, History, add_jitter, pauses_of
 from pystreamredis.core.events import DEBUG, INFO, WARNING
 from pystreamredis.core.session import Session
 from pystreamredis.core.stream import StreamState
@@ -178,3 +182,66 @@ class TestAssignment:
 
     def test_count_is_the_callers_at_first(self) -> None:
         assert assignment().history.read_size.count == 7
+
+
+@pytest.fixture
+def chance(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The random numbers to come; 0.0 after these."""
+    numbers: list[float] = []
+    monkeypatch.setattr("random.random", lambda: numbers.pop(0) if numbers else 0.0)
+    return numbers
+
+
+def taken(number: int, block: int | None = 1000, retry_delay: Any = None) -> list[float]:
+    return list(islice(pauses_of(block, retry_delay), number))
+
+
+@pytest.mark.usefixtures("chance")
+@pytest.mark.parametrize(("block", "pause"), [(None, 0), (0, 1), (1, 0.001), (2500, 2.5)])
+def test_the_pause_before_another_try_is_block_ms(block: int | None, pause: float) -> None:
+    """Contract 5.3: 1000 where `block` is 0, not at all where it is None."""
+    assert taken(3, block) == pytest.approx([pause] * 3)
+
+
+@pytest.mark.usefixtures("chance")
+@pytest.mark.parametrize(
+    ("retry_delay", "expected"),
+    [
+        (0, [0.0] * 4),
+        (250, [0.25] * 4),
+        (0.5, [0.0005] * 4),
+        (lambda: iter([100, 200.5, 400, 800, 1600]), [0.1, 0.2005, 0.4, 0.8]),
+        (lambda: [100, 200], [0.1, 0.2, 0.2, 0.2]),
+        (lambda: count(10, 10), [0.01, 0.02, 0.03, 0.04]),
+        (lambda: (), [1.0] * 4),
+    ],
+)
+@pytest.mark.parametrize("block", [None, 0, 50])
+def test_the_pause_may_be_given(block: int | None, retry_delay: Any, expected: list[float]) -> None:
+    """Contract 5.3: ms, or a callable returning an iterator of ms, the last of which goes on."""
+    assert taken(4, block, retry_delay) == pytest.approx(expected)
+
+
+def test_a_pause_has_a_random_part(chance: list[float]) -> None:
+    """Contract 5.3: in any case between readers."""
+    chance += [0.0, 0.5, 0.999, 1.0]
+    assert taken(4) == pytest.approx([1.0, 1.25, 1.4995, 1.5])
+    chance += [1.0]
+    assert taken(2, 0, lambda: [100, 200]) == pytest.approx([0.15, 0.2])
+    chance += [0.5]
+    assert add_jitter(2.0) == 2.5
+
+
+@pytest.mark.parametrize("wrong", ["1", -1, inf, float("nan"), b""])
+def test_a_pause_that_is_not_a_time_is_refused(wrong: Any) -> None:
+    """Contract 7: the option and the value are named."""
+    pauses = pauses_of(0, lambda: [wrong])
+    with pytest.raises(TypeError) as caught:
+        next(pauses)
+    assert str(caught.value) == f"retry_delay() gave {wrong!r}, but must give numbers of ms"
+
+
+def test_each_outage_has_an_iterator_of_its_own() -> None:
+    asked = [iter([1000]), iter([2000])]
+    first, second = (pauses_of(0, lambda: asked.pop(0)) for _ in range(2))
+    assert next(first) < 2 <= next(second)

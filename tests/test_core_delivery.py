@@ -1,9 +1,10 @@
-"""`pystreamredis.core.delivery`: what was delivered, and the positions that result."""
+"""`pystreamredis.core.delivery`: the wait for messages, and the positions of those delivered."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from math import inf
 from operator import length_hint
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.core.delivery import EMPTY, Batch, Item
+from pystreamredis.core.delivery import EMPTY, Batch, Item, Wait
 
 MESSAGES: list[Any] = [("a", b"1-0", {}), ("b", b"2-0", {}), ("a", b"3-0", {}), ("c", b"4-0", {})]
 
@@ -251,3 +252,89 @@ def test_the_empty_batch_delivers_nothing_and_moves_no_position() -> None:
         assert list(EMPTY.iterator) == []
         assert EMPTY.take_back() == []
         assert EMPTY.delivered() == {}
+
+
+# The wait (contract 4.1, 4.2, 5.3, 5.5).
+
+# The longest that a read blocks, in ms, and the longest of one that leaves streams out.
+SLICE = 20_000
+
+
+def begun(block: int | None, now: float = 100.0) -> Wait:
+    """Make a wait that begins at that time."""
+    wait = Wait(block)
+    wait.begin(now)
+    return wait
+
+
+def test_each_wait_has_a_number_of_its_own() -> None:
+    """Contract 4.2: only a read that was sent in this wait shows that nothing is there."""
+    wait = Wait(None)
+    numbers = [wait.number]
+    for now in (1.0, 1.0, 2.0):
+        wait.begin(now)
+        numbers.append(wait.number)
+    assert len(set(numbers)) == 4
+    assert wait.ends_at == 2.0
+
+
+@pytest.mark.parametrize(("block", "ends_at"), [(1, 100.001), (1000, 101.0), (None, 100.0)])
+def test_a_wait_is_over_after_block_ms(block: int | None, ends_at: float) -> None:
+    """Contract 4.1: it counts from when the caller began to wait; None is no wait at all."""
+    wait = begun(block)
+    assert wait.ends_at == pytest.approx(ends_at)
+    wait.restart(500.0)
+    assert wait.ends_at == pytest.approx(ends_at + 400.0)
+
+
+def test_a_wait_without_limit_is_never_over() -> None:
+    """Contract 4.1: 0 is for ever."""
+    assert begun(0).ends_at == inf
+
+
+@pytest.mark.parametrize(
+    ("block", "ahead"), [(None, None), (0, SLICE), (1, 1), (SLICE, SLICE), (SLICE + 1, SLICE)]
+)
+def test_a_read_ahead_blocks_for_no_longer_than_a_slice(
+    block: int | None, ahead: int | None
+) -> None:
+    """Contract 5.5: a dead server is noticed within 25 s, whatever `block` is."""
+    assert begun(block).block_ahead == ahead
+
+
+@settings(deadline=None)
+@given(st.integers(1, 10**6), st.floats(0, 2000))
+def test_reads_for_the_caller_block_for_the_time_that_is_left(block: int, later: float) -> None:
+    """Contract 4.1: never for less, and for less than a ms more; 5.5: in slices."""
+    wait = begun(block)
+    now = 100.0 + later
+    found = wait.block_for_caller(now, None)
+    left = block - later * 1000
+    assert found is not None
+    assert 1 <= found <= SLICE
+    assert found >= min(left, SLICE) - 0.001
+    assert found < max(left, 0) + 1.001
+
+
+@pytest.mark.parametrize(("block", "expected"), [(None, None), (0, SLICE)])
+def test_without_a_limit_reads_block_alike_at_any_time(
+    block: int | None, expected: int | None
+) -> None:
+    """Contract 4.1: None never blocks, and 0 blocks in slices that have no end."""
+    wait = begun(block)
+    assert wait.block_for_caller(100.0, None) == expected
+    assert wait.block_for_caller(99_999.0, None) == expected
+
+
+@pytest.mark.parametrize("block", [None, 0, 1, 200])
+def test_a_read_blocks_no_longer_than_a_message_is_held(block: int | None) -> None:
+    """Contract 3.3: nothing is over before the message that is held back is delivered."""
+    wait = begun(block)
+    assert wait.block_for_caller(100.0, 100.3) == 300
+    assert wait.block_for_caller(100.2995, 100.3) == 1
+    assert wait.block_for_caller(100.4, 100.3) == 1
+
+
+def test_a_wait_may_last_longer_than_a_message_is_held() -> None:
+    """Contract 4.1: a read blocks until both are over."""
+    assert begun(1000).block_for_caller(100.0, 100.3) == 1000

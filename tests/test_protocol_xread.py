@@ -495,7 +495,6 @@ def test_a_lone_message_takes_few_calls(resp3: bool) -> None:
         [(b"s", [(b"1700000000000-0", [b"a", b"1", b"b", b"x\r\ny"])])], resp3=resp3
     )
     parser = XreadParser(NAMES, max_entries=100)
-    parser.feed(wire)
     calls: list[str] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -505,12 +504,43 @@ def test_a_lone_message_takes_few_calls(resp3: bool) -> None:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        reply = parser.next_reply()
+        message = parser.read_lone(wire)
     finally:
         sys.setprofile(before)
-    assert reply == [("s", [("s", b"1700000000000-0", {b"a": b"1", b"b": b"x\r\ny"})])]
-    assert len(calls) <= 8, calls
-    assert parser.consumed == len(wire)
+    assert message == ("s", b"1700000000000-0", {b"a": b"1", b"b": b"x\r\ny"})
+    assert len(calls) <= 4, calls
+    assert parser.consumed == 0
+
+
+LONE = encode_reply([(b"s", [(b"1700000000000-0", [b"a", b"1"])])])
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        LONE[:-1],
+        LONE + b"*",
+        LONE.replace(b"$1\r\na", b"$2\r\na"),
+        LONE.replace(b"\r\ns", b"\r\nx"),
+        LONE.replace(b"*2\r\n$1\r\na", b"*1\r\n$1\r\na"),
+        LONE.replace(b"$15\r\n", b"$14\r\n"),
+        LONE.replace(b"$15\r\n17", b"$23\r\n18446744073"),
+        encode_reply([(b"s", [(b"1-0", []), (b"2-0", [])])]),
+        b"*-1\r\n",
+    ],
+)
+def test_whatever_is_not_a_whole_reply_of_one_entry_has_to_be_fed(wire: bytes) -> None:
+    assert XreadParser(NAMES).read_lone(wire) is None
+
+
+@pytest.mark.parametrize("before", [b"*", LONE[:5], LONE[:-3], b"|1\r\n+a\r\n", b">1\r\n"])
+def test_no_lone_entry_is_read_within_something_else(before: bytes) -> None:
+    parser = XreadParser(NAMES)
+    parser.feed(before)
+    parser.next_reply()
+    assert parser.read_lone(LONE) is None
+    parser.feed(b"x")
+    assert parser.read_lone(LONE) is None
 
 
 def test_the_bound_on_entries_may_be_changed_between_replies() -> None:

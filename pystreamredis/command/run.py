@@ -11,7 +11,7 @@ from functools import partial
 from signal import SIGINT
 from time import time
 
-from ..core.deadlines import add_jitter
+from ..core.assignment import add_jitter
 from ..exceptions import ConnectionError, RedisError
 from .clock import ms_of
 from .connecting import describe

@@ -5,17 +5,20 @@ A session ends with its connection; an assignment stays, and is read over the ne
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+from math import inf
+
 from .events import DEBUG, INFO, WARNING, Log
 from .exchanges import wants_hello
 from .readahead import Predictions, ReadSize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TypeAlias
 
     from ..exceptions import RedisError
-    from ..options import ConnectionOptions
+    from ..options import ConnectionOptions, RetryDelay
     from .events import Failed
     from .readahead import Request
     from .session import Session
@@ -27,6 +30,38 @@ if TYPE_CHECKING:
 
 # The most entries that are asked for at once when streams are looked back at.
 _LOOK_BACK = 1000
+# The pause before another try to connect where `block` is 0, in ms.
+_PAUSE = 1000
+# The random part of a pause, in parts of it at most.
+_JITTER = 0.5
+
+
+def add_jitter(pause: float) -> float:
+    """Make a pause longer by a random part, so that readers do not come back all at once."""
+    from random import random  # slow to import, and needed after failures alone
+
+    return pause * (1 + _JITTER * random())  # noqa: S311
+
+
+def pauses_of(block: int | None, retry_delay: RetryDelay | None) -> Iterator[float]:
+    """Yield the pauses before each try to connect in one outage, in seconds.
+
+    Raises:
+        TypeError: A callable `retry_delay` has given something that is not a time.
+    """
+    delay = retry_delay
+    if delay is None:
+        delay = 0 if block is None else block or _PAUSE
+    delays: Iterable[object] = (delay,)
+    if callable(delay):
+        delays, delay = delay(), _PAUSE
+    # The last one is repeated.
+    for ms in chain(delays, repeat(None)):
+        if ms is not None:
+            if not isinstance(ms, (int, float)) or not 0 <= ms < inf:
+                raise TypeError(f"retry_delay() gave {ms!r}, but must give numbers of ms")
+            delay = ms
+        yield add_jitter(delay / 1000)
 
 
 class History:

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from ..escaping import escape
 from ..exceptions import ConnectionError
-from .assignment import Assignment
-from .deadlines import add_jitter
+from .assignment import Assignment, add_jitter
 from .slots import by_slot, is_slot_error, moved_to
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""Delivery: one message after the other to the caller, and the positions that result.
+"""The caller's side: the wait for messages, their delivery, and the positions that result.
 
 A delivery costs one step of a list's iterator and nothing else: the iterator itself knows the
 number of messages that were taken.
@@ -7,6 +7,7 @@ number of messages that were taken.
 from __future__ import annotations
 
 from itertools import islice, repeat, takewhile
+from math import ceil, inf
 from operator import length_hint
 
 TYPE_CHECKING = False
@@ -18,6 +19,60 @@ if TYPE_CHECKING:
     from ..starts import Followed
 
     Delivered: TypeAlias = Mapping[Followed, bytes | str]
+
+# The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
+# and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
+_SLICE = 20_000
+
+
+class Wait:
+    """The wait of the caller for a message.
+
+    Attributes:
+        block: How long the caller waits, in ms; 0 for ever, None for not at all.
+        number: Number of the wait.
+        ends_at: Time when the caller has waited for long enough, in seconds of the caller's
+            clock.
+        block_ahead: How long a read may block that is sent ahead of the caller's next wait,
+            in ms; None for not at all.
+
+    Args:
+        block: The caller's `block`.
+    """
+
+    __slots__ = ("_seconds", "block", "block_ahead", "ends_at", "number")
+
+    def __init__(self, block: int | None) -> None:
+        self.block = block
+        self.block_ahead = block if block is None else min(block or _SLICE, _SLICE)
+        self.number = 0
+        self._seconds = inf if block == 0 else (block or 0) / 1000
+        self.ends_at = inf
+
+    def begin(self, now: float) -> None:
+        """Begin to wait."""
+        self.number += 1
+        self.ends_at = now + self._seconds
+
+    def restart(self, now: float) -> None:
+        """Have the wait count from here."""
+        self.ends_at = now + self._seconds
+
+    def block_for_caller(self, now: float, held_until: float | None) -> int | None:
+        """Return how long a read may block while the caller waits, in ms.
+
+        Args:
+            now: Time, in seconds of the caller's clock.
+            held_until: Time when the first message held back is released, if there is one:
+                nothing is over before.
+        """
+        if held_until is None:
+            if not self.block:
+                return self.block_ahead
+            until = self.ends_at
+        else:
+            until = held_until if self.block == 0 else max(self.ends_at, held_until)
+        return min(_SLICE, max(1, ceil((until - now) * 1000)))
 
 
 class Batch:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from ..exceptions import RedisError
-    from ..protocol import ServerError
+    from ..protocol import ServerError, Unmade
     from .readahead import Request
     from .stream import StreamState
 
@@ -13,29 +17,14 @@ if TYPE_CHECKING:
 DEBUG, INFO, WARNING = 10, 20, 30
 
 
-class Answered:
-    """The server has answered its first XREAD over this connection.
+class Phase(Enum):
+    """What a session does; each phase excludes the others."""
 
-    A connection that was merely made proves little: proxies accept connections for a server
-    that is away, and a server that loads its data lets clients log in.
-    """
-
-
-class Completed:
-    """A read was answered, and its entries are pending.
-
-    Attributes:
-        request: The read; of reads by hash slot, all that were sent together.
-    """
-
-    __slots__ = ("request",)
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-
-
-class Unmakable:
-    """Entries are pending of which no message could be made."""
+    HANDSHAKE = "logs in"
+    STARTING = "asks for what it has to know before it reads"
+    IDLE = "has nothing on its way"
+    READING = "waits for the reply to a read"
+    CLOSED = "is of no more use"
 
 
 class Redirected:
@@ -70,19 +59,6 @@ class Failed:
         self.time = time
 
 
-class Dropped:
-    """The session has closed itself for a reason of its own: connect again at once.
-
-    Attributes:
-        reason: The reason, for the log.
-    """
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
 class Log:
     """A line for the log.
 
@@ -98,5 +74,10 @@ class Log:
         self.text = text
 
 
-Event = Answered | Completed | Unmakable | Redirected | Failed | Dropped | Log
-"""Whatever a session may report."""
+if TYPE_CHECKING:
+    Event: TypeAlias = Request | Unmade | Redirected | Failed | Log
+    """Whatever a session may report.
+
+    A request is a read that was answered, and whose entries are pending; of reads by hash slot,
+    all that were sent together. `Unmade`: an entry is pending of which no message could be made.
+    """

@@ -129,7 +129,7 @@ class ReadAhead:
             block: How long the server may wait, in ms; None for not at all.
             buffer: What has been received, and was not read yet.
         """
-        if len(buffer):
+        if buffer.data and len(buffer):
             request.received_before = buffer.fed
         self.requests.append(request)
         head_of = request.streams, request.count, block

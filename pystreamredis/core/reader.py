@@ -35,26 +35,18 @@ from ..exceptions import ConnectionError, MessageError
 from ..protocol import Unmade
 from ..starts import parse_streams_at
 from . import failures
-from .deadlines import Wait
-from .delivery import EMPTY, Batch, Item
-from .events import (
-    DEBUG,
-    Answered,
-    Completed,
-    Dropped,
-    Failed,
-    Log,
-    Redirected,
-    Unmakable,
-)
+from .assignment import pauses_of
+from .delivery import EMPTY, Batch, Item, Wait
+from .events import Failed, Log, Phase, Redirected
 from .hold import Hold
 from .merge import BATCH_SIZE, next_batch, release
-from .session import Phase, Session
+from .readahead import Request
+from .session import Session
 from .topology import Upstream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from ..exceptions import RedisError
@@ -63,7 +55,6 @@ if TYPE_CHECKING:
     from ..starts import Followed, Start, StreamsArgument
     from .assignment import Assignment
     from .events import Event
-    from .readahead import Request
     from .stream import StreamState
 
 _place = attrgetter("place")
@@ -96,7 +87,7 @@ class Reader:
         self._upstreams = {name: Upstream(name, at, reading) for name, at in servers.items()}
         self._reading = reading
         self._keywords = keywords
-        self._wait = Wait(reading.block, reading.retry_delay)
+        self._wait = Wait(reading.block)
         self._hold = Hold(reading.hold) if reading.hold else None
         self.assignments: list[Assignment] = []
         self.active: dict[Assignment, None] = {}
@@ -189,7 +180,7 @@ class Reader:
         for assignment in self.active:
             if assignment.must_pause:
                 # Not kept where the caller's iterator of pauses raises an exception.
-                pauses, assignment.pauses = assignment.pauses or self._wait.pauses(), None
+                pauses, assignment.pauses = assignment.pauses or self._pauses(), None
                 assignment.retry_at = now + next(pauses)
                 assignment.pauses = pauses
                 assignment.must_pause = False
@@ -204,10 +195,7 @@ class Reader:
             return self._install(self._next_batch())
         if len(self.assignments) > 1:
             self._park()
-        for assignment in self.active:
-            if assignment.session is not None and assignment.session.events:
-                self._take_events()
-                break
+        self._take_events()
         if self._completed or self._may_release or self._hold is not None:
             batch = self._release(now)
             if batch is not None:
@@ -218,10 +206,6 @@ class Reader:
                 return self._deliver_failure(assignment, failure)
         if self._failures:
             return self.report(self._failures.pop(0))
-        return self._go_on(now)
-
-    def _go_on(self, now: float) -> Batch | None:
-        """End the caller's wait if it is over, else send the next reads."""
         if now >= self._wait.ends_at and self._is_over():
             return self._deliver_timeout()
         self._ask_for_caller(now)
@@ -338,7 +322,10 @@ class Reader:
     @property
     def pause(self) -> float:
         """Seconds before another try to connect."""
-        return next(self._wait.pauses())
+        return next(self._pauses())
+
+    def _pauses(self) -> Iterator[float]:
+        return pauses_of(self._reading.block, self._reading.retry_delay)
 
     def rewind(self) -> None:
         """Forget what was not delivered: it will be read again, over new connections.
@@ -408,15 +395,16 @@ class Reader:
         changed: dict[Upstream, None] = {}
         for assignment in self.active:
             session = assignment.session
-            if session is None:
+            if session is None or not (session.events or session.phase is Phase.CLOSED):
                 continue
             events, session.events = session.events, []
             for event in events:
-                if type(event) is Completed:
-                    request = event.request
-                    self._completed.append((assignment, request))
-                    assignment.is_down = assignment.is_down and not request.streams
-                    if assignment.upstream.topology.answered(assignment, request):
+                if type(event) is Request:
+                    self._completed.append((assignment, event))
+                    assignment.is_down = assignment.is_down and not event.streams
+                    is_alone = assignment.key is None and len(self.assignments) == 1
+                    topology = assignment.upstream.topology
+                    if not is_alone and topology.answered(assignment, event):
                         changed[assignment.upstream] = None
                 elif isinstance(event, Redirected):
                     redirected.append((assignment, event))
@@ -440,21 +428,15 @@ class Reader:
 
     def _handle(self, assignment: Assignment, event: Event) -> None:
         """Take note of an event that no message depends on."""
-        history = assignment.history
-        if isinstance(event, Answered):
-            assignment.pauses = None
-            self.log.append(history.answered())
-        elif isinstance(event, Log):
+        if isinstance(event, Log):
             self.log.append(event)
-        elif isinstance(event, Dropped):
-            self.log.append(Log(DEBUG, f"{assignment.options.address}: {event.reason}"))
-        elif isinstance(event, Unmakable):
+        elif isinstance(event, Unmade):
             self._has_unmade = True
         elif isinstance(event, Failed):
             assignment.failure = event
             self._may_release = True
             if isinstance(event.error, ConnectionError):
-                self.log.append(history.failed(event.error, event.time))
+                self.log.append(assignment.history.failed(event.error, event.time))
 
     # Deliveries.
 

@@ -10,7 +10,6 @@ lost or repeated by that::
 
 from __future__ import annotations
 
-from enum import Enum
 from operator import attrgetter
 
 from ..exceptions import AuthenticationError, ConnectionError, RedisError
@@ -19,17 +18,18 @@ from ..protocol import ProtocolError as WireError
 from ..protocol.ids import ZERO, id_of, is_before, is_later, number_of
 from ..protocol.messages import show
 from . import failures
-from .events import WARNING, Answered, Completed, Dropped, Failed, Log, Redirected, Unmakable
+from .events import DEBUG, WARNING, Failed, Log, Phase, Redirected
 from .exchanges import (
     Dialogue,
     Refused,
+    describe,
     find_failing_stream,
     find_ids_before_last,
     find_last_ids,
     handshake,
+    look_back,
     wants_hello,
 )
-from .gaps import describe, look_back
 from .readahead import ReadAhead, Request, choose_streams, last_id_of
 from .slots import ON_THE_MOVE
 
@@ -62,16 +62,6 @@ _SHORT = 20
 
 _is_caught_up = attrgetter("caught_up")
 _pending_of = attrgetter("pending")
-
-
-class Phase(Enum):
-    """What a session does; each phase excludes the others."""
-
-    HANDSHAKE = "logs in"
-    STARTING = "asks for what it has to know before it reads"
-    IDLE = "has nothing on its way"
-    READING = "waits for the reply to a read"
-    CLOSED = "is of no more use"
 
 
 class Session:
@@ -290,16 +280,18 @@ class Session:
         elif self.phase is not Phase.IDLE:
             return
         assignment = self._assignment
-        streams, count = assignment.streams, assignment.history.read_size.count
+        asked = streams = assignment.streams
+        count, is_poll = assignment.history.read_size.count, False
         if assignment.is_lane:
             block = block and min(block, _SHORT)
-        asked, is_poll = streams, False
         unsettled = streams if self._unsettled is None else self._unsettled
         if any(map(_pending_of, unsettled)):
             asked, block, is_poll = _leave_out(streams, count, block)
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]
-        groups = assignment.upstream.topology.group(asked)
+        if not asked:
+            return
+        groups = [asked] if assignment.key is None else assignment.upstream.topology.group(asked)
         if len(groups) == 1:
             request = Request(asked, list(map(last_id_of, asked)), count, now, block, wait)
             request.is_poll = is_poll
@@ -315,18 +307,32 @@ class Session:
             self.outgoing.append(self._ahead.append(request, None, self._values.buffer))
             self.phase = Phase.READING
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Take in received bytes. What is `outgoing` now has to be sent before `process`.
+    def receive(self, data: bytes, now: float) -> bool:
+        """Take in received bytes.
 
         While streams have more entries, the next read leaves before the reply is read, so
         that the server works at the same time.
+
+        Returns:
+            True if `process` has to read them, as soon as what is `outgoing` now was sent.
         """
         self._last_received = now
         self._reply_size += len(data)
+        requests = self._ahead.requests
+        # A reply of one entry is not full, so no read leaves before it is read.
+        if self.phase is Phase.READING and len(requests) == 1 and requests[0].count > 1:
+            message = self._replies.read_lone(data)
+            if message is not None:
+                try:
+                    self._answer([(message[0], [message])], requests[0])
+                except WireError as error:
+                    self._refuse(error)
+                return False
         self._values.buffer.feed(data)
         # Nothing is unsettled while messages come one by one.
         if self._unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
             self._speculate(now)
+        return True
 
     def receive_early(self, data: bytes, now: float) -> None:
         """Take in bytes that were received before anything `outgoing` was sent."""
@@ -348,12 +354,7 @@ class Session:
             if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
                 self._note_part()
         except WireError as error:
-            failure = failures.not_resp(self.address, error, is_secret_sent=self._is_secret_sent)
-            # The reply before may have been one too many, so nothing is known of the streams.
-            for stream in self._assignment.streams:
-                stream.caught_up = False
-            self._unsettled = None
-            self._fail(failure, self._last_received)
+            self._refuse(error)
 
     def lose(self, now: float, cause: Exception | None = None) -> None:
         """Take note that the connection has ended: the peer has closed it, or by an error."""
@@ -431,46 +432,51 @@ class Session:
                 read_size.exceeded(size, sum(self._apply_partial()), len(request.streams))
                 self._drop(f"gave up a reply of more than {size} bytes, to ask for fewer entries")
             return False
-        self._last_activity = self._last_received
-        self._ahead.requests.popleft()
         self._answer(reply, request)
         return True
 
-    def _answer(self, reply: Reply, request: Request) -> None:  # noqa: C901
-        history, size = self._assignment.history, self._reply_size
+    def _answer(self, reply: Reply, request: Request) -> None:
+        """Take the reply to the oldest request."""
         ahead = self._ahead.requests
-        self._reply_size = 0
+        ahead.popleft()
+        self._last_activity = self._last_received
         if not ahead:
             if (not reply or isinstance(reply, ServerError)) and self._replies.is_within_reply:
                 raise WireError("a reply that nobody asked for, right after the reply to a read")
             self.phase = Phase.IDLE
-        whole = request.round or request
+        whole, size = request.round or request, self._reply_size
+        self._reply_size = 0
         is_doubtful = not reply and self._is_doubtful(request)
         if is_doubtful and whole is request:
             self._confirm()
             return
         if isinstance(reply, ServerError):
-            history.is_understood = True
+            self._assignment.history.is_understood = True
             whole.refused = [*whole.refused, (reply, request.streams)]
-        else:
-            if not history.is_answered:
-                self._note_answer()
-            if reply and self._ahead.doubted:
-                self._ahead.doubted.difference_update(request.streams)
-            if not is_doubtful and not self._apply(reply or [], request):
-                self._rest_after_nothing(request)
-            read_size = history.read_size
-            if size > read_size.max_reply or read_size.count < read_size.most:
-                read_size.completed(size)
-            if ahead:
-                self._confirm()
+        elif not is_doubtful:
+            self._take(reply or [], request, size)
         whole.unanswered -= 1
         if whole.unanswered or self.phase is Phase.CLOSED:
             return
         if whole.after and not whole.refused:
-            self.events.append(Completed(whole))
+            self.events.append(whole)
         else:
             self._complete(whole)
+
+    def _take(self, replies: list[StreamReply], request: Request, size: int) -> None:
+        """Take entries, which came in so many bytes."""
+        history = self._assignment.history
+        if not history.is_answered:
+            self._note_answer()
+        if replies and self._ahead.doubted:
+            self._ahead.doubted.difference_update(request.streams)
+        if not self._apply(replies, request):
+            self._rest_after_nothing(request)
+        read_size = history.read_size
+        if size > read_size.max_reply or read_size.count < read_size.most:
+            read_size.completed(size)
+        if self._ahead.requests:
+            self._confirm()
 
     def _confirm(self) -> None:
         if not self._ahead.confirm():
@@ -520,12 +526,14 @@ class Session:
             self._unsettled = None
         fresh: list[tuple[StreamState, list[Message], bool]] = []
         ends: dict[StreamState, bytes] = {}
+        found = 0
         for name, messages in replies:
             stream = by_name.get(name)
             if stream is not None and messages:
                 is_last = len(messages) < request.count
                 ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
                 fresh.append((stream, messages, is_last))
+                found += len(messages)
         if by_name is not self._by_name:
             # Of the other streams nothing is known after an earlier moment, but for those that
             # other parts of a round read.
@@ -534,14 +542,18 @@ class Session:
         for stream in read:
             stream.caught_up = True
         for stream, messages, is_last in fresh:
-            stream.take(messages, ends[stream], self._last_received)
+            stream.pending = stream.pending + messages if stream.pending else messages
+            stream.last_id = ends[stream]
             stream.caught_up = is_last
+            stream.passed = None if messages else stream.passed
+            stream.last_activity = self._last_received
+            stream.reported_gap = None
         if self._replies.unmade:
+            self.events += [message[2] for message in self._replies.unmade]
             self._replies.unmade.clear()
-            self.events.append(Unmakable())
         if self._unsettled is not None:
             self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
-        return any(messages for _, messages, _ in fresh)
+        return found > 0
 
     def _select(self, request: Request) -> list[StreamState]:
         """List the streams of a request to which its reply applies."""
@@ -582,7 +594,8 @@ class Session:
         history = self._assignment.history
         if not history.is_answered:
             history.is_answered = history.is_understood = True
-            self.events.append(Answered())
+            self._assignment.pauses = None
+            self.events.append(history.answered())
 
     def _note_part(self) -> None:
         """Take note of bytes that complete nothing. Pushes are no answer, however many come."""
@@ -596,7 +609,7 @@ class Session:
         if not request.after:
             self._rest_after_round(request)
         if not request.refused:
-            self.events.append(Completed(request))
+            self.events.append(request)
             return
         failed = {stream for _, streams in request.refused for stream in streams}
         request.streams = [stream for stream in request.streams if stream not in failed]
@@ -604,7 +617,7 @@ class Session:
             if error.code in ON_THE_MOVE:
                 request.put_off += len(streams)
         if request.streams or request.put_off:
-            self.events.append(Completed(request))
+            self.events.append(request)
         faults = [fault for fault in request.refused if not self._redirect(*fault)]
         # The others are reported when they are read again.
         for error, streams in faults[:1]:
@@ -768,9 +781,19 @@ class Session:
 
     # Ends.
 
+    def _refuse(self, error: WireError) -> None:
+        """Give up a connection over which something came that is not RESP, or no reply."""
+        # The reply before may have been one too many, so nothing is known of the streams.
+        for stream in self._assignment.streams:
+            stream.caught_up = False
+        self._unsettled = None
+        failure = failures.not_resp(self.address, error, is_secret_sent=self._is_secret_sent)
+        self._fail(failure, self._last_received)
+
     def _drop(self, reason: str) -> None:
+        """Close for a reason of its own, for the reader to connect again at once."""
         self.close()
-        self.events.append(Dropped(reason))
+        self.events.append(Log(DEBUG, f"{self._assignment.options.address}: {reason}"))
 
     def _fail(self, failure: RedisError, now: float, cause: Exception | None = None) -> None:
         # Where it was made matters to nobody, and the frame of a login has the password.

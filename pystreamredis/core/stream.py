@@ -82,15 +82,6 @@ class StreamState:
         """True if entries were received, and all of them were released for delivery."""
         return self.start is not None and self.last_id != self.start and not self.pending
 
-    def take(self, messages: list[Message], last_id: bytes, now: float) -> None:
-        """Take in received messages, the last of which has an ID."""
-        self.pending = self.pending + messages if self.pending else messages
-        self.last_id = last_id
-        if self.passed is not None and messages:
-            self.passed = None
-        self.last_activity = now
-        self.reported_gap = None
-
     def restart(self, last_id: bytes) -> None:
         """Read the stream again after an ID, and forget what is pending."""
         self.last_id = last_id

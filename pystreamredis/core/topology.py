@@ -14,7 +14,7 @@ from ..protocol import MessageFactory
 from ..starts import parse_start
 from .assignment import Assignment
 from .cluster import Cluster
-from .session import Phase
+from .events import Phase
 from .slots import is_cluster_error
 from .stream import StreamState
 

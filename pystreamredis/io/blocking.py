@@ -30,6 +30,10 @@ _LONGEST = 86_400.0
 _SLICE = 0.05
 # Pause of a thread that waits for another one to change the streams, in seconds.
 _MOMENT = 0.001
+_OF_THE_PARENT = (
+    "these connections belong to the parent of this process; "
+    "make a new Streams(streams=positions) in each process"
+)
 
 
 class Woken(Exception):
@@ -265,18 +269,16 @@ class Driver(Engine):
             RuntimeError: Another thread is at it, or the process has forked since.
             RedisError, ValueError, TypeError: As the operation.
         """
-        self._refuse_in_child()
+        if self._generation != forks.generation:
+            raise RuntimeError(_OF_THE_PARENT)
         while True:
             try:
                 del self._is_free
             except AttributeError:
-                if self.is_closed:  # by a thread that has it for a moment
+                if not self._may_try_again():
                     return EMPTY
-                if self._is_changing and self._owner != get_ident():
-                    sleep(_MOMENT)
-                    continue
-                raise RuntimeError("another thread is iterating, expected one at a time") from None
-            break
+            else:
+                break
         steps: Steps | None = None
         try:
             self._owner = get_ident()
@@ -287,12 +289,21 @@ class Driver(Engine):
                 self._tidy_up()
             # An operation may change something before its first step.
             steps = operation(*arguments)
-            return self._finish(steps)
-        except BaseException as error:
+            wait = self._poller.wait
+            timeout = next(steps)
+            while True:
+                timeout = steps.send(wait(timeout))
+        except StopIteration as done:
+            batch: Batch = done.value
+            return batch
+        except Woken:
+            return EMPTY
+        except RedisError:
+            raise
+        except BaseException:
             # An interruption can come anywhere: what was half done is done again.
-            if not isinstance(error, RedisError):
-                self._is_torn = True
-                self._tidy_up()
+            self._is_torn = True
+            self._tidy_up()
             raise
         finally:
             # Where another interruption comes amid this, the next thread may go on all the same.
@@ -308,18 +319,21 @@ class Driver(Engine):
                 if self.is_closed:
                     self._dispose()
 
-    def _finish(self, steps: Steps) -> Batch:
-        """Take steps, and wait between them, until there is a batch."""
-        wait = self._poller.wait
-        try:
-            timeout = next(steps)
-            while True:
-                timeout = steps.send(wait(timeout))
-        except StopIteration as done:
-            batch: Batch = done.value
-            return batch
-        except Woken:
-            return EMPTY
+    def _may_try_again(self) -> bool:
+        """Wait for a moment while another thread changes the streams.
+
+        Returns:
+            False if it is closed.
+
+        Raises:
+            RuntimeError: Another thread waits for messages.
+        """
+        if self.is_closed:  # by a thread that has it for a moment
+            return False
+        if self._is_changing and self._owner != get_ident():
+            sleep(_MOMENT)
+            return True
+        raise RuntimeError("another thread is iterating, expected one at a time") from None
 
     def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
         """Run an operation that changes the streams, also while another thread waits.
@@ -329,7 +343,8 @@ class Driver(Engine):
                 handler, say.
             RedisError, ValueError, TypeError: As the operation.
         """
-        self._refuse_in_child()
+        if self._generation != forks.generation:
+            raise RuntimeError(_OF_THE_PARENT)
         if self._owner == get_ident():
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
         is_done = Event()
@@ -347,13 +362,6 @@ class Driver(Engine):
                 self._orders.remove(order)
         if order.error is not None:
             raise order.error
-
-    def _refuse_in_child(self) -> None:
-        if self._generation != forks.generation:
-            raise RuntimeError(
-                "these connections belong to the parent of this process; "
-                "make a new Streams(streams=positions) in each process"
-            )
 
     @property
     def _is_at_work(self) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from contextlib import suppress
 from time import monotonic
 
-from ..core.session import Phase
+from ..core.events import Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Connection:
         "_fetched",
         "_index",
         "_is_tls",
+        "_look",
         "_look_up",
         "_poller",
         "_reader",
@@ -111,6 +113,9 @@ class Connection:
         self._is_tls = False
         self._unsent = b""
         self._size = _FEW
+        # The look whether anything can be received, where there is one: it takes less than to
+        # receive nothing.
+        self._look: Callable[[int], list[tuple[int, int]]] | None = None
         # Pieces that were received before anybody asked for them, and the error after them.
         self._fetched: list[bytes | OSError] = []
 
@@ -146,22 +151,18 @@ class Connection:
             return False
         now = monotonic()
         self._reader.active[self._assignment] = None
-        try:
-            data = self._take_fetched() if self._fetched else self._receive()
-        except OSError as error:
-            session.lose(now, error)
-        else:
-            if data:
-                session.receive(data, now)
-                if session.outgoing:
-                    self.flush()
-                session.process()
-            elif data is not None:
-                session.lose(now)
+        data = self._fetched.pop(0) if self._fetched else self._receive()
+        if isinstance(data, OSError):
+            session.lose(now, data)
+        elif data == b"":
+            session.lose(now)
+        elif data is not None and session.receive(data, now):
+            if session.outgoing:
+                self.flush()
+            session.process()
         if self._unsent:
             self.flush()
-        if self.session is not None and self.session.phase is Phase.CLOSED:
-            self.close()
+        if self.close_if_over():
             return False
         return bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
 
@@ -174,8 +175,9 @@ class Connection:
 
     def send(self) -> bool:
         """Send what the session has to send; return True if it has received something first."""
-        session = self.session
-        if session is None or not session.expects_nothing:
+        session, look = self.session, self._look
+        is_silent = look is not None and not self._fetched and not look(0)
+        if is_silent or session is None or not session.expects_nothing:
             self.flush()
             return False
         self.fetch()
@@ -221,14 +223,10 @@ class Connection:
             return False
         if self._unsent or len(self._fetched) >= _ENOUGH:
             return False
-        try:
-            data = self._receive()
-        except OSError as error:
-            self._fetched.append(error)
-            return False
+        data = self._receive()
         if data is not None:
             self._fetched.append(data)
-        return data != b""
+        return data != b"" and not isinstance(data, OSError)
 
     def break_off(self, error: OSError) -> None:
         """End it for this reason, once what was received is processed."""
@@ -247,10 +245,12 @@ class Connection:
             steps.close()
         self._close_socket()
 
-    def close_if_over(self) -> None:
-        """End it if its session has ended."""
-        if self.session is not None and self.session.phase is Phase.CLOSED:
-            self.close()
+    def close_if_over(self) -> bool:
+        """End it if its session has ended; return True if it has."""
+        if self.session is None or self.session.phase is not Phase.CLOSED:
+            return False
+        self.close()
+        return True
 
     def _close_socket(self) -> None:
         # Not forgotten before it is closed: an interruption may come at any point.
@@ -312,6 +312,10 @@ class Connection:
         except OSError as error:
             self._fail(error)
             return
+        if not self._is_tls and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            self._look = poll.poll
         assignment.is_connecting = False
         self.session = self._reader.opened(monotonic(), assignment, self._address)
         self.close_if_over()
@@ -398,14 +402,10 @@ class Connection:
 
     # Receiving.
 
-    def _take_fetched(self) -> bytes:
-        first = self._fetched.pop(0)
-        if isinstance(first, OSError):
-            raise first
-        return first
-
-    def _receive(self) -> bytes | None:
+    def _receive(self) -> bytes | OSError | None:
         """Receive what has come: b"" at the end of the stream, None if there is nothing.
+
+        An error is returned, since it may not be asked for yet.
 
         Memory for large replies is allocated by the system, which is faster than to keep it.
         """
@@ -414,6 +414,8 @@ class Connection:
         except self._would_block:
             self._size = _FEW
             return None
+        except OSError as error:
+            return error
         if len(data) < _FEW:
             self._size = _FEW
         elif self._size == _FEW:

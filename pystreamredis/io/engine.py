@@ -104,7 +104,6 @@ class Engine:
         except RedisError:
             self.end_unused()
             raise
-        self._flush()
         return reader.batch
 
     def add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> Steps:
@@ -116,17 +115,6 @@ class Engine:
         """
         # Not in the generator: this is no failure of what is under way.
         return self._add(self._reader.add(streams, named_streams))
-
-    def next_batch(self) -> Steps:
-        """Wait for what is delivered next; a batch with nothing in it is the end.
-
-        Raises:
-            RedisError: A failure, if failures are to be raised; the next call goes on.
-            ValueError: No streams are left.
-        """
-        if not self._reader.has_streams:
-            raise ValueError("no streams left to follow; call add() first")
-        return self._next_batch()
 
     def discard(self, names: Iterable[Followed]) -> Steps:
         """Drop streams."""
@@ -192,7 +180,13 @@ class Engine:
                 assignment.failure = assignment.failure or failure
         return reader.batch
 
-    def _next_batch(self) -> Steps:
+    def next_batch(self) -> Steps:
+        """Wait for what is delivered next; a batch with nothing in it is the end.
+
+        Raises:
+            RedisError: A failure, if failures are to be raised; the next call goes on.
+            ValueError: No streams are left.
+        """
         reader, clock = self._reader, self._clock
         reader.begin_wait(clock())
         while not self.is_closed:
@@ -208,7 +202,10 @@ class Engine:
             if batch is not None:
                 if not batch.messages:  # a failure, say
                     self.end_unused()
-                self._flush()
+                for assignment in reader.active:
+                    session = assignment.session
+                    if session is not None and session.outgoing:
+                        self._connections[assignment].flush()
                 return batch
             timeout = self._prepare(clock())
             if timeout is None or timeout >= 0:
@@ -253,33 +250,27 @@ class Engine:
         until = reader.wake_at()
         for assignment in reader.active:
             connection = connections.get(assignment)
-            if connection is not None and connection.session is not None:
-                if connection.session is not assignment.session:
-                    self._end(assignment)
-                    return -1.0
-                if connection.session.outgoing and connection.send():
-                    return -1.0
-            elif connection and not (assignment.is_connecting and assignment.streams):
-                self._end(assignment)
-                return -1.0
-            elif connection is not None:
-                deadline = connection.deadline
-                if deadline is not None and (until is None or deadline < until):
-                    until = deadline
-            elif reader.may_connect(now, assignment):
-                connections[assignment] = connection = self._connect(
-                    reader, assignment, self._poller
-                )
+            session = assignment.session
+            if connection is None:
+                if not reader.may_connect(now, assignment):
+                    continue
+                connection = self._connect(reader, assignment, self._poller)
+                connections[assignment] = connection
                 connection.begin()
-                return -1.0
+            elif session is not None and session is connection.session:
+                if not (session.outgoing and connection.send()):
+                    continue
+            elif connection.session is None and assignment.is_connecting and assignment.streams:
+                until = min(connection.deadline or inf, inf if until is None else until)
+                continue
+            else:
+                self._end(assignment)
+            return -1.0
         self._looked_at = now
-        return self._time_left(now, until)
-
-    def _time_left(self, now: float, until: float | None) -> float | None:
-        self._due_at = inf if until is None else until
+        self._due_at = until = inf if until is None else until
         if self._pending:
             return 0.0
-        return None if until is None else max(0.0, until - now)
+        return None if until == inf else max(0.0, until - now)
 
     def _match(self) -> None:
         """End the connections of assignments that are gone."""
@@ -294,13 +285,3 @@ class Engine:
         del self._connections[assignment]
         if connection in self._pending:
             self._pending.remove(connection)
-
-    def _flush(self) -> None:
-        for assignment in self._reader.active:
-            session = assignment.session
-            if session is not None and session.outgoing:
-                connection = self._connections.get(assignment)
-                if connection is not None:
-                    connection.flush()
-        if self._reader.log:
-            self.write_log()
