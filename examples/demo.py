@@ -4,9 +4,10 @@
 
 Without a URL it starts a server of its own. On a server that you name, it adds to four
 streams whose names begin with ``pystreamredis-demo:`` and a random word, and deletes these
-in the end; it touches nothing else.
+in the end; it touches nothing else. It prints messages without that beginning.
 
-The exit status is 1 if a message came out of order, twice, or not at all.
+The exit status is 1 if a message came out of order, twice, or not at all. Ctrl-C ends it like the
+end of its time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from embedded_server import embedded_server, stop, uninterrupted
 from sensors import SENSORS, Client, measure
@@ -31,6 +33,16 @@ from pystreamredis import Redis, RedisError, Streams
 _HISTORY = 25  # messages of Stream0 and Stream3 that are older than the reader
 _STEP = 2000  # ms between them
 _EXPIRY = 3600  # seconds after which a server of yours forgets the streams in any case
+_WANTED = 10  # messages of Stream3 that are read of its history, the last ones
+_SEEN = f"""\
+Four sensors add to four streams at {{address}}, and one reader merges them:
+Stream0 from its beginning, Stream1 and Stream2 from now on, and Stream3 from
+{_WANTED * _STEP // 1000} s ago. Each line is a message: stream, ID, data. They come sorted by ID.
+"""
+_NEXT = """
+next: `make server` here, and in another terminal the programs of README.rst
+      or docs/tutorial.rst; `make demo URL=redis://...` takes a server of yours
+"""
 
 
 class Check:
@@ -72,9 +84,8 @@ def write_history(client: Client, prefix: str) -> tuple[int, dict[str, int], dic
         ms = now - (_HISTORY - index) * _STEP
         client.add(f"{prefix}Stream0", f"{ms}-0", measure("Stream0", index))
         client.add(f"{prefix}Stream3", f"{ms}-0", measure("Stream3", index))
-    wanted = 10  # the last ones
     counts = {"Stream0": _HISTORY, "Stream1": 1, "Stream2": 1, "Stream3": _HISTORY}
-    return now - wanted * _STEP, counts, counts | {"Stream0": 0, "Stream3": _HISTORY - wanted}
+    return now - _WANTED * _STEP, counts, counts | {"Stream0": 0, "Stream3": _HISTORY - _WANTED}
 
 
 @contextmanager
@@ -117,17 +128,39 @@ def follow(streams: Streams, seconds: float, check: Check, prefix: str) -> None:
     # A second without a message ends a `for`; the next one goes on where it stopped.
     while time.monotonic() < deadline:
         for message in streams:
-            print(message, flush=True)
-            check.look_at((message[0].removeprefix(prefix), *message[1:]))
+            shown = message[0].removeprefix(prefix), *message[1:]
+            print(shown, flush=True)
+            check.look_at(shown)
             if time.monotonic() >= deadline:
                 break
 
 
+def try_to_connect(url: str, stream: str) -> None:
+    """Connect as a reader does, whose errors say what is wrong with a URL or a server.
+
+    Raises:
+        ValueError: The URL is not valid.
+        RedisError: The server cannot be reached, or refuses.
+    """
+    Redis.from_url(url).streams(stream).close()
+
+
+def address_of(url: str) -> str:
+    """Return the address in a URL, without what may be a password."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+
 def run(url: str, prefix: str, seconds: float) -> bool:
     """Run the demo; return whether all was as it should be."""
+    try_to_connect(url, f"{prefix}Stream0")
     with ExitStack() as stack:
         client = Client(url)
         stack.callback(client.close)
+        print(_SEEN.format(address=address_of(url)))
+        if prefix:
+            print(f"They are {prefix}Stream0 to Stream3, and deleted in the end.\n")
+        sys.stdout.flush()
         stack.enter_context(own_streams(client, prefix))
         start, counts, first = write_history(client, prefix)
         if prefix:
@@ -158,7 +191,8 @@ def sum_up(check: Check, seconds: float) -> None:
     print(f"\nmessages: {check.messages} in {seconds:.1f} s")
     print(f"rate: {check.messages / max(seconds, 0.001):.1f} per second")
     print(f"in order: {answer[check.in_order]}")
-    print(f"none missing, none twice: {answer[check.complete]}", flush=True)
+    print(f"none missing, none twice: {answer[check.complete]}")
+    print(_NEXT, end="", flush=True)
 
 
 def interrupt(*_: Any) -> None:
@@ -181,15 +215,15 @@ def main() -> int:
             with embedded_server() as url:
                 return 0 if run(url, "", arguments.seconds) else 1
         prefix = f"pystreamredis-demo:{secrets.token_hex(4)}:"
-        print(f"adding to {prefix}Stream0 to Stream3; they are deleted in the end", flush=True)
         return 0 if run(arguments.url, prefix, arguments.seconds) else 1
     except KeyboardInterrupt:
-        return 130
+        # Somebody has seen enough: for `make`, too, that is no error.
+        return 0
     except BrokenPipeError:
         # Whoever read the output has seen enough, as in `make demo | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, RedisError) as error:
+    except (OSError, RedisError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 

@@ -1,4 +1,4 @@
-"""Four sensors that add to a stream each, at their own pace and with their own fields.
+"""Four sensors that add to a stream each, at their own pace and with a field of their own.
 
     python examples/sensors.py redis://localhost:6379 --prefix lab:
 
@@ -95,8 +95,11 @@ class Sensor:
     measure: Callable[[], dict[str, Any]]
 
 
-def _climate() -> dict[str, Any]:
-    return {"celsius": f"{random.gauss(21, 0.3):.2f}", "humidity": random.randint(40, 45)}
+# One value each, so that a message fits a terminal of 80 columns.
+
+
+def _temperature() -> dict[str, Any]:
+    return {"celsius": f"{random.gauss(21, 0.3):.2f}"}
 
 
 def _door() -> dict[str, Any]:
@@ -104,19 +107,18 @@ def _door() -> dict[str, Any]:
 
 
 def _vibration() -> dict[str, Any]:
-    return {axis: f"{random.gauss(0, 0.02):+.4f}" for axis in "xyz"}
+    return {"g": f"{random.gauss(0, 0.02):+.4f}"}
 
 
-def _position() -> dict[str, Any]:
-    latitude, longitude = random.gauss(48.2082, 1e-4), random.gauss(16.3738, 1e-4)
-    return {"lat": f"{latitude:.6f}", "lon": f"{longitude:.6f}", "fix": "3d", "satellites": 9}
+def _water() -> dict[str, Any]:
+    return {"meters": f"{random.gauss(1.8, 0.01):.3f}"}
 
 
 SENSORS = {
-    "Stream0": Sensor(0.2, _climate),
+    "Stream0": Sensor(0.2, _temperature),
     "Stream1": Sensor(0.7, _door),
     "Stream2": Sensor(0.1, _vibration),
-    "Stream3": Sensor(1.0, _position),
+    "Stream3": Sensor(1.0, _water),
 }
 
 

@@ -30,6 +30,12 @@ from tests.peer import closed_port
 from tests.sentinel import MASTER, Watched
 from tests.servers import LONG, free_port, wait_until
 
+# Makes the terminal at stdin the one whose Ctrl-C reaches the process.
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -92,8 +98,17 @@ def test_the_demo_prints_messages_in_order_and_ends_by_itself() -> None:
     ids = [number(entry_id) for _, entry_id, _ in messages]
     assert ids == sorted(ids)
     assert {name for name, _, _ in messages} >= {"Stream0", "Stream3"}
-    assert re.fullmatch(rf"messages: {len(messages)} in \d+\.\d s", lines[-4])
-    assert lines[-2:] == ["in order: yes", "none missing, none twice: yes"]
+    assert re.fullmatch(rf"messages: {len(messages)} in \d+\.\d s", lines[-7])
+    assert lines[-5:-3] == ["in order: yes", "none missing, none twice: yes"]
+
+
+def test_the_demo_explains_itself_within_80_columns() -> None:
+    with running("demo.py", "--seconds", 2) as demo:
+        _, lines, _ = finish(demo)
+    assert re.match(r"Four sensors add to four streams at 127\.0\.0\.1:\d+, and", lines[0])
+    assert "Stream0 from its beginning" in lines[1]
+    assert lines[-2].startswith("next: `make server`")
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_demo_starts_each_stream_where_it_says() -> None:
@@ -109,22 +124,57 @@ def test_the_demo_starts_each_stream_where_it_says() -> None:
     assert first == {"Stream0": 0, "Stream1": 1, "Stream2": 1, "Stream3": 15}
 
 
+def read_to_the_first_message(demo: subprocess.Popen[str]) -> None:
+    assert demo.stdout is not None
+    while not demo.stdout.readline().startswith("('Stream"):
+        assert demo.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_cleanly_at_a_signal(number: signal.Signals) -> None:
     with running("demo.py", "--seconds", LONG) as demo:
-        assert demo.stdout is not None
-        assert demo.stdout.readline().startswith("('Stream")
+        read_to_the_first_message(demo)
         demo.send_signal(number)
         status, lines, errors = finish(demo)
-    assert (status, errors) == (130, "")
+    assert (status, errors) == (0, "")
     assert "in order: yes" in lines
+
+
+def test_ctrl_c_in_make_demo_is_no_error(tmp_path: Path) -> None:
+    """As it is typed: on the terminal of `make` and of all that it has started."""
+    for stamp in (".made", ".demo"):
+        (tmp_path / stamp).touch()
+    make = ["make", "demo", f"VENV={tmp_path}", f"RUN={sys.executable}"]
+    master, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKE_TERMINAL, *make],
+        cwd=EXAMPLES.parent,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
+    )
+    os.close(terminal)
+    shown = ""
+    with contextlib.suppress(OSError):  # the end of the last one who has the terminal open
+        while data := os.read(master, 4096):
+            shown += data.decode()
+            if "('Stream" in shown and "^C" not in shown:
+                os.write(master, b"\x03")
+                shown += "^C"
+    process.wait(LONG)
+    os.close(master)
+    assert "in order: yes" in shown
+    assert "***" not in shown
+    assert "Traceback" not in shown
 
 
 def test_the_demo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running("demo.py", "--seconds", LONG) as demo:
         assert demo.stdout is not None
-        demo.stdout.readline()
+        read_to_the_first_message(demo)
         assert list(tmp_path.iterdir()), "the server has no folder"
         demo.send_signal(signal.SIGINT)
         finish(demo)
@@ -139,17 +189,30 @@ def test_the_demo_touches_nothing_on_a_server_of_the_users(url: str, client: Cli
     assert (status, errors) == (0, "")
     names = {name for name, _, _ in messages_in(lines)}
     assert names
-    assert all(name.startswith("pystreamredis-demo:") for name in names)
+    assert names <= {f"Stream{at}" for at in range(4)}
+    assert any(
+        re.match("They are pystreamredis-demo:[0-9a-f]{8}:Stream0 to", line) for line in lines
+    )
     assert sorted(client.call("KEYS", "*")) == [b"Stream0", b"pystreamredis-demo:Stream1"]
     assert client.call("XRANGE", "Stream0", "-", "+") == [[b"5-0", [b"mine", b"1"]]]
 
 
 def test_the_demo_says_so_where_no_server_is() -> None:
-    with running("demo.py", f"redis://127.0.0.1:{closed_port()}") as demo:
-        status, _, errors = finish(demo)
-    assert status == 1
-    assert errors.startswith("demo: ")
+    port = closed_port()
+    with running("demo.py", f"redis://:hush@127.0.0.1:{port}") as demo:
+        status, lines, errors = finish(demo)
+    assert (status, lines) == (1, [])
+    assert errors.startswith(f"demo: cannot connect to 127.0.0.1:{port}: ")
     assert errors.count("\n") == 1
+    assert "hush" not in errors
+
+
+@pytest.mark.parametrize("text", ["localhost:6379", "http://localhost:6379", "redis"])
+def test_the_demo_refuses_what_is_no_url(text: str) -> None:
+    with running("demo.py", text) as demo:
+        status, lines, errors = finish(demo)
+    assert (status, lines) == (1, [])
+    assert re.match(r"demo: url: .*; give redis://host:port", errors)
 
 
 def ids_of_writers(client: Client) -> list[str]:
