@@ -10,7 +10,6 @@ Source: https://redis.io/docs/latest/commands/xread/
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 from .buffer import excerpt
 from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
@@ -167,8 +166,10 @@ class XreadParser:
         """
         reply: Any = None
         if self._broken is None:
-            with suppress(ProtocolError):
+            try:
                 reply = self.next_reply()
+            except ProtocolError:
+                pass  # which is kept in `_broken`
         if self._broken is not None:
             return []
         if isinstance(reply, list):

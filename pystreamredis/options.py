@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import os
-from contextlib import suppress
 
 from .escaping import escape
 from .exceptions import ConnectionError
@@ -463,10 +462,12 @@ class ConnectionOptions:
         if password is None or isinstance(password, bytes):
             return password or None
         if isinstance(password, str):
-            with suppress(UnicodeEncodeError):
+            try:
                 password.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:
+                kind = "text that cannot be encoded"
+            else:
                 return password or None
-            kind = "text that cannot be encoded"
         del password  # Reports with local variables would show it.
         raise OSError(f"password() returned {kind}, but must return a str or bytes")
 
