@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar
+    from typing import Any, Literal, Never, Protocol, Self, TypeAlias, TypeVar
 
     from .options import Host, Password, RetryDelay
     from .starts import Start, StreamsArgument
@@ -54,7 +54,7 @@ class Streams:
         raise_connection_exceptions: bool = True,
         retry_delay: RetryDelay | None = None,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
-        hold: int = 0,
+        hold: int | Literal["exact"] = 0,
         on_rewind: str = "keep",
         connections: int | None = None,
         max_bytes: int = 67108864,
@@ -180,6 +180,17 @@ class Streams:
         """
         return self._reader.positions
 
+    @property
+    def complete_until(self) -> int | None:
+        """The ms up to which all messages of all streams were delivered; None before the first.
+
+        It is known with ``hold="exact"`` only, and moves on with each ms of which a message comes.
+
+        Raises:
+            ValueError: `hold` is not ``"exact"``.
+        """
+        return self._reader.complete_until
+
     def __repr__(self) -> str:
         reader = getattr(self, "_reader", None)
         what = "that is not complete" if reader is None else repr(reader)
@@ -265,7 +276,7 @@ class Redis:
         raise_connection_exceptions: bool = True,
         retry_delay: RetryDelay | None = None,
         fields: Callable[[Iterable[tuple[Any, Any]]], Any] = dict,
-        hold: int = 0,
+        hold: int | Literal["exact"] = 0,
         on_rewind: str = "keep",
         connections: int | None = None,
         max_bytes: int = 67108864,

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from ssl import SSLContext
-    from typing import Any, TypeAlias
+    from typing import Any, Literal, TypeAlias
 
     Password: TypeAlias = str | bytes | Callable[[], str | bytes | None]
     RetryDelay: TypeAlias = float | Callable[[], Iterable[float]]
@@ -96,6 +96,15 @@ def _fields(option: str, value: Any) -> Any:
     if not callable(value):
         raise TypeError(f"{option} is {value!r}, but must be a callable that takes pairs")
     return value
+
+
+def _hold(option: str, value: Any) -> Any:
+    if value == "exact":
+        return value
+    try:
+        return _integer(0)(option, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}, or 'exact'") from None
 
 
 def _on_rewind(option: str, value: Any) -> Any:
@@ -222,7 +231,7 @@ _TABLE = (
     Option("raise_connection_exceptions", READ, True, _flag),
     Option("retry_delay", READ, None, _optional(_retry_delay)),
     Option("fields", READ, dict, _fields),
-    Option("hold", READ, 0, _integer(0)),
+    Option("hold", READ, 0, _hold),
     Option("on_rewind", READ, "keep", _on_rewind),
     # Whoever needs more connections should spread the streams over processes.
     Option("connections", READ, None, _optional(_integer(1, 1000))),
@@ -287,7 +296,7 @@ class ReadOptions:
     connections: int | None
     count: int
     fields: Callable[[Iterable[tuple[Any, Any]]], Any]
-    hold: int
+    hold: int | Literal["exact"]
     max_bytes: int
     on_rewind: str
     raise_connection_exceptions: bool
@@ -297,6 +306,9 @@ class ReadOptions:
 
     def __init__(self, **given: Any) -> None:
         self.__dict__ |= _check_all(READ, given)
+        if self.hold == "exact" and self.connections is None:
+            # Of one connection, each answer tells of all streams.
+            self.connections = 1
 
 
 class ConnectionOptions:

@@ -59,7 +59,8 @@ class Streams(construction.Streams):
         fields: A callable that makes the data of a message of its ``(field, value)`` pairs;
             `list` keeps them all where a field comes twice.
         hold: Time to keep each message back, in ms, so that a message of another
-            stream that comes later with a smaller ID is sorted in.
+            stream that comes later with a smaller ID is sorted in. ``"exact"`` keeps it until
+            no smaller ID can come any more, where one server makes the IDs by its clock.
         on_rewind: Treatment of a stream that seems to have begun again with smaller
             IDs: ``"keep"`` the position, so that nothing is repeated, or ``"restart"``
             from its beginning. Either is logged as a warning.

@@ -142,6 +142,10 @@ class AsyncStreams:
         return self._inner._reader
 
     @property
+    def complete_until(self) -> Any:
+        return self._inner.complete_until
+
+    @property
     def positions(self) -> Any:
         return self._inner.positions
 

@@ -69,6 +69,29 @@ def test_two_writers_come_in_order_with_hold(embedded: Server) -> None:
     assert found == sorted(found)
 
 
+@pytest.mark.parametrize("connections", [None, 2])
+def test_two_writers_come_in_order_with_exact_hold(
+    embedded: Server, connections: int | None
+) -> None:
+    """Contract 3.3: no number is needed, over one connection or several."""
+    options: dict[str, Any] = {"hold": "exact", "block": 60_000, "connections": connections}
+    with two_writers(embedded), follow(embedded, a=0, b=0, **options) as streams:
+        found, complete = [], -1
+        for _ in range(3000):
+            _, entry_id, _ = next_item(streams)
+            found.append(tuple(map(int, entry_id.split(b"-"))))
+            assert found[-1][0] > complete
+            complete = streams.complete_until or -1
+    assert found == sorted(found)
+    assert complete >= found[0][0]
+
+
+def test_a_hold_that_is_no_time_is_refused() -> None:
+    """Contract 7: what may be given is said."""
+    with pytest.raises(TypeError, match="hold is 'exactly', but must be an int, or 'exact'"):
+        Streams(a=0, hold="exactly")  # type: ignore[arg-type]
+
+
 # What is sorted in, and what is not.
 
 

@@ -76,7 +76,7 @@ def test_counts_and_times_that_are_no_int_are_refused(option: str, value: Any) -
     """Contract 7: or not an `int`."""
     with pytest.raises(TypeError) as caught:
         reading(**{option: value})
-    assert str(caught.value) == f"{option} is {value!r}, but must be an int"
+    assert str(caught.value).startswith(f"{option} is {value!r}, but must be an int")
 
 
 def test_no_count_at_all_is_refused() -> None:

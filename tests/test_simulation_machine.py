@@ -54,7 +54,7 @@ class Reading(RuleBasedStateMachine):
     @initialize(
         count=st.integers(1, 4),
         connections=st.sampled_from([None, 2]),
-        hold=st.sampled_from([0, 0, 30]),
+        hold=st.sampled_from([0, 0, 30, "exact"]),
         block=st.sampled_from([None, 50, 50]),
         protocol=st.sampled_from([2, 3]),
         chunks=st.sampled_from([(), (1,), (7, 90), (300, 40, 1000)]),

@@ -19,7 +19,7 @@ from .times import doubt_about, is_ago, parse_start, parse_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn, TypeVar
+    from typing import Any, Literal, NoReturn, TypeVar
 
     T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Settings(Namespace):
         streams: Start of each stream.
         count: Entries of each stream that one read asks for.
         block: Longest wait for a message, in ms; None for no wait.
-        hold: Time to keep each message back, in ms.
+        hold: Time to keep each message back, in ms, or "exact".
         state: Path of the file with positions.
     """
 
@@ -139,7 +139,7 @@ class Settings(Namespace):
     end: EndSettings
     count: int
     block: int | None
-    hold: int
+    hold: int | Literal["exact"]
     state: str | None
 
 
@@ -292,9 +292,10 @@ def _add_reading(parser: ArgumentParser) -> None:
     add(
         "--hold",
         metavar="MS",
-        type=_typed(_natural),
+        type=_typed(lambda text: text if text == "exact" else _natural(text)),
         default=0,
-        help="keep each message back for MS, so that late ones are sorted in",
+        help="keep each message back for MS, so that late ones are sorted in; with 'exact', until "
+        "no smaller ID can come",
     )
 
 

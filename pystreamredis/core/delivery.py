@@ -111,6 +111,11 @@ class Batch:
         """
         return takewhile(bool, map(list, map(islice, repeat(self.iterator), repeat(n))))
 
+    @property
+    def is_over(self) -> bool:
+        """True if all messages were delivered or taken back."""
+        return not length_hint(self.iterator)
+
     def take_back(self) -> list[Message]:
         """Take out the messages that were not delivered. Several threads may do so at once."""
         rest: list[Any] = []

@@ -48,10 +48,10 @@ def release(
     Returns:
         Runs of messages of one stream each, in order, for `next_batch`.
     """
-    watermark = _watermark(streams, limit)
+    watermark = find_watermark(streams, limit)
     runs = _take(streams, watermark)
     for group in apart:
-        runs += _take(group, _watermark(group, watermark))
+        runs += _take(group, find_watermark(group, watermark))
     return runs
 
 
@@ -86,7 +86,7 @@ def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
     return taken
 
 
-def _watermark(streams: list[StreamState], limit: int | None) -> int | None:
+def find_watermark(streams: list[StreamState], limit: int | None) -> int | None:
     """Find the largest ID up to which every stream is known; None if there is no bound."""
     for stream in streams:
         if not stream.caught_up:

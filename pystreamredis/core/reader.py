@@ -33,13 +33,14 @@ from operator import attrgetter
 from ..escaping import escape
 from ..exceptions import ConnectionError, MessageError
 from ..protocol import Unmade
+from ..protocol.ids import number_of
 from ..starts import parse_streams_at
 from . import failures
 from .assignment import pauses_of
 from .delivery import EMPTY, Batch, Item, Wait
 from .events import Failed, Log, Phase, Redirected
-from .hold import Hold
-from .merge import BATCH_SIZE, next_batch, release
+from .hold import MOST_BLOCK, ExactHold, Hold
+from .merge import BATCH_SIZE, find_watermark, next_batch, release
 from .readahead import Request
 from .session import Session
 from .topology import Upstream
@@ -76,6 +77,7 @@ class Reader:
         batch: The messages that are being delivered.
         log: Lines for the log.
         has_streams: True if any streams are followed.
+        hold: The messages that are kept back; None if none ever are.
     """
 
     def __init__(
@@ -88,7 +90,10 @@ class Reader:
         self._reading = reading
         self._keywords = keywords
         self._wait = Wait(reading.block)
-        self._hold = Hold(reading.hold) if reading.hold else None
+        self._exact = ExactHold() if reading.hold == "exact" else None
+        self.hold: Hold | ExactHold | None = self._exact
+        if isinstance(reading.hold, int) and reading.hold:
+            self.hold = Hold(reading.hold)
         self.assignments: list[Assignment] = []
         self.active: dict[Assignment, None] = {}
         self.batch: Batch = EMPTY
@@ -168,6 +173,19 @@ class Reader:
         }
         return found.get(None, found)
 
+    @property
+    def complete_until(self) -> int | None:
+        """The ms up to which all messages were delivered, with ``hold="exact"``; None before."""
+        if self._exact is None:
+            raise ValueError('complete_until is known with hold="exact" only')
+        complete = ((self._exact.complete + 1) >> 64) - 1
+        batch = self.batch
+        if batch.is_over and not self._runs and not self._rest:
+            return complete if complete >= 0 else None
+        delivered = {**self._delivered, **batch.delivered()}
+        newest = max((number_of(at) >> 64 for at in delivered.values()), default=0)
+        return min(complete, newest - 1) if newest else None
+
     # Questions of the engine.
 
     def begin_wait(self, now: float) -> None:
@@ -196,7 +214,7 @@ class Reader:
         if len(self.assignments) > 1:
             self._park()
         self._take_events()
-        if self._completed or self._may_release or self._hold is not None:
+        if self._completed or self._may_release or self.hold is not None:
             batch = self._release(now)
             if batch is not None:
                 return self._install(batch)
@@ -270,7 +288,7 @@ class Reader:
             time = assignment.next_try_at if session is None else session.wake_at
             if time is not None and time < earliest:
                 earliest = time
-        held_until = None if self._hold is None else self._hold.due_at
+        held_until = None if self.hold is None else self.hold.due_at
         if held_until is not None and any(a.session is not None for a in self.assignments):
             earliest = min(earliest, held_until)
         return None if earliest == inf else earliest
@@ -468,7 +486,7 @@ class Reader:
 
     def _release(self, now: float) -> Batch | None:
         """Take out the messages that became deliverable since the last time."""
-        completed, hold = self._completed, self._hold
+        completed, hold = self._completed, self.hold
         if completed:
             self._completed = []
         elif not self._may_release and hold is not None and hold.due_at is None:
@@ -481,12 +499,18 @@ class Reader:
                 return Batch(run, {run[0][0]: run[-1][1]})
             self._runs = [run] if run else self._merge(None)
         else:
-            self._runs = self._merge(self._hold_back(completed, now))
+            limit = self._hold_back(completed, now)
+            self._runs = self._merge(limit)
+            if self._exact is not None:
+                unsettled = self._find_unsettled(self.active)
+                known = None if limit is None else find_watermark(unsettled, limit)
+                line = self._exact.released(self._runs, known)
+                self.log += [line] if line is not None else []
         if self._runs:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._next_batch()
-        if hold is not None and hold.due_at is not None:
+        if hold is not None and hold.is_holding:
             return None
         for assignment, request in completed:
             streams = assignment.streams
@@ -498,11 +522,10 @@ class Reader:
 
     def _hold_back(self, completed: list[tuple[Assignment, Request]], now: float) -> int | None:
         """Return the largest ID that may be delivered, as a number; None for any."""
-        if self._hold is None:
+        if self.hold is None:
             return None
-        if completed:
-            self._hold.arrived(self._find_unsettled(self.active), now)
-        limit = self._hold.limit(now)
+        self.hold.arrived(completed, self._find_unsettled(self.active), now)
+        limit = self.hold.limit(self.assignments, now)
         # Messages that are held back are delivered before a failure is.
         return None if any(assignment.failure for assignment in self.active) else limit
 
@@ -581,7 +604,7 @@ class Reader:
 
     def _ask_for_caller(self, now: float) -> None:
         """Send the next reads, wherever none is on its way, while the caller waits."""
-        wait, held_until = self._wait, None if self._hold is None else self._hold.due_at
+        wait, held_until = self._wait, None if self.hold is None else self.hold.due_at
         for assignment in self.active:
             session = assignment.session
             if session is None or session.phase is not Phase.IDLE or not assignment.streams:
@@ -595,12 +618,20 @@ class Reader:
                 block = wait.block_ahead
             if len(self.assignments) > 1:
                 block = self._limit_block(assignment, block)
+            poll_at = self._exact.poll_at(assignment) if self._exact is not None else None
+            if poll_at is not None:
+                if now < poll_at:
+                    session.rest_until(poll_at)
+                    continue
+                block = None
             session.ask(now, block, wait.number)
 
     def _limit_block(self, assignment: Assignment, block: int | None) -> int | None:
         """Return how long a read may block, where others may wait for what it finds."""
         if block is None or len(self.assignments) == 1:
             return block
+        if self._exact is not None:
+            block = min(block, MOST_BLOCK)
         count = assignment.history.read_size.count
         unsettled = assignment.find_unsettled()
         is_behind = any(not s.caught_up and len(s.pending) < count for s in unsettled)
@@ -617,7 +648,7 @@ class Reader:
         block = self._reading.block
         if assignment.found_nothing is None or block == 0:
             return False
-        if self._hold is not None and self._hold.due_at is not None:
+        if self.hold is not None and self.hold.is_holding:
             return False
         request, answered_at = assignment.found_nothing
         if block is None:
