@@ -13,7 +13,6 @@ from pystreamredis.core.stream import StreamState
 from pystreamredis.protocol.ids import number_of
 from tests.simulation import Server, Simulation, number, written
 
-
 # A read was answered, whichever.
 ANSWERED: list[Any] = [None]
 
