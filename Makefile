@@ -80,6 +80,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	$(RUN) $(INSTALL) -e '.[test]'
 	@$(RUN) $(INSTALL) -e '.[uvloop]' || echo 'uvloop is not to be had: its tests are skipped'
+	@$(RUN) $(INSTALL) -e '.[examples]' || echo 'not to be had: tests of some examples are skipped'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml

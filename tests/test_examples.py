@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -18,12 +19,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from demo import Check
 from embedded_server import embedded_server, stop
 from sensors import Client
+from split import open_at_end
 
 from tests.conftest import best_binary
 from tests.peer import closed_port
@@ -479,6 +482,207 @@ def test_the_server_of_last_messages_ends_when_they_are_refused_for_good(
     assert status == 1
     assert "of stream 'text': WRONGTYPE" in errors.splitlines()[-1]
     assert "Traceback" not in errors
+
+
+# events.py
+
+
+@contextlib.contextmanager
+def serving_events(url: str, stream: str, port: int = 0) -> Iterator[str]:
+    with running("events.py", url, stream, "--port", port) as program:
+        assert program.stdout is not None
+        yield program.stdout.readline().strip()
+        program.send_signal(signal.SIGINT)
+        assert finish(program) == (0, [], "")
+
+
+def events_from(address: str, count: int, after: str = "", **headers: str) -> list[str]:
+    """Return the IDs of so many events."""
+    request = Request(f"{address}events?after={after}", headers=headers)
+    ids: list[str] = []
+    with urlopen(request, timeout=LONG) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        while len(ids) < count:
+            line = response.readline().decode()
+            assert line
+            ids += re.findall("^id: (.*)$", line)
+    return ids
+
+
+def test_a_browser_goes_on_after_its_last_event(url: str, client: Client) -> None:
+    for at in range(30):
+        client.call("XADD", "s", f"{at}-1", "n", at)
+    with serving_events(url, "s") as address:
+        assert events_from(address, 20) == [f"{at}-1" for at in range(10, 30)]
+        assert events_from(address, 2, after="27-1") == ["28-1", "29-1"]
+        # The header is newer than the address of the page.
+        again = {"Last-Event-ID": "28-1"}
+        assert events_from(address, 1, after="3-1", **again) == ["29-1"]
+        for nonsense in ("x", "1-1-1", "$", f"{'9' * 21}-1"):
+            assert events_from(address, 1, **{"Last-Event-ID": nonsense}) == ["10-1"]
+        assert urlopen(address, timeout=LONG).read().startswith(b"<!doctype html>")
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"{address}nothing", timeout=LONG)
+
+
+def test_the_connection_of_a_browser_that_has_gone_is_closed(url: str, client: Client) -> None:
+    client.call("XADD", "s", "1-1", "n", 1)
+    with serving_events(url, "s") as address:
+        assert events_from(address, 1) == ["1-1"]
+        wait_until(lambda: client.call("CLIENT", "LIST").count(b"cmd=xread") == 0)
+
+
+def test_a_page_in_a_browser_shows_each_message_once(
+    url: str, client: Client, tmp_path: Path
+) -> None:
+    """Whether it is loaded again, or the program starts again, or both."""
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    stream = "s</script>"
+    port = free_port()
+    count = 0
+
+    def add(more: int) -> None:
+        nonlocal count
+        for at in range(count + 1, count + more + 1):
+            client.call("XADD", stream, f"{at}-0", "n", f"<b>{at}</b>")
+        count += more
+
+    def check() -> None:
+        shown = f"document.querySelectorAll('li').length >= {count}"
+        page.wait_for_function(shown, timeout=LONG * 1000)
+        lines = page.locator("li").all_inner_texts()
+        assert lines == [f'{at}-0 {{"n": "<b>{at}</b>"}}' for at in range(1, count + 1)]
+
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        with serving_events(url, stream, port) as address:
+            add(3)
+            page.goto(address)
+            check()
+            add(2)
+            check()
+            page.reload()
+            add(2)
+            check()
+            page.goto("about:blank")
+            add(5)
+            page.goto(address)
+            check()
+        add(3)  # while the program is down, which the browser notices by itself
+        with serving_events(url, stream, port):
+            add(1)
+            check()
+            page.reload()
+            check()
+        browser.close()
+
+
+# split.py
+
+
+def lines_of(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_streams_go_into_a_file_each(url: str, client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with running("split.py", folder, url, "a", "b/../c") as program:
+        client.call("XADD", "a", "1-0", "n", 1)
+        client.call("XADD", "b/../c", "1-0", "n", 2)
+        client.call("XADD", "a", "2-0", "n", "line\nend")
+        a, b = folder / "a.jsonl", folder / "b%2F..%2Fc.jsonl"
+        wait_until(lambda: b.exists() and len(lines_of(a)) + len(lines_of(b)) == 3)
+        program.send_signal(signal.SIGTERM)
+        assert finish(program) == (0, [], "")
+    assert lines_of(a) == [
+        {"id": "1-0", "data": {"n": "1"}},
+        {"id": "2-0", "data": {"n": "line\nend"}},
+    ]
+    assert lines_of(b) == [{"id": "1-0", "data": {"n": "2"}}]
+    assert {path.name for path in folder.iterdir()} == {a.name, b.name}
+
+
+def test_files_of_streams_go_on_after_kills(url: str, client: Client, tmp_path: Path) -> None:
+    count, path = 3000, tmp_path / "a.jsonl"
+    for at in range(1, count + 1):
+        client.call("XADD", "a", f"{at}-0", "n", "x" * 1000)
+    for share in (1, 2, 3, 4):
+        with running("split.py", tmp_path, url, "a") as program:
+            wait_until(
+                lambda: path.exists() and path.stat().st_size > share * 200_000  # noqa: B023
+            )
+            program.kill()
+    with running("split.py", tmp_path, url, "a") as program:
+        wait_until(lambda: path.read_text("utf-8").count("\n") == count)
+        program.send_signal(signal.SIGINT)
+        assert finish(program) == (0, [], "")
+    assert [line["id"] for line in lines_of(path)] == [f"{at}-0" for at in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("size", [10, 5000, 100_000])
+@pytest.mark.parametrize("part", [b"", b'{"id": "3-', b'{"id": "3-0", "data": "' + b"x" * 50_000])
+def test_a_line_that_was_written_in_part_is_cut_off(tmp_path: Path, size: int, part: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    whole = b"".join(b'{"id": "%d-0", "data": "%b"}\n' % (at, b"x" * size) for at in (1, 2))
+    path.write_bytes(whole + part)
+    file, last = open_at_end(path)
+    file.close()
+    assert last == "2-0"
+    assert path.read_bytes() == whole
+    path.write_bytes(part)
+    file, last = open_at_end(path)
+    file.close()
+    assert (last, path.read_bytes()) == (None, b"")
+
+
+# parquet.py
+
+
+def parquet_rows(folder: Path) -> list[Any]:
+    pq = pytest.importorskip("pyarrow.parquet")
+    paths = sorted(folder.glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def test_streams_go_into_parquet_files(url: str, client: Client, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    for at in range(1, 8):
+        client.call("XADD", f"s{at % 2}", f"{at}-0", "n", at, "n", b"\xff")
+    with running("parquet.py", tmp_path, url, "s0", "s1", "--rows", 3) as program:
+        wait_until(lambda: len(parquet_rows(tmp_path)) == 6)
+        program.send_signal(signal.SIGTERM)
+        assert finish(program) == (0, [], "")
+    rows = parquet_rows(tmp_path)
+    assert [(row["stream"], row["id"]) for row in rows] == [
+        (f"s{n % 2}", f"{n}-0") for n in range(1, 8)
+    ]
+    assert rows[0]["data"] == [("n", "1"), ("n", "\ufffd")]
+    assert rows[0]["time"].isoformat() == "1970-01-01T00:00:00.001000+00:00"
+    positions = pq.read_schema(tmp_path / "00000002.parquet").metadata[b"positions"]
+    assert json.loads(positions) == {"s0": "6-0", "s1": "7-0"}
+
+
+def test_parquet_files_go_on_after_kills(url: str, client: Client, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    count = 4000
+    for at in range(1, count + 1):
+        client.call("XADD", f"s{at % 2}", f"{at}-0", "n", at)
+    arguments = tmp_path, url, "s0", "s1", "--rows", 50, "--seconds", 0.2
+    for share in (1, 2, 3):
+        with running("parquet.py", *arguments) as program:
+            wait_until(lambda: len(list(tmp_path.glob("*.parquet"))) > share * 10)  # noqa: B023
+            program.kill()
+    with running("parquet.py", *arguments) as program:
+        wait_until(lambda: len(parquet_rows(tmp_path)) == count)
+        program.send_signal(signal.SIGINT)
+        assert finish(program) == (0, [], "")
+    assert [row["id"] for row in parquet_rows(tmp_path)] == [
+        f"{at}-0" for at in range(1, count + 1)
+    ]
 
 
 # export.py
