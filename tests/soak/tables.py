@@ -73,7 +73,7 @@ def _tables(report: Report, figures: Iterable[Figure]) -> list[str]:
         *_list_table(["what was counted", "number"], _numbers(counts)),
         *_list_table(["what was done", "times"], _numbers(sorted(report.faults.items()))),
         *_list_table(["waits that were ended besides", "times"], _numbers(report.ended.items())),
-        *_list_table(["what readers were told", "times"], _numbers(report.failures.most_common())),
+        *_list_table(["what readers reported", "times"], _numbers(report.failures.most_common())),
         *_list_table(["sessions of readers", "number"], _numbers(sorted(report.ways.items()))),
         *_list_table(["what was measured", "result", "limit"], times),
     ]
