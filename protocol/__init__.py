@@ -7,10 +7,10 @@ here imports another module of pystreamredis.
 
 from .encoder import encode, encode_command, encode_xread
 from .errors import ProtocolError
-from .messages import MessageFactory, Unmade
+from .messages import MessageFactory, Unmade, stream_replies_of
 from .parser import Parser
 from .values import NEED_DATA, Map, NeedData, Push, ServerError, Set, Typed, VerbatimString
-from .xread import XreadParser, stream_replies_of
+from .xread import XreadParser
 
 __all__ = [
     "NEED_DATA",

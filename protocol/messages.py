@@ -7,18 +7,20 @@ from itertools import repeat
 
 from .buffer import excerpt
 from .errors import ProtocolError
-from .ids import is_id
+from .ids import is_id, number_of
 from .values import Map, ServerError, pairs_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
     from .values import Value
 
     Message: TypeAlias = tuple[Any, Any, Any]
     """``(name, id, data)``"""
+    StreamReply: TypeAlias = tuple[Any, list[Message]]
+    """One stream's part of a reply: its name and its messages, in ID order."""
 
 # Encodings in which ASCII is ASCII wherever it stands.
 _ASCII_BASED = frozenset({"ascii", "utf-8", "iso8859-1"})
@@ -113,6 +115,66 @@ def entry_of(value: Value) -> tuple[bytes, list[bytes]]:
     if len(items) % 2 or not set(map(type, items)) <= {bytes}:
         raise ProtocolError(f"{show(items)} in an XREAD reply, expected fields and values")
     return entry_id, items
+
+
+def stream_replies_of(
+    value: Value,
+    names: Mapping[bytes, Any],
+    factory: MessageFactory,
+    unmade: list[Message] | None = None,
+) -> list[StreamReply] | None:
+    """Make the stream replies of an XREAD reply that was read as one value.
+
+    Messages that could not be made are added to `unmade`.
+
+    Returns:
+        The same as `XreadParser` makes of the reply's bytes.
+
+    Raises:
+        ProtocolError: The value is not a reply with entries.
+    """
+    unmade = [] if unmade is None else unmade
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ProtocolError(f"{show(value)}, expected an XREAD reply")
+    replies: list[StreamReply] = []
+    for pair in value:
+        if type(pair) not in (list, tuple) or len(pair) != 2 or type(pair[1]) is not list:
+            raise ProtocolError(f"{show(pair)}, expected a stream of an XREAD reply")
+        name = name_of(pair[0], names)
+        messages: list[Message] = []
+        for entry in pair[1]:
+            message = factory.make_safely(name, *entry_of(entry), unmade)
+            if messages:
+                check_order(messages, message)
+            messages.append(message)
+        replies.append((name, messages))
+    return replies or None
+
+
+def check_order(messages: list[Message], later: Message) -> None:
+    """Check that a message has a larger ID than the last one.
+
+    Raises:
+        ProtocolError: It has not.
+    """
+    if number_of(messages[-1][1]) >= number_of(later[1]):
+        raise ProtocolError(
+            f"entry {later[1]!r} of stream {later[0]!r:.60} after {messages[-1][1]!r}, "
+            "expected the larger ID later"
+        )
+
+
+def name_of(key: Value, names: Mapping[bytes, Any]) -> Any:
+    """Return the name for messages of a stream that was asked for.
+
+    Raises:
+        ProtocolError: It was not.
+    """
+    if isinstance(key, bytes) and key in names:
+        return names[key]
+    raise ProtocolError(f"reply with {show(key)}, expected one of the streams asked for")
 
 
 def show(value: object) -> str:

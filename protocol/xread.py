@@ -14,8 +14,7 @@ import re
 from .buffer import excerpt
 from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
 from .errors import ProtocolError
-from .ids import number_of
-from .messages import MessageFactory, entry_of, show
+from .messages import MessageFactory, check_order, name_of, show, stream_replies_of
 from .parser import MAX_ITEMS, Parser
 from .predict import predict_last_ids
 from .values import NEED_DATA, NeedData, Push, ServerError
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from typing import Any, TypeAlias
 
-    from .messages import Message
+    from .messages import Message, StreamReply
     from .values import Value
 
-    StreamReply: TypeAlias = tuple[Any, list[Message]]
-    """One stream's part of a reply: its name and its messages, in ID order."""
     Reply: TypeAlias = list[StreamReply] | ServerError | None
     """What the server answers: entries, an error, or nil."""
 
@@ -295,7 +292,7 @@ class XreadParser:
         return self._replies
 
     def _open_stream(self, replies: list[StreamReply], key: Value, count: int) -> None:
-        name = _name_of(key, self._names)
+        name = name_of(key, self._names)
         self._check_count(key, count)
         self._count = count
         # What is learnt from a few entries is not worth the time. A window must not exceed
@@ -313,7 +310,7 @@ class XreadParser:
 
     def _take_whole(self, value: Value) -> list[StreamReply] | None:
         """Take the streams of a reply, or of a part of one, that was read as one value."""
-        replies = _replies_of(value, self._names, self._factory, self.unmade)
+        replies = stream_replies_of(value, self._names, self._factory, self.unmade)
         for (_, messages), pair in zip(replies or (), value, strict=False):
             self._check_count(pair[0], len(messages))
         return replies
@@ -385,7 +382,7 @@ class XreadParser:
                 run = entries.read_run(name, pace, missing)
                 if run:
                     if messages:
-                        _check_order(messages, run[0])
+                        check_order(messages, run[0])
                     messages += run
                     continue
             start = self._buffer.consumed
@@ -394,7 +391,7 @@ class XreadParser:
                 return False
             message = self._factory.make_safely(name, *entry, entries.unmade)
             if messages:
-                _check_order(messages, message)
+                check_order(messages, message)
             messages.append(message)
             if pace is not None:
                 pace.entry_size = self._buffer.consumed - start
@@ -408,56 +405,6 @@ class XreadParser:
                 self._paces.clear()
             pace = self._paces[name] = Pace(self._entries.patterns)
         return pace
-
-
-def stream_replies_of(
-    value: Value, names: Mapping[bytes, Any], factory: MessageFactory
-) -> list[StreamReply] | None:
-    """Make the stream replies of an XREAD reply that was read as one value.
-
-    Returns:
-        The same as `XreadParser` makes of the reply's bytes.
-
-    Raises:
-        ProtocolError: The value is not a reply with entries.
-    """
-    return _replies_of(value, names, factory, [])
-
-
-def _replies_of(
-    value: Value, names: Mapping[bytes, Any], factory: MessageFactory, unmade: list[Message]
-) -> list[StreamReply] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise ProtocolError(f"{show(value)}, expected an XREAD reply")
-    replies: list[StreamReply] = []
-    for pair in value:
-        if type(pair) not in (list, tuple) or len(pair) != 2 or type(pair[1]) is not list:
-            raise ProtocolError(f"{show(pair)}, expected a stream of an XREAD reply")
-        name = _name_of(pair[0], names)
-        messages: list[Message] = []
-        for entry in pair[1]:
-            message = factory.make_safely(name, *entry_of(entry), unmade)
-            if messages:
-                _check_order(messages, message)
-            messages.append(message)
-        replies.append((name, messages))
-    return replies or None
-
-
-def _check_order(messages: list[Message], later: Message) -> None:
-    if number_of(messages[-1][1]) >= number_of(later[1]):
-        raise ProtocolError(
-            f"entry {later[1]!r} of stream {later[0]!r:.60} after {messages[-1][1]!r}, "
-            "expected the larger ID later"
-        )
-
-
-def _name_of(key: Value, names: Mapping[bytes, Any]) -> Any:
-    if isinstance(key, bytes) and key in names:
-        return names[key]
-    raise ProtocolError(f"reply with {show(key)}, expected one of the streams asked for")
 
 
 def _last_id_of(messages: list[Message]) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pystreamredis.core.assignment import wants_hello
 from pystreamredis.core.exchanges import (
     Dialogue,
     Gap,
@@ -18,7 +19,6 @@ from pystreamredis.core.exchanges import (
     find_last_ids,
     handshake,
     look_back,
-    wants_hello,
 )
 from pystreamredis.core.stream import StreamState
 from pystreamredis.exceptions import (

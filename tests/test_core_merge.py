@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.core import merge
-from pystreamredis.core.merge import count_after, next_batch, release
+from pystreamredis.core.merge import next_batch, release
 from pystreamredis.core.stream import StreamState
 from pystreamredis.protocol.ids import number_of
 
@@ -188,9 +188,9 @@ def test_data_is_never_compared() -> None:
 def test_messages_beyond_a_watermark_are_counted(watermark: Pair, left: int) -> None:
     """Contract 3.4: the number of entries to ask for depends on it."""
     (state,) = states_of([({(1, 0), (2, 0), (4, 0)}, True)])
-    assert count_after(state, number_of(written(watermark))) == left
+    assert state.count_after(number_of(written(watermark))) == left
     state.pending = []
-    assert count_after(state, number_of(written(watermark))) == 0
+    assert state.count_after(number_of(written(watermark))) == 0
 
 
 def names_and_ids(runs: list[Any]) -> list[tuple[str, bytes]]:

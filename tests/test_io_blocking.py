@@ -21,10 +21,11 @@ import pytest
 from pystreamredis import ConnectionError, Redis, Streams
 from pystreamredis.core.reader import Reader
 from pystreamredis.core.session import Session
-from pystreamredis.io import blocking
-from pystreamredis.io.blocking import Driver, Poller, SelectPoll, Woken
+from pystreamredis.io import blocking, thread_poll
+from pystreamredis.io.blocking import Driver, Poller, Woken
 from pystreamredis.io.connection import READ, WRITE, Connection
 from pystreamredis.io.engine import Engine
+from pystreamredis.io.thread_poll import SelectPoll
 from pystreamredis.options import ConnectionOptions
 from tests.live import LiveServer, next_live
 from tests.peer import SILENT, Conversation, Expect, Peer, closed_port, deaf_port
@@ -336,7 +337,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.delattr(select, "poll", raising=False)
-    monkeypatch.setattr(blocking, "SelectPoll", lambda: clock)
+    monkeypatch.setattr(thread_poll, "SelectPoll", lambda: clock)
     monkeypatch.setattr(blocking, "monotonic", lambda: clock.now)
     return clock
 

@@ -9,7 +9,6 @@ from itertools import chain, repeat
 from math import inf
 
 from .events import DEBUG, INFO, WARNING, Log
-from .exchanges import wants_hello
 from .readahead import Predictions, ReadSize
 
 TYPE_CHECKING = False
@@ -62,6 +61,11 @@ def pauses_of(block: int | None, retry_delay: RetryDelay | None) -> Iterator[flo
                 raise TypeError(f"retry_delay() gave {ms!r}, but must give numbers of ms")
             delay = ms
         yield add_jitter(delay / 1000)
+
+
+def wants_hello(options: ConnectionOptions) -> bool:
+    """Return True if an option needs HELLO."""
+    return options.protocol != 2 or options.client_name is not None
 
 
 class History:

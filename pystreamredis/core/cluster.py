@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..options import ConnectionOptions
-    from ..protocol import ServerError
+    from ..protocol.values import ServerError
     from .assignment import Key
     from .readahead import Request
     from .stream import StreamState

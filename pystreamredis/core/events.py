@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ..exceptions import RedisError
-    from ..protocol import ServerError, Unmade
+    from ..protocol.messages import Unmade
+    from ..protocol.values import ServerError
     from .readahead import Request
     from .stream import StreamState
 

@@ -6,15 +6,11 @@ is sent the list of their replies. It returns what it found out, or raises what 
 
 from __future__ import annotations
 
-from ..protocol import (
-    MessageFactory,
-    ProtocolError,
-    ServerError,
-    encode_command,
-    encode_xread,
-    stream_replies_of,
-)
+from ..protocol.encoder import encode_command, encode_xread
+from ..protocol.errors import ProtocolError
 from ..protocol.ids import ZERO, id_of, number_of
+from ..protocol.messages import MessageFactory, stream_replies_of
+from ..protocol.values import ServerError
 from .failures import is_temporary, refusal
 
 TYPE_CHECKING = False
@@ -144,11 +140,6 @@ def handshake(
         if isinstance(reply, ServerError):
             raise refusal(_without(password, reply), address, asked)
     return is_refused
-
-
-def wants_hello(options: ConnectionOptions) -> bool:
-    """Return True if an option needs HELLO."""
-    return options.protocol != 2 or options.client_name is not None
 
 
 def _hello(

@@ -16,12 +16,12 @@ from ..exceptions import (
     ResponseError,
     TimeoutError,
 )
-from ..protocol import ProtocolError as WireError
+from ..protocol.errors import ProtocolError as WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..options import ConnectionOptions
-    from ..protocol import ServerError
+    from ..protocol.values import ServerError
     from ..starts import Followed
 
 # States of a server that pass: it loads its data, has lost its master or its cluster, runs a

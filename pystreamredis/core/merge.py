@@ -95,14 +95,6 @@ def find_watermark(streams: list[StreamState], limit: int | None) -> int | None:
     return limit
 
 
-def count_after(stream: StreamState, watermark: int) -> int:
-    """Count the pending messages of a stream beyond a watermark."""
-    pending = stream.pending
-    if not pending or _number(pending[-1]) <= watermark:
-        return 0
-    return len(pending) - bisect_right(pending, watermark, key=_number)
-
-
 def _take(streams: list[StreamState], watermark: int | None) -> list[list[Message]]:
     """Take out each stream's messages up to the watermark."""
     taken = []

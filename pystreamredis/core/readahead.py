@@ -19,14 +19,13 @@ from operator import attrgetter
 
 from ..protocol.encoder import encode_ids, encode_xread_head
 from ..protocol.ids import is_later, number_of
-from .merge import count_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..protocol import ServerError
     from ..protocol.buffer import Buffer
+    from ..protocol.values import ServerError
     from .stream import StreamState
 
 last_id_of = attrgetter("last_id")
@@ -190,11 +189,11 @@ def choose_streams(
     bounds = [*ends.values(), *map(last_id_of, left_out)]
     watermark = min(map(number_of, bounds))
     count = request.count
-    beyond = {stream for stream in ends if count_after(stream, watermark)}
+    beyond = {stream for stream in ends if stream.count_after(watermark)}
     # The stream that is behind holds back no message of its own, so others do.
     if min((*ends, *left_out), key=_last_number_of).pending:
         beyond.update(stream for stream in ends if stream.pending)
-    beyond.update(s for s in left_out if count_after(s, watermark) > count)
+    beyond.update(s for s in left_out if s.count_after(watermark) > count)
     return [stream for stream in streams if stream not in beyond] if beyond else streams
 
 

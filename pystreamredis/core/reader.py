@@ -32,8 +32,8 @@ from operator import attrgetter
 
 from ..escaping import escape
 from ..exceptions import ConnectionError, MessageError
-from ..protocol import Unmade
 from ..protocol.ids import number_of
+from ..protocol.messages import Unmade
 from ..starts import parse_streams_at
 from . import failures
 from .assignment import pauses_of

@@ -13,11 +13,14 @@ from __future__ import annotations
 from operator import attrgetter
 
 from ..exceptions import AuthenticationError, ConnectionError, RedisError
-from ..protocol import NeedData, Parser, Push, ServerError, XreadParser
-from ..protocol import ProtocolError as WireError
+from ..protocol.errors import ProtocolError as WireError
 from ..protocol.ids import ZERO, id_of, is_before, is_later, number_of
 from ..protocol.messages import show
+from ..protocol.parser import Parser
+from ..protocol.values import NeedData, Push, ServerError
+from ..protocol.xread import XreadParser
 from . import failures
+from .assignment import wants_hello
 from .events import DEBUG, WARNING, Failed, Log, Phase, Redirected
 from .exchanges import (
     Dialogue,
@@ -28,7 +31,6 @@ from .exchanges import (
     find_last_ids,
     handshake,
     look_back,
-    wants_hello,
 )
 from .readahead import ReadAhead, Request, choose_streams, last_id_of
 from .slots import ON_THE_MOVE
@@ -37,8 +39,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..protocol.messages import Message
-    from ..protocol.xread import Reply, StreamReply
+    from ..protocol.messages import Message, StreamReply
+    from ..protocol.xread import Reply
     from ..starts import Followed
     from .assignment import Assignment
     from .events import Event

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..protocol import ServerError
+    from ..protocol.values import ServerError
     from .stream import StreamState
 
 SLOTS = 16384

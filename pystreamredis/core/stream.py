@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..protocol.ids import ZERO, is_before
+from bisect import bisect_right
+
+from ..protocol.ids import ZERO, is_before, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,9 +84,20 @@ class StreamState:
         """True if entries were received, and all of them were released for delivery."""
         return self.start is not None and self.last_id != self.start and not self.pending
 
+    def count_after(self, watermark: int) -> int:
+        """Count the pending messages beyond a watermark."""
+        pending = self.pending
+        if not pending or number_of(pending[-1][1]) <= watermark:
+            return 0
+        return len(pending) - bisect_right(pending, watermark, key=_number)
+
     def restart(self, last_id: bytes) -> None:
         """Read the stream again after an ID, and forget what is pending."""
         self.last_id = last_id
         self.pending = []
         self.caught_up = False
         self.passed = None
+
+
+def _number(message: Message) -> int:
+    return number_of(message[1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from ..protocol import MessageFactory
+from ..protocol.messages import MessageFactory
 from ..starts import parse_start
 from .assignment import Assignment
 from .cluster import Cluster
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..exceptions import RedisError
     from ..options import ConnectionOptions, ReadOptions
-    from ..protocol import ServerError
+    from ..protocol.values import ServerError
     from ..starts import Followed, Name, Start
     from .delivery import Delivered
     from .events import Redirected

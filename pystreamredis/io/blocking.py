@@ -184,48 +184,10 @@ class Poller:
         return []
 
 
-class SelectPoll:
-    """A replacement for `select.poll`, which Windows lacks.
-
-    One thread may register descriptors while another one polls: it then learns of them when it
-    polls again.
-    """
-
-    def __init__(self) -> None:
-        self._events: dict[int, int] = {}
-
-    def register(self, fd: int, events: int) -> None:
-        """Watch a descriptor.
-
-        Raises:
-            OSError: `select` takes no more descriptors.
-        """
-        before = self._events.get(fd)
-        self._events[fd] = events
-        try:
-            self.poll(0)
-        except ValueError as error:
-            del self._events[fd]
-            if before is not None:
-                self._events[fd] = before
-            raise OSError(f"this system cannot watch so many sockets: {error}") from error
-
-    def unregister(self, fd: int) -> None:
-        """Stop watching a descriptor."""
-        self._events.pop(fd, None)
-
-    def poll(self, ms: float) -> list[tuple[int, int]]:
-        """Wait until descriptors are ready, for some ms."""
-        watched = list(self._events.items())
-        read = [fd for fd, events in watched if events & READ]
-        write = [fd for fd, events in watched if events & WRITE]
-        # A connection that fails is an exceptional one on Windows.
-        ready = select.select(read, write, write, ms / 1000)
-        return [(fd, 0) for fd in dict.fromkeys(fd for fds in ready for fd in fds)]
-
-
 def _new_poll() -> Any:
     if not hasattr(select, "poll"):
+        from .thread_poll import SelectPoll
+
         return SelectPoll()
     return _Poll(select.poll())
 

@@ -1,13 +1,13 @@
-"""A thread that watches sockets for an event loop that cannot: that of Windows, the Proactor."""
+"""Watching sockets on Windows: without `select.poll`, and for an event loop that cannot."""
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 from threading import Event, Thread
 
-from .blocking import SelectPoll
-from .connection import READ
+from .connection import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,46 @@ if TYPE_CHECKING:
 
 # Ms between two looks at whether the event loop was closed without a word.
 _PATIENCE = 10_000
+
+
+class SelectPoll:
+    """A replacement for `select.poll`, which Windows lacks.
+
+    One thread may register descriptors while another one polls: it then learns of them when it
+    polls again.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[int, int] = {}
+
+    def register(self, fd: int, events: int) -> None:
+        """Watch a descriptor.
+
+        Raises:
+            OSError: `select` takes no more descriptors.
+        """
+        before = self._events.get(fd)
+        self._events[fd] = events
+        try:
+            self.poll(0)
+        except ValueError as error:
+            del self._events[fd]
+            if before is not None:
+                self._events[fd] = before
+            raise OSError(f"this system cannot watch so many sockets: {error}") from error
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching a descriptor."""
+        self._events.pop(fd, None)
+
+    def poll(self, ms: float) -> list[tuple[int, int]]:
+        """Wait until descriptors are ready, for some ms."""
+        watched = list(self._events.items())
+        read = [fd for fd, events in watched if events & READ]
+        write = [fd for fd, events in watched if events & WRITE]
+        # A connection that fails is an exceptional one on Windows.
+        ready = select.select(read, write, write, ms / 1000)
+        return [(fd, 0) for fd in dict.fromkeys(fd for fds in ready for fd in fds)]
 
 
 class ThreadPoll:
