@@ -77,7 +77,7 @@ def _new_names(_: random.Random, index: int, size: int, number: int) -> list[tup
 
 def _schemas(_: random.Random, index: int, size: int, number: int) -> list[tuple[bytes, bytes]]:
     values = [b"x" * length for length in _even(size, number)]
-    return [(b"s%02d%c" % (index % 40, 65 + at), value) for at, value in enumerate(values)]
+    return [(b"s%02d%c" % (index % 40, 48 + at), value) for at, value in enumerate(values)]
 
 
 def _turns(rng: random.Random, index: int, size: int, number: int) -> list[tuple[bytes, bytes]]:

@@ -1,8 +1,7 @@
 """Where this reader's time goes, function by function; ``run.py --profile`` prints it.
 
 For orientation: the profiler makes calls of Python functions look dearer than they are. What a
-message takes in all is told without it. Live, what is told of ``recv_into`` and ``poll`` is the
-wait, and what is told of the next call after it is also what it takes to get going again.
+message takes in all is measured without it. Times are of the processor, so that waits do not count.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class _Follower(Counter):
 
 
 def profile(link: Link, job: str, streams: int | None, messages: int) -> Iterator[str]:
-    """Read a job, whose number of streams is told if it is a live one; yield what to print."""
+    """Read a job; yield what to print. A live one has a number of `streams`."""
     if streams is not None:
         names = live.StreamSet(streams).names()
         live_job = Job(link.port, names, limit=100, block=0)
@@ -75,7 +74,7 @@ def _report(title: str, read: Callable[[], int]) -> str:
     start, cpu = time.perf_counter(), time.process_time()
     messages = read()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    profiler = cProfile.Profile()
+    profiler = cProfile.Profile(time.process_time)
     profiler.runcall(read)
     lines = [
         f"{title}: {seconds * 1e6 / messages:.2f} us a message, "

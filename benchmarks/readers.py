@@ -1,6 +1,6 @@
 """The readers: one function each, all with the same job.
 
-A reader connects, tells the consumer that it begins, and hands over every message
+A reader connects, calls the consumer as it begins, and delivers every message
 of the streams, one at a time and in ID order, as ``(name, id, dict)``. It returns what
 parses its replies, so that nobody mistakes one parser for another. Libraries are
 imported by the function that needs them: each reader runs in a process of its own.

@@ -165,6 +165,22 @@ def machine() -> dict[str, str]:
     return {"CPU": model, "cores": str(os.cpu_count()), "system": platform.system()}
 
 
+def measure_all(rows: list[dict[str, Any]], link: Link, arguments: argparse.Namespace) -> None:
+    """Add the rows of all jobs, and print how far it has come."""
+    begin = time.monotonic()
+    for number, job in enumerate(arguments.jobs, 1):
+        start, done = time.monotonic(), len(rows)
+        rows += rows_of(job, link, arguments)
+        voids = sum("void" in row for row in rows[done:])
+        end = time.monotonic()
+        print(
+            f"{number} of {len(arguments.jobs)}, {job}: {end - start:.0f} s, "
+            f"{end - begin:.0f} s in all" + (f", {voids} void" if voids else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def main() -> None:
     """Measure, write down, and report."""
     arguments = parse_arguments()
@@ -183,18 +199,10 @@ def main() -> None:
             "quick": arguments.quick,
             "rows": rows,
         }
-        begin = time.monotonic()
-        for number, job in enumerate(arguments.jobs, 1):
-            start, done = time.monotonic(), len(rows)
-            rows += rows_of(job, link, arguments)
-            voids = sum("void" in row for row in rows[done:])
-            end = time.monotonic()
-            print(
-                f"{number} of {len(arguments.jobs)}, {job}: {end - start:.0f} s, "
-                f"{end - begin:.0f} s in all" + (f", {voids} void" if voids else ""),
-                file=sys.stderr,
-                flush=True,
-            )
+        try:
+            measure_all(rows, link, arguments)
+        except KeyboardInterrupt:
+            print("interrupted: what was measured is written", file=sys.stderr)
     # One row a line: a run's differences from the last one can be read.
     lines = ",\n".join(json.dumps(row) for row in rows)
     head = json.dumps(run | {"rows": []}, indent=1).removesuffix("]\n}")
