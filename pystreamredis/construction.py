@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, Literal, Never, Protocol, Self, TypeAlias, TypeVar
 
-    from .options import Host, Password, RetryDelay
+    from .options import AddressRemap, Host, Password, RetryDelay
     from .starts import Start, StreamsArgument
     from .tls import File
 
@@ -64,6 +64,7 @@ class Streams:
         protocol: int = 2,
         client_name: str | bytes | None = None,
         unix_socket_path: str | bytes | None = None,
+        address_remap: AddressRemap | None = None,
         ssl: bool | SSLContext = False,
         ssl_ca_certs: File | None = None,
         ssl_certfile: File | None = None,
@@ -225,6 +226,7 @@ class Redis:
         protocol: int = 2,
         client_name: str | bytes | None = None,
         unix_socket_path: str | bytes | None = None,
+        address_remap: AddressRemap | None = None,
         ssl: bool | SSLContext = False,
         ssl_ca_certs: File | None = None,
         ssl_certfile: File | None = None,

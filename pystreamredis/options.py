@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, TypeAlias
 
     Password: TypeAlias = str | bytes | Callable[[], str | bytes | None]
+    AddressRemap: TypeAlias = Callable[[tuple[str, int]], tuple[str, int]]
     RetryDelay: TypeAlias = float | Callable[[], Iterable[float]]
     Host: TypeAlias = str | Callable[[], tuple[str, int]]
     # Takes the name of an option and its value; returns the value to keep, or raises.
@@ -70,6 +71,12 @@ def _integer(low: int, high: int = _MAX) -> Check:
         return int(value)
 
     return check
+
+
+def _address_remap(option: str, value: Any) -> Any:
+    if not callable(value):
+        raise TypeError(f"{option} is {value!r}, but must be a callable that takes an address")
+    return value
 
 
 def _retry_delay(option: str, value: Any) -> Any:
@@ -244,6 +251,7 @@ _TABLE = (
     Option("protocol", CONNECTION, 2, _integer(2, 3), int),
     Option("client_name", CONNECTION, None, _client_name, str),
     Option("unix_socket_path", CONNECTION, None, _optional(_unix_socket_path), str),
+    Option("address_remap", CONNECTION, None, _optional(_address_remap)),
     Option("ssl", CONNECTION, False, _ssl, parse_boolean),
     Option("ssl_ca_certs", CONNECTION, None, _optional(_file), str),
     Option("ssl_certfile", CONNECTION, None, _optional(_file), str),
@@ -324,6 +332,7 @@ class ConnectionOptions:
         ValueError: A value is out of range, or contradicts another one.
     """
 
+    address_remap: AddressRemap | None
     client_name: str | bytes | None
     connect_timeout: float | None
     db: int
@@ -446,16 +455,37 @@ class ConnectionOptions:
         """
         if self._find is None:
             return self
+        return self._found_by("host()", self._find)
+
+    def redirected(self, host: str, port: int) -> ConnectionOptions:
+        """Return the same options for a node that a redirection names: `address_remap` is asked.
+
+        Raises:
+            ConnectionError: As `elsewhere`, or `address_remap` has raised an exception, which is
+                chained, or has returned something that is not an address.
+        """
+        remap = self.address_remap
+        if remap is not None:
+            call = f"address_remap({(host, port)!r})"
+            try:
+                found = self._found_by(call, lambda: remap((host, port)))
+            except OSError as error:
+                raise ConnectionError(str(error)) from error.__cause__
+            host, port = found.host, found.port
+        return self.elsewhere(host, port)
+
+    def _found_by(self, call: str, find: Callable[[], Any]) -> ConnectionOptions:
+        """Return the same options for the address that a callable of the caller returns."""
         try:
-            found: Any = self._find()
+            found = find()
         except Exception as error:
-            raise OSError(f"host() raised {type(error).__name__}: {error}") from error
+            raise OSError(f"{call} raised {type(error).__name__}: {error}") from error
         if not isinstance(found, tuple) or len(found) != 2:
-            raise OSError(f"host() returned {found!r}, but must return a tuple of host and port")
+            raise OSError(f"{call} returned {found!r}, but must return a tuple of host and port")
         try:
             return self.at(*found)
         except (TypeError, ValueError) as error:
-            raise OSError(f"host() returned {found!r}: {error}") from error
+            raise OSError(f"{call} returned {found!r}: {error}") from error
 
     def password(self) -> str | bytes | None:
         """Return the password as it is now: a callable is asked. None if there is none.

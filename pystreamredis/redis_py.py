@@ -23,7 +23,7 @@ ADVICE = {
         "give encoding_errors=": "errors",
         "give unix_socket_path=": "path",
         "one node as host and port is enough, a cluster is found out by itself": (
-            "address_remap dynamic_startup_nodes load_balancing_strategy read_from_replicas "
+            "dynamic_startup_nodes load_balancing_strategy read_from_replicas "
             "reinitialize_steps require_full_coverage startup_nodes"
         ),
         "each Streams has connections of its own, at most connections=": (

@@ -76,6 +76,9 @@ class Streams(construction.Streams):
             a server that does not know 3 is spoken to in 2.
         client_name: A name for the connection in ``CLIENT LIST``.
         unix_socket_path: The path of a unix socket, instead of `host` and `port`.
+        address_remap: A callable that is given the address that a node of a cluster names
+            for another one, a tuple of host and port, and returns the one to connect to; for
+            clusters behind NAT, tunnels and port forwards. It must not block.
         ssl: True for TLS, or an `ssl.SSLContext` to use as it is.
         ssl_ca_certs: A file of certificates to trust, instead of the system's; read at each
             connect.

@@ -22,6 +22,7 @@ class SimulatedCluster:
         moving: Slots that are migrating, and where to.
         gone: Streams of migrating slots that are at the target already.
         answers: Replies of nodes to every XREAD.
+        announced: The addresses of nodes that others name.
 
     Args:
         ports: The ports of the nodes.
@@ -35,6 +36,7 @@ class SimulatedCluster:
         self.moving: dict[int, int] = {}
         self.gone: set[bytes] = set()
         self.answers: dict[int, str] = {}
+        self.announced = {port: address(port) for port in ports}
         self.last = 0
 
     @property
@@ -47,19 +49,22 @@ class SimulatedCluster:
         """Number of XREADs that all nodes got."""
         return sum(len(node.reads) for node in self.nodes.values())
 
-    def follow(self, streams: Any, own: int | None = None, **read: Any) -> Simulation:
+    def follow(
+        self, streams: Any, own: int | None = None, address_remap: Any = None, **read: Any
+    ) -> Simulation:
         """Make a reader of streams, which knows the first node.
 
         Args:
             streams: The streams.
             own: The most slots with a connection of their own.
+            address_remap: The option of this name.
             read: Read options.
         """
         port = self.ports[0]
         return Simulation(
             self.nodes[port],
             streams,
-            connection={"port": port},
+            connection={"port": port, "address_remap": address_remap},
             servers=self.servers,
             connections=own,
             **read,
@@ -129,12 +134,12 @@ class Node(Server):
         (slot,) = slots
         home = cluster.homes.get(slot, cluster.ports[0])
         if home != self._port:
-            return f"-MOVED {slot} {address(home)}"
+            return f"-MOVED {slot} {cluster.announced[home]}"
         here = [key for key in read.keys if key in cluster.streams and key not in cluster.gone]
         if slot in cluster.moving and len(here) < len(read.keys):
             if here:
                 return "-TRYAGAIN Multiple keys request during rehashing of slot"
-            return f"-ASK {slot} {address(cluster.moving[slot])}"
+            return f"-ASK {slot} {cluster.announced[cluster.moving[slot]]}"
         return super().refusal(read)
 
     def entries(self, read: Read) -> Any:

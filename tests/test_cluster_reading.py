@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,6 +154,54 @@ def test_a_slot_is_followed_without_a_word(cluster: Cluster) -> None:
             assert sorted(message[1] for message in streams) == [
                 entry_id.encode() for entry_id in (before, during, after)
             ]
+
+
+def hosts_in(node: Node) -> set[bytes]:
+    """The hosts that a node names."""
+    return {each[0] for _, _, *nodes in node.command("CLUSTER", "SLOTS") for each in nodes}
+
+
+def test_nodes_that_announce_what_cannot_be_reached_are_reached_all_the_same(
+    cluster: Cluster,
+) -> None:
+    """Contract 1.2: `address_remap`, through resharding and a failover."""
+    names, home = names_of(cluster), cluster.node_of(9)
+    asked: set[str] = set()
+
+    def remap(address: tuple[str, int]) -> tuple[str, int]:
+        asked.add(address[0])
+        return "127.0.0.1", address[1]
+
+    with ExitStack() as stack:
+        for node in cluster.nodes:
+            for name, value, old in (
+                ("cluster-announce-hostname", "inside.invalid", ""),
+                ("cluster-preferred-endpoint-type", "hostname", "ip"),
+            ):
+                node.command("CONFIG", "SET", name, value)
+                stack.callback(node.command, "CONFIG", "SET", name, old)
+        for node in cluster.nodes:
+            wait_until(lambda: hosts_in(node) == {b"inside.invalid"})  # noqa: B023
+        streams = stack.enter_context(
+            Streams(
+                **cluster.options, address_remap=remap, streams=dict.fromkeys(names, 0), block=300
+            )
+        )
+        assert list(streams) == []
+        for node in (other_than(cluster, home), home):
+            cluster.move(9, node)
+            added = [cluster.add(name).encode() for name in names]
+            assert sorted(message[1] for message in streams) == sorted(added)
+        replica = cluster.replica_of(home)
+        replica.command("CLUSTER", "FAILOVER")
+        wait_until(lambda: cluster.node_of(9) is replica)
+        added = [cluster.add(name).encode() for name in names]
+        found: list[bytes] = []
+        while len(found) < len(added):
+            with suppress(ConnectionError):
+                found += [message[1] for message in streams]
+        assert sorted(found) == sorted(added)
+    assert asked == {"inside.invalid"}
 
 
 def test_a_stream_at_fault_is_named(cluster: Cluster) -> None:

@@ -29,7 +29,7 @@ from tests.simulation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pystreamredis.core.cluster import Share
 
@@ -310,6 +310,70 @@ def test_a_dead_node_is_reported_once_and_its_heir_found() -> None:
         expected = [cluster.add(name) for name in NAMES]
         assert sorted(numbers_of(simulation.take(len(NAMES)))) == expected
         simulation.unreachable = set()
+
+
+# Nodes behind NAT.
+
+
+def behind_nat() -> tuple[SimulatedCluster, Callable[[tuple[str, int]], tuple[str, int]]]:
+    """Make a cluster whose nodes name addresses of their own network, and what translates them."""
+    cluster = spread_cluster()
+    inside = {port: f"10.0.0.{index}:6379" for index, port in enumerate(PORTS)}
+    cluster.announced = inside
+    ports = {("10.0.0." + str(index), 6379): port for index, port in enumerate(PORTS)}
+    return cluster, lambda address: ("localhost", ports[address])
+
+
+@pytest.mark.parametrize("own", [1, 128])
+def test_nodes_are_reached_where_the_caller_says(own: int) -> None:
+    """Contract 1.2: `address_remap` is asked for each address that a redirection names."""
+    cluster, remap = behind_nat()
+    simulation = cluster.follow(dict.fromkeys(NAMES, 0), own, remap, block=100, **RETURNED)
+    expected = [cluster.add(name) for _ in range(3) for name in NAMES]
+    assert numbers_of(simulation.rest()) == expected
+    for port in PORTS:  # resharding
+        cluster.move(b"b", port)
+        expected = [cluster.add(name) for name in NAMES]
+        assert sorted(numbers_of(simulation.rest())) == expected
+    cluster.begin_to_move(b"b", PORTS[0])
+    simulation.at(0.3, lambda: cluster.move(b"b", PORTS[0]))
+    expected = [cluster.add(b"b")]
+    while not (found := numbers_of(simulation.rest())):
+        pass
+    assert found == expected
+    home = cluster.home(b"b")
+    kill(cluster, simulation, home)
+    failure = simulation.next()
+    assert isinstance(failure, ConnectionError)
+    assert f"localhost:{home}" in str(failure)
+    fail_over(cluster, home, PORTS[1])
+    expected = [cluster.add(name) for name in NAMES]
+    items: list[Any] = []
+    while len(numbers_of(items)) < len(NAMES):
+        items += simulation.rest()
+    assert sorted(numbers_of(items)) == expected
+    assert set(simulation.addresses) == set(map(address, PORTS))
+
+
+def test_a_node_without_a_known_address_is_a_failure_that_says_so() -> None:
+    """Contract 5.1: whatever a callable raises; it is asked again, at a bounded pace."""
+    cluster, remap = behind_nat()
+    cluster.move(b"b", PORTS[1])
+    cluster.announced[PORTS[1]] = "10.9.9.9:6379"
+    streams = {FIRST: 0, b"b": 0}
+    simulation = cluster.follow(streams, None, remap, block=100, **RETURNED)
+    expected = [cluster.add(name) for name in (FIRST, b"b")]
+    failure = simulation.next()
+    assert str(failure) == "address_remap(('10.9.9.9', 6379)) raised KeyError: ('10.9.9.9', 6379)"
+    assert isinstance(failure.__cause__, KeyError)
+    began, reads = simulation.now, cluster.reads
+    others = [simulation.next() for _ in range(5)]
+    assert sum(isinstance(item, ConnectionError) for item in others) >= 4
+    assert cluster.reads - reads <= 20 + 60 * (simulation.now - began)
+    cluster.announced[PORTS[1]] = "10.0.0.1:6379"
+    while not numbers_of(others, b"b"):
+        others.append(simulation.next())
+    assert numbers_of(others) == expected
 
 
 def test_a_node_that_fails_is_asked_again_when_others_are_gone() -> None:

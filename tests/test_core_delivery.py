@@ -313,7 +313,7 @@ def test_reads_for_the_caller_block_for_the_time_that_is_left(block: int, later:
     assert found is not None
     assert 1 <= found <= SLICE
     assert found >= min(left, SLICE) - 0.001
-    assert found < max(left, 0) + 1.001
+    assert found < max(left, min(-left, 20)) + 1.001
 
 
 @pytest.mark.parametrize(("block", "expected"), [(None, None), (0, SLICE)])
@@ -332,7 +332,19 @@ def test_a_read_blocks_no_longer_than_a_message_is_held(block: int | None) -> No
     wait = begun(block)
     assert wait.block_for_caller(100.0, 100.3) == 300
     assert wait.block_for_caller(100.2995, 100.3) == 1
-    assert wait.block_for_caller(100.4, 100.3) == 1
+
+
+@pytest.mark.parametrize("held_until", [None, 100.3])
+def test_after_the_wait_reads_are_sent_ever_more_slowly(held_until: float | None) -> None:
+    """Contract 6.6: the wait is not over before other connections have waited as well."""
+    wait, now = begun(300), 100.3
+    blocks: list[int] = []
+    for _ in range(8):
+        blocks.append(wait.block_for_caller(now, held_until) or 0)
+        now += blocks[-1] / 1000
+    assert blocks[:1] == [1]
+    assert blocks == sorted(blocks)
+    assert blocks[-2:] == [20, 20]
 
 
 def test_a_wait_may_last_longer_than_a_message_is_held() -> None:

@@ -127,6 +127,7 @@ def test_the_defaults_of_a_connection_are_those_of_the_contract() -> None:
     options = ConnectionOptions()
     assert options.password() is None
     assert {name: value for name, value in vars(options).items() if not name.startswith("_")} == {
+        "address_remap": None,
         "client_name": None,
         "connect_timeout": 5.0,
         "db": 0,
@@ -363,6 +364,60 @@ def test_a_callable_host_that_returns_something_else_is_an_os_error(found: Any) 
     with pytest.raises(OSError, match=r"^host\(\) returned ") as caught:
         ConnectionOptions(lambda: found).located()
     assert repr(found) in str(caught.value)
+
+
+@pytest.mark.parametrize("remap", ["localhost:7000", ("localhost", 7000), {}])
+def test_an_address_remap_is_a_callable(remap: Any) -> None:
+    """Contract 7."""
+    with pytest.raises(TypeError) as caught:
+        ConnectionOptions(address_remap=remap)
+    expected = f"address_remap is {remap!r}, but must be a callable that takes an address"
+    assert str(caught.value) == expected
+
+
+class TestRedirected:
+    """Addresses that nodes of a cluster name, and where they are reached."""
+
+    def test_without_a_callable_the_address_is_taken_as_it_is(self) -> None:
+        assert ConnectionOptions("one", 1).redirected("two", 2).address == "two:2"
+
+    def test_a_callable_is_given_a_tuple_as_that_of_redis_py(self) -> None:
+        given: list[tuple[str, int]] = []
+
+        def remap(address: tuple[str, int]) -> tuple[str, int]:
+            given.append(address)
+            return "outside", 7000 + address[1]
+
+        options = ConnectionOptions(lambda: ("one", 1), password=SECRET, address_remap=remap)
+        other = options.redirected("10.0.0.1", 5)
+        assert (other.address, other.password()) == ("outside:7005", SECRET)
+        # It is remapped wherever it redirects to, too.
+        assert other.redirected("::1", 6).address == "outside:7006"
+        assert given == [("10.0.0.1", 5), ("::1", 6)]
+
+    @pytest.mark.parametrize("found", ["host", ("host", 0), (5, 1), None, ["host", 1]])
+    def test_anything_but_an_address_is_a_connection_error(self, found: Any) -> None:
+        """Contract 5.1."""
+        options = ConnectionOptions("one", 1, address_remap=lambda _: found)
+        with pytest.raises(pystreamredis.ConnectionError) as caught:
+            options.redirected("two", 2)
+        assert str(caught.value).startswith(f"address_remap(('two', 2)) returned {found!r}")
+
+    def test_what_it_raises_is_a_connection_error(self) -> None:
+        """Contract 5.1."""
+        options = ConnectionOptions("one", 1, address_remap={}.__getitem__)
+        with pytest.raises(
+            pystreamredis.ConnectionError, match=r"raised KeyError: \('two', 2\)$"
+        ) as caught:
+            options.redirected("two", 2)
+        assert isinstance(caught.value.__cause__, KeyError)
+
+    def test_it_does_not_lead_away_from_a_unix_socket(self) -> None:
+        options = ConnectionOptions(
+            unix_socket_path="/run/redis.sock", address_remap=lambda _: ("evil.example", 1)
+        )
+        with pytest.raises(pystreamredis.ConnectionError, match="redirection is not followed"):
+            options.redirected("two", 2)
 
 
 class TestElsewhere:
@@ -723,8 +778,9 @@ class TestTable:
 
     @pytest.mark.parametrize("option", list(OPTIONS.values()), ids=lambda o: o.name)
     def test_urls_have_those_that_it_says(self, option: Option) -> None:
-        """Contract 1.1: connection options as query parameters, but for the address itself."""
-        is_parameter = option.kind == CONNECTION and option.name not in {"host", "port"}
+        """Contract 1.1: connection options as query parameters, but for addresses."""
+        others = {"host", "port", "address_remap"}
+        is_parameter = option.kind == CONNECTION and option.name not in others
         assert (option.parse is not None) == is_parameter
 
 

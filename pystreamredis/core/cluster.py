@@ -184,11 +184,11 @@ class SlotMap:
             elif (moved := moved_to(error, at.host)) is not None:
                 owner.put_off(now)
                 try:
-                    owner.options = at.elsewhere(*moved[1:])
-                except OSError as refused:
-                    # The reader never leaves a unix socket.
+                    owner.options = at.redirected(*moved[1:])
+                except ConnectionError as refused:
+                    # The reader never leaves a unix socket, or address_remap has failed.
                     owner.not_before = now + _LONGEST_PAUSE
-                    failures.append(ConnectionError(str(refused)))
+                    failures.append(refused.with_traceback(None))
                     continue
                 owner.is_known = True
                 self._remember(owner.options)

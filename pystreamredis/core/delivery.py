@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
 # and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
 _SLICE = 20_000
+# The longest that a read blocks after the caller's wait, in ms.
+_SHORT = 20
 
 
 class Wait:
@@ -72,6 +74,9 @@ class Wait:
             until = self.ends_at
         else:
             until = held_until if self.block == 0 else max(self.ends_at, held_until)
+        if now > until:
+            # Other connections have not waited for long enough: ask ever more slowly meanwhile.
+            return min(_SHORT, ceil((now - until) * 1000))
         return min(_SLICE, max(1, ceil((until - now) * 1000)))
 
 
