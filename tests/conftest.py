@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
 from tests.servers import Endpoint, Server, binaries
-from tests.shells import SHELLS
+from tests.shells import MICRO, OF_MICRO, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +175,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, values(), indirect=True)
     is_of_both = metafunc.module.__name__.rpartition(".")[2] in OVER_BOTH_SHELLS
     if is_of_both and not metafunc.definition.get_closest_marker("blocking"):
-        metafunc.parametrize("shell", SHELLS, indirect=True)
+        is_of_micro = metafunc.function.__name__ in OF_MICRO
+        metafunc.parametrize("shell", [*SHELLS, *["micro"] * is_of_micro], indirect=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -236,7 +237,7 @@ def start_cluster() -> Iterator[StartCluster]:
 def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the contract's tests over the blocking shell and over that for asyncio."""
     name: str = getattr(request, "param", "blocking")
-    for known, facade in SHELLS[name].items():
+    for known, facade in SHELLS.get(name, MICRO).items():
         if hasattr(request.module, known):
             monkeypatch.setattr(request.module, known, facade)
     return name

@@ -1,4 +1,4 @@
-"""Both shells under one name: the contract's tests are written once, and run over each.
+"""All shells under one name: the contract's tests are written once, and run over each.
 
 For asyncio, `Streams` and `Redis` are facades that look like the blocking ones, over an
 event loop in a thread of its own. Whoever is interrupted cancels what it waits for.
@@ -183,7 +183,52 @@ class AsyncRedis:
     vars()["streams"].__signature__ = inspect.signature(pystreamredis.asyncio.Redis.streams)
 
 
+micro: Any = import_module("pystreamredis_micro")
+# It has classes of its own, which the contract's tests do not know.
+for _error in ("RedisError", "ConnectionError", "ProtocolError", "ResponseError"):
+    setattr(micro, _error, getattr(pystreamredis, _error))
+micro.AuthenticationError = pystreamredis.AuthenticationError
+
 SHELLS: dict[str, dict[str, Any]] = {
     "blocking": {},
     "asyncio": {"Streams": AsyncStreams, "Redis": AsyncRedis, "StrictRedis": AsyncRedis},
+}
+
+# The tests that `micro/pystreamredis_micro.py` takes, too: one more shell, without the rest.
+MICRO: dict[str, Any] = {"Streams": micro.Streams}
+OF_MICRO = {
+    # Waiting.
+    "test_block_counts_from_when_the_caller_began_to_wait",
+    "test_block_counts_from_the_last_message",
+    "test_a_message_ends_the_wait",
+    "test_without_block_no_read_blocks",
+    "test_without_block_what_is_there_at_the_call_is_found",
+    "test_a_timeout_ends_the_iteration_unless_told_otherwise",
+    "test_a_timeout_is_handed_over_if_it_is_to_stop_nothing",
+    "test_a_timeout_response_may_be_any_object",
+    "test_after_a_timeout_next_and_for_go_on_where_it_stopped",
+    "test_a_for_that_was_left_can_be_entered_again",
+    "test_after_close_iteration_stops_at_once_with_messages_in_hand",
+    # Order.
+    "test_the_output_is_the_sorted_union_for_every_count",
+    "test_what_one_writer_writes_in_order_comes_in_order",
+    "test_each_stream_stays_in_order_while_several_write",
+    "test_a_message_is_handed_over_as_soon_as_it_arrives",
+    "test_one_that_is_created_late_with_a_smaller_id_comes_when_it_comes",
+    # Failures.
+    "test_a_raised_failure_is_raised_once_and_the_next_call_goes_on",
+    "test_a_returned_failure_is_returned_once_and_the_next_call_goes_on",
+    "test_a_for_loop_can_be_taken_up_again_after_a_raised_failure",
+    "test_there_is_one_failure_for_each_attempt",
+    "test_a_returned_failure_is_followed_by_a_wait_before_the_next_attempt",
+    "test_the_constructors_failure_is_returned_at_once_and_followed_by_a_wait",
+    "test_without_block_the_next_attempt_is_made_at_once",
+    "test_a_raised_failure_is_followed_by_an_attempt_at_once",
+    "test_a_server_that_is_killed_and_comes_back_loses_and_repeats_nothing",
+    "test_an_outage_before_the_first_message_loses_none_of_a_stream_that_starts_now",
+    "test_now_is_the_first_connection_where_the_server_was_down_at_first",
+    "test_messages_that_came_are_handed_over_before_the_failure",
+    "test_a_blocking_read_may_last_longer_than_socket_timeout",
+    "test_a_large_reply_that_comes_slowly_is_no_silence",
+    "test_after_a_refusal_the_object_stays_good",
 }
