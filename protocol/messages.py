@@ -100,6 +100,23 @@ class MessageFactory:
             unmade.append(message)
             return message
 
+    def make_each(
+        self, name: object, ids: list[bytes], entries: list[list[bytes]], unmade: list[Message]
+    ) -> list[Message]:
+        """Make the messages of many entries as `make_safely` does, but faster."""
+        make, fields = self.make, self.fields
+        pairs = zip(ids, entries, strict=True)
+        try:
+            if self.encoding is not None:
+                return [make(name, entry_id, items) for entry_id, items in pairs]
+            return [
+                (name, entry_id, fields(zip(items[::2], items[1::2])))  # noqa: B905
+                for entry_id, items in pairs
+            ]
+        except Exception:  # noqa: BLE001  # `fields` is the caller's, and may raise any
+            pairs = zip(ids, entries, strict=True)
+            return [self.make_safely(name, *entry, unmade) for entry in pairs]
+
 
 def entry_of(value: Value) -> tuple[bytes, list[bytes]]:
     """Take the ID and the ``[field, value, ...]`` out of an entry that was read as one value.

@@ -1,24 +1,26 @@
-r"""Patterns: a window of entries whose schemas are known is read by one call into C.
+r"""Patterns: a window of entries of known fields is read by one call into C.
 
-A schema is the names of an entry's fields, in their order. They stand in a regular
-expression literally, and IDs and values are captured. Where names do not repeat, a schema is
-only a number of fields, and names are captured like values.
+A pattern is made of samples of entries. The names of fields stand in a regular expression
+literally, in the order in which the entries have them; fields that some entries lack are
+optional. IDs and values are captured. Where names do not repeat, they are captured as well.
 
-What is captured at one place, a column, is one of these, depending on the lengths seen there:
+A string that is captured, a column, is matched in one of two ways:
 
-- one length: ``$36``, CRLF, and any 36 bytes. Nothing is left to compare.
-- some lengths: the length that is stated, or only its last digit where the others are always
-  the same, and all up to the next CR or, where CR was seen, up to the next CRLF that a header
-  may follow. The length is compared with that of what was captured, before a message is made.
+- one length, if all samples had that: ``$36``, CRLF, and any 36 bytes. Nothing is left to compare.
+- any length: the length that is stated, and all up to the next CR or, where samples had CR, up
+  to the next CRLF that a header may follow. The length is compared with that of what was
+  captured, before a message is made.
 
-So a pattern is right for the reason that `entries` gives, whatever it matches.
+An entry with optional fields states how many it has, and that is compared too. So a pattern is
+right for the reason that `entries` gives, whatever it matches.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
-from itertools import islice, zip_longest
+from itertools import groupby, islice
 
 from .ids import count_ascending
 
@@ -29,46 +31,49 @@ if TYPE_CHECKING:
 
     from .messages import Message, MessageFactory
 
-    Names: TypeAlias = tuple[bytes | None, ...]
-    """The names of a schema; None for names that are captured."""
     Column: TypeAlias = tuple[int, int, bool]
     """The shortest length seen, the longest, and whether any CR was."""
+    Field: TypeAlias = tuple[bytes | None, Column, Column, int]
+    """The name, None if it is captured; the columns of name and value; 0 if all entries have it,
+    else a number that it shares with its neighbours that are there whenever it is."""
 
-# The most schemas of one pattern, fields in all of them, and bytes of names. To compile
-# a larger one takes milliseconds, in which nothing else is done.
-_MAX_SCHEMAS = 8
-MAX_FIELDS = 32
+# The most fields of a pattern, and bytes of names: to compile a larger one takes milliseconds,
+# in which nothing else is done. A name that is captured takes as long as a value.
+_MAX_FIELDS = 32
+_MAX_CAPTURED_NAMES = 16
 _MAX_NAMES = 512
+# The share of samples that may lack in a pattern, and that a name is in at least.
+_MAX_OTHERS = 8
+_MIN_SHARE = 32
+# The most names for each that an entry has: each takes time, also if it is not there.
+_MAX_ABSENT = 4
 # The most patterns that are kept.
 _MAX_PATTERNS = 32
-# How many entries of one schema share a match, what they capture together, and the size of the
-# expression of them all: each match takes time of its own, but a larger one is made slowly.
-# For several schemas this gains nothing, and to compile the conditions takes 10 ms.
+# The most entries of one match, what they capture together, and the size of their expression:
+# each match takes time of its own, but a larger one is made slowly.
 _MAX_AT_ONCE = 8
 _MAX_CAPTURES = 32
 _MAX_SIZE = 2048
+# The most CR in a string: each takes time of its own, and slices take less for many.
+_MAX_CR = 64
 # The longest string of which the length is compared; an entry with a longer one is sliced.
 _MAX_LENGTH = 4096
 
-_NEXT_ENTRY = rb"(?:\*2\r\n\$|\Z)"
-
 
 @cache
-def _stated(tens: int | None, *, is_text: bool) -> list[Any]:
-    """Return the digits that state each length; the last digit only, if `tens` come before it."""
-    if tens is None:
-        return [("%d" if is_text else b"%d") % length for length in range(_MAX_LENGTH + 1)]
-    # Strings of one byte are what matching returns: one object each, quick to compare.
-    digits = [("0123456789" if is_text else b"0123456789")[at : at + 1] for at in range(10)]
-    return [digits[0][:0]] * (10 * tens) + digits
+def _numbers(*, is_text: bool) -> list[Any]:
+    """Write all numbers up to the longest length."""
+    return [("%d" if is_text else b"%d") % number for number in range(_MAX_LENGTH + 1)]
 
 
-def widen(columns: Iterable[Column], others: Iterable[Column]) -> list[Column]:
-    """Return what covers both of two lists of columns."""
-    return [
-        (min(one[0], two[0]), max(one[1], two[1]), one[2] or two[2]) if one and two else one or two
-        for one, two in zip_longest(columns, others)
-    ]
+def _column_of(
+    strings: Sequence[bytes], known: Column | None, *, is_optional: bool = False
+) -> Column:
+    """Return what covers some strings and those known; there is one at least."""
+    lengths = [*map(len, strings), *(known or ())[:2]]
+    has_cr = bool(known and known[2]) or b"\r" in b"".join(strings)
+    # An optional field has a column of which the stated length is captured, so that it shows.
+    return min(lengths), max(lengths) + is_optional, has_cr
 
 
 def _rounded(column: Column) -> Column:
@@ -78,21 +83,13 @@ def _rounded(column: Column) -> Column:
         return low, high, False
     # The first bytes, which all are thought to have, are taken without a look at them.
     sure = min(max(0, low - (high - low) - 8) & ~7, _MAX_LENGTH // 2)
-    tens = high // 10 * 10
-    if low >= tens and tens + 9 < _MAX_LENGTH and not has_cr:
-        return max(sure, tens), tens + 9, False
-    return sure, _MAX_LENGTH, has_cr
+    return sure, 9 if high < 10 and not has_cr else _MAX_LENGTH, has_cr
 
 
 class _Reader:
     """Reads entries, some by each match, from bytes or from text."""
 
-    def __init__(
-        self,
-        at_once: int,
-        match: re.Pattern[Any],
-        make: Callable[..., None],
-    ) -> None:
+    def __init__(self, at_once: int, match: re.Pattern[Any], make: Callable[..., None]) -> None:
         self._at_once = at_once
         self._match = match
         self._make = make
@@ -118,55 +115,38 @@ class _Reader:
         """Return the position after a number of matches."""
         if not number:
             return pos
-        last: re.Match[Any] = next(
-            islice(self._match.finditer(window, pos, stop), number - 1, None)
-        )
+        matches = self._match.finditer(window, pos, stop)
+        last: re.Match[Any] = next(islice(matches, number - 1, None))
         return last.end()
 
 
 class Pattern:
-    """Reads windows of entries of some schemas.
+    """Reads windows of entries.
 
     Attributes:
-        schemas: The schemas.
-        captures_names: Whether any names are read.
-        columns: What was seen of the columns: of the ID, and of each name and value.
+        fields: The fields of the entries, in their order.
+        id_column: The column of the IDs.
+        captures_names: Whether the names are captured.
     """
 
-    def __init__(
-        self, schemas: Sequence[Names], columns: Sequence[Column], factory: MessageFactory
-    ) -> None:
-        self.schemas = list(schemas)
-        self.captures_names = schemas[0][0] is None
-        self.columns = list(columns)
-        self._columns = list(map(_rounded, columns))
+    def __init__(self, id_column: Column, fields: Sequence[Field], factory: MessageFactory) -> None:
+        self.id_column = id_column
+        self.fields = fields
+        self.captures_names = fields[0][0] is None
         self._factory = factory
+        # The names of what is captured, in the code that makes messages of it.
         self._targets: list[str] = []
+        # The columns of which lengths are captured, and whether these have one digit.
+        self._stated: dict[str, bool] = {}
         entry = self._write()
-        at_once = min(_MAX_AT_ONCE, _MAX_CAPTURES // len(self._targets), _MAX_SIZE // len(entry))
-        sizes = [at_once, 1] if at_once > 1 and len(schemas) == 1 else [1]
-        self._readers = [self._reader(entry, size, is_text=False) for size in sizes]
+        at_once = [1]
+        if not any(block for *_, block in fields):
+            most = min(_MAX_AT_ONCE, _MAX_CAPTURES // len(self._targets), _MAX_SIZE // len(entry))
+            at_once = [most, 1] if most > 1 else [1]
+        self._readers = [self._reader(entry, number, is_text=False) for number in at_once]
         # Where each byte is one letter, all the lengths hold for letters as well.
-        texts = sizes if factory.is_ascii_based else []
-        self._text_readers = [self._reader(entry, size, is_text=True) for size in texts]
-
-    @staticmethod
-    def can_read(schemas: Sequence[Names]) -> bool:
-        """Tell whether there may be a pattern of these schemas."""
-        return (
-            0 < len(schemas) <= _MAX_SCHEMAS
-            and all(schemas)
-            and sum(map(len, schemas)) <= MAX_FIELDS
-            and sum(len(name or b"") for names in schemas for name in names) <= _MAX_NAMES
-        )
-
-    def reads(self, names: Names) -> bool:
-        """Tell whether entries of these names are read, if their lengths are as expected."""
-        return names in self.schemas or (None,) * len(names) in self.schemas
-
-    def covers(self, other: Pattern) -> bool:
-        """Tell whether all schemas of another pattern are read as well."""
-        return {*other.schemas} <= {*self.schemas}
+        texts = at_once if factory.is_ascii_based else []
+        self._text_readers = [self._reader(entry, number, is_text=True) for number in texts]
 
     def read(
         self, name: object, data: bytes, start: int, end: int, most: int
@@ -191,139 +171,127 @@ class Pattern:
             pos = readers[-1].skip(window, start - base, stop, number)
         return messages, base + pos
 
-    # Of several schemas, each leaves a mark where the header of its
-    # fields has matched. What follows depends on the mark, ``(?(3)this|that)``, so that they
-    # share what they capture: all that is captured takes time, also if nothing is in it.
-
     def _write(self) -> bytes:
-        end = b"\r\n" if len(self.schemas) == 1 else b"(\r)\n"
-        entry_id = self._capture(0, b"")
-        if len(self.schemas) > 1:
-            self._targets += [f"m{at}" for at in range(len(self.schemas))]
-        heads = [rb"\*%d%b%b" % (2 * len(names), end, _literal(names[0])) for names in self.schemas]
-        fields = self._fields(0, self.schemas)
-        return rb"\*2\r\n%b(?:%b)%b" % (entry_id, b"|".join(heads), fields)
+        """Write the expression for an entry."""
+        parts = [rb"\*2\r\n", self._capture("0", self.id_column, b"")]
+        if any(block for *_, block in self.fields):
+            self._targets.append("stated")
+            parts.append(rb"\*([0-9]{1,4}+)\r\n")
+        else:
+            parts.append(rb"\*%d\r\n" % (2 * len(self.fields)))
+        ends = b""
+        for block, group in groupby(enumerate(self.fields), lambda each: each[1][-1]):
+            parts.append(b"(?:" if block else b"")
+            for at, (name, names, values, _) in group:
+                parts.append(_literal(name) or self._capture(f"n{at}", names, rb"\$"))
+                parts.append(self._capture(f"v{at}", values, self._after(at)))
+            if block and self.captures_names:
+                # After a field that is not there, there is no other one.
+                ends += b"|)"
+            elif block:
+                parts.append(b"|)")
+        return b"".join(parts) + ends
 
-    def _capture(self, at: int, after: bytes) -> bytes:
-        """Write the expression for what is captured at a place, before `after`."""
-        low, high, has_cr = self._columns[at]
+    def _capture(self, target: str, column: Column, after: bytes) -> bytes:
+        """Write the expression for what is captured, before `after`."""
+        low, high, has_cr = _rounded(column)
+        sure = b".{%d}" % low if low else b""
         if low == high:
-            self._targets.append(f"c{at}")
-            return rb"\$%d\r\n(%b)\r\n" % (low, _any(low))
-        self._targets += [f"s{at}", f"c{at}"]
-        digits = b"[0-9]{1,9}+"
-        if high < _MAX_LENGTH:
-            digits = b"."
-        tens = b"%d" % (high // 10) if 10 <= high < _MAX_LENGTH else b""
-        body = rb"[^\r]*+(?:\r(?!\n%b)[^\r]*+)*+" % after
-        if not has_cr:
-            body = rb"[^\r]{0,%d}+" % (high - low)
-        return rb"\$%b(%b)\r\n(%b%b)\r\n" % (tens, digits, _any(low), body)
+            self._targets.append(f"c{target}")
+            return rb"\$%d\r\n(%b)\r\n" % (low, sure)
+        self._targets += [f"s{target}", f"c{target}"]
+        body = rb"[^\r]*+(?:\r(?!\n%b)[^\r]*+){0,%d}+" % (after, _MAX_CR) if has_cr else rb"[^\r]*+"
+        self._stated[target] = high < 10
+        digits = b"." if high < 10 else b"[0-9]++"
+        return rb"\$(%b)\r\n(%b%b)\r\n" % (digits, sure, body)
 
-    def _fields(self, at: int, schemas: list[Names]) -> bytes:
-        """Write the expression of the fields from one on, for the schemas that have it."""
-        others = [names for names in schemas if len(names) > at]
-        if not others:
-            return b""
-        *first, last = others
-        expression = self._capture(2 * at + 1, rb"\$") if last[at] is None else b""
-        if last[at] is not None and at:
-            expression = _literal(last[at])
-            for names in first:
-                if names[at] != last[at]:
-                    literal = _literal(names[at])
-                    expression = b"(?(%d)%b|%b)" % (self._mark(names), literal, expression)
-        expression += self._capture(2 * at + 2, self._after(at, others))
-        expression += self._fields(at + 1, others)
-        for names in schemas:
-            if len(names) == at:
-                expression = b"(?(%d)|%b)" % (self._mark(names), expression)
-        return expression
-
-    def _after(self, at: int, schemas: list[Names]) -> bytes:
+    def _after(self, at: int) -> bytes:
         """Write the expression for what may follow a value."""
-        literals = {_literal(names[at + 1]) for names in schemas if len(names) > at + 1}
-        if not literals:
-            return _NEXT_ENTRY
-        if len(literals) == 1 and all(len(names) > at + 1 for names in schemas):
-            return literals.pop() or rb"\$"
-        return b"[$*]"
-
-    def _mark(self, names: Names) -> int:
-        return 1 + self._targets.index(f"m{self.schemas.index(names)}")
+        if at + 1 == len(self.fields):
+            return rb"(?:\*2\r\n\$|\Z)"
+        name, *_, block = self.fields[at + 1]
+        return rb"(?:[$*]|\Z)" if block else _literal(name) or rb"\$"
 
     def _reader(self, entry: bytes, at_once: int, *, is_text: bool) -> _Reader:
         """Make what reads so many entries by each match."""
         factory = self._factory
-        decodes = factory.encoding is not None and not is_text
         scope: dict[str, Any] = {
             "fields": factory.fields,
             "encoding": factory.encoding,
             "errors": factory.errors,
+            "numbers": _numbers(is_text=is_text),
         }
-        wrong, data = "", ""
-        for number, names in reversed(list(enumerate(self.schemas))):
-            places = [0]
-            pairs = []
-            for at, name in enumerate(names):
-                places += [2 * at + 2] if name is not None else [2 * at + 1, 2 * at + 2]
-                scope[f"n{number}_{at}"] = None if name is None else factory.item(name)
-                value = "str(c%d, encoding, errors)" if decodes else "c%d"
-                title = f"n{number}_{at}" if name is not None else value % (2 * at + 1)
-                pairs.append((title, value % (2 * at + 2)))
-            choice = f" if m{number} else " if data else ""
-            data = self._data(pairs) + choice + data
-            wrong = f"({self._wrong(places)}{choice}{wrong})"
-        for at, (low, high, _) in enumerate(self._columns):
-            if low < high:
-                tens = high // 10 if high < _MAX_LENGTH else None
-                scope[f"l{at}"] = _stated(tens, is_text=is_text)
-        message = f"(name, {'c0.decode()' if decodes else 'c0'}, {data})"
+        for at, (name, *_) in enumerate(self.fields):
+            scope[f"n{at}"] = None if name is None else factory.item(name)
+        code = self._code(decodes=factory.encoding is not None and not is_text)
+        targets = ", ".join(self._targets)
         copies = [
-            re.sub(
-                r"\b([scm][0-9]+)\b", rf"\1_{copy}", f"{','.join(self._targets)};{wrong};{message}"
-            )
+            re.sub(r"\b([sc][nv]?[0-9]+)\b", rf"\1_{copy}", text)
             for copy in range(at_once)
+            for text in (targets, *code)
         ]
-        targets, wrongs, made = zip(*[copy.split(";") for copy in copies], strict=True)
-        arguments = "".join(f", {each}={each}" for each in scope)
-        wrong = " or ".join(each for each in wrongs if each != "False") or "False"
+        checks = " or ".join(filter(None, copies[1::4]))
         source = (
-            f"def make(name, rows, messages{arguments}):\n"
-            f" for {', '.join(targets)}, _ in rows:\n"
-            f"  if {wrong}: return\n"
-            f"  messages += {', '.join(made)},\n"
+            f"def make(name, rows, messages, {', '.join(f'{each}={each}' for each in scope)}):\n"
+            f" for {', '.join(copies[::4])}, _ in rows:\n"
+            f"  if {checks or False}: return\n"
+            f"{copies[2]}"
+            f"  messages += {', '.join(copies[3::4])},\n"
         )
         # The source is made of names from here alone; what came from outside is in the scope.
         exec(source, scope)  # noqa: S102
         expression: Any = entry * at_once + b"|(.+)"
         if is_text:
             expression = expression.decode("latin-1")
-        match = re.compile(expression, re.DOTALL)
-        return _Reader(at_once, match, scope["make"])
+        return _Reader(at_once, re.compile(expression, re.DOTALL), scope["make"])
 
-    def _wrong(self, places: list[int]) -> str:
-        """Write the condition that one of the lengths stated at some places is wrong."""
-        conditions = []
-        for at in places:
-            low, high, _ = self._columns[at]
-            if low < high:
-                listed = f"l{at}[len(c{at})]"
-                is_same = f"s{at} is not {listed} and " if high < _MAX_LENGTH else ""
-                conditions.append(f"{is_same}s{at} != {listed}")
-        return " or ".join(conditions) or "False"
+    def _code(self, *, decodes: bool) -> tuple[str, str, str]:
+        """Write the code for an entry: what is wrong with it, statements, and its message."""
+        item = "str({}, encoding, errors)" if decodes else "{}"
+        entry_id = "c0.decode()" if decodes else "c0"
+        is_dict = self._factory.fields is dict
+        form, pair = ("{{{}}}", "{}: {}") if is_dict else ("[{}]", "({}, {})")
+        add = "data[{}] = {}" if is_dict else "data.append(({}, {}))"
+        wrong, pairs, lines, required = [self._wrong("0")], [], [], 0
+        for block, group in groupby(enumerate(self.fields), lambda each: each[1][-1]):
+            places = [(at, name) for at, (name, *_) in group]
+            checks = [self._wrong(f"{kind}{at}") for at, _ in places for kind in "nv"]
+            found = [
+                (item.format(f"cn{at}") if name is None else f"n{at}", item.format(f"cv{at}"))
+                for at, name in places
+            ]
+            adds = [add.format(*names_and_values) for names_and_values in found]
+            if block:
+                lines.append(f"if sv{places[0][0]}:")
+                lines += [f" {line}" for line in (f"if {_any_of(checks)}: return", *adds)]
+                lines.append(f" number += {2 * len(places)}")
+                continue
+            required += 2 * len(places)
+            wrong += checks
+            lines += adds if lines else []
+            pairs += [] if lines else [pair.format(*each) for each in found]
+        data = form.format(", ".join(pairs))
+        if lines:
+            lines = [f"data = {data}", f"number = {required}", *lines]
+            lines.append("if stated != numbers[number]: return")
+            data = "data"
+        if self._factory.fields not in (dict, list):
+            data = f"fields({data})"
+        statements = "".join(f"  {line}\n" for line in lines)
+        return _any_of(wrong), statements, f"(name, {entry_id}, {data})"
 
-    def _data(self, pairs: list[tuple[str, str]]) -> str:
-        """Write the expression for the data."""
-        if self._factory.fields is dict:
-            return "{" + ", ".join(f"{name}: {value}" for name, value in pairs) + "}"
-        source = "[" + ", ".join(f"({name}, {value})" for name, value in pairs) + "]"
-        return source if self._factory.fields is list else f"fields({source})"
+    def _wrong(self, target: str) -> str:
+        """Write the condition that a length that was captured is wrong; empty if there is none."""
+        if target not in self._stated:
+            return ""
+        stated, length = f"s{target}", f"numbers[len(c{target})]"
+        # A string of one byte is one object, which is quick to compare.
+        quick = f"{stated} is not {length} and " if self._stated[target] else ""
+        return f"{quick}{stated} != {length}"
 
 
-def _any(length: int) -> bytes:
-    """Write the expression for so many bytes, whatever they are."""
-    return b".{%d}" % length if length else b""
+def _any_of(conditions: Iterable[str]) -> str:
+    return " or ".join(filter(None, conditions)) or "False"
 
 
 def _literal(name: bytes | None) -> bytes:
@@ -331,28 +299,146 @@ def _literal(name: bytes | None) -> bytes:
 
 
 class Patterns:
-    """The patterns in use, which streams with the same schemas share."""
+    """The patterns in use, which streams whose entries begin alike share."""
 
     def __init__(self, factory: MessageFactory) -> None:
         self._factory = factory
-        self._patterns: dict[tuple[frozenset[Names], tuple[Column, ...]], Pattern] = {}
-        self._by_names: dict[Names, Pattern] = {}
+        self._patterns: dict[Any, Pattern] = {}
+        self._by_name: dict[bytes | None, Pattern] = {}
 
-    def find(self, names: Names) -> Pattern | None:
-        """Find the latest pattern that reads a schema."""
-        return self._by_names.get(names) or self._by_names.get((None,) * len(names))
+    def find(self, name: bytes) -> Pattern | None:
+        """Find the latest pattern of entries whose first field has a name, or any name."""
+        return self._by_name.get(name) or self._by_name.get(None)
 
-    def get(self, schemas: Sequence[Names], columns: Sequence[Column]) -> Pattern:
-        """Return the pattern of some schemas, made at need."""
-        size = 1 + 2 * max(map(len, schemas))
-        rounded = tuple(map(_rounded, columns[:size]))
-        key = frozenset(schemas), rounded
-        pattern = self._patterns.get(key)
-        if pattern is None:
+    def forget_captured(self) -> None:
+        """Find no pattern that captures names before another one is chosen."""
+        self._by_name.pop(None, None)
+
+    def choose(self, samples: Sequence[list[bytes]], known: Pattern | None) -> Pattern | None:
+        """Choose a pattern for most of some entries; None if there can be none.
+
+        Args:
+            samples: Each entry's ID, names and values.
+            known: The pattern of other entries, which must go on to be read.
+        """
+        number = len(samples)
+        samples = [each for each in samples if max(s.count(b"\r") for s in each) <= _MAX_CR]
+        fields: list[Field] = []
+        if not samples or (known is None and not _are_most(len(samples), number)):
+            return known
+        if known is None or not known.captures_names:
+            fields = _named_fields(samples, known)
+        if not fields and (known is None or known.captures_names):
+            # Names differ too much to stand in a pattern, but their number may not.
+            fields = _captured_fields(samples, known)
+        if not fields:
+            return known
+        ids = [each[0] for each in samples]
+        id_column = _column_of(ids, known.id_column if known else None)
+        columns = [(n, _rounded(names), _rounded(values), o) for n, names, values, o in fields]
+        key = _rounded(id_column), *columns
+        if key not in self._patterns:
             if len(self._patterns) >= _MAX_PATTERNS:
                 self._patterns.clear()
-                self._by_names.clear()
-            pattern = self._patterns[key] = Pattern(schemas, columns[:size], self._factory)
-        pattern.columns = widen(pattern.columns, columns[:size])
-        self._by_names.update(dict.fromkeys(schemas, pattern))
+                self._by_name.clear()
+            self._patterns[key] = Pattern(id_column, fields, self._factory)
+        pattern = self._patterns[key]
+        self._by_name.update((name, pattern) for name, *_ in fields)
         return pattern
+
+
+def _named_fields(samples: Sequence[list[bytes]], known: Pattern | None) -> list[Field]:
+    """Put the names of samples in one order that most of them keep to; none if there is none."""
+    old: dict[Any, Field] = {field[0]: field for field in known.fields} if known else {}
+    schemas = [tuple(each[1::2]) for each in samples]
+    order = _order([*Counter(schemas).items(), (tuple(old), len(schemas))], len(schemas))
+    places = {name: at for at, name in enumerate(order)}
+    values: dict[bytes, dict[int, bytes]] = {name: {} for name in order}
+    number = 0
+    for each, names in zip(samples, schemas, strict=True):
+        ats = [places.get(name, -1) for name in names]
+        if ats == sorted({*ats} - {-1}):
+            number += 1
+            for name, value in zip(names, each[2::2], strict=True):
+                values[name][number] = value
+    if known is None and not _are_most(number, len(samples)):
+        return []
+    if len(order) * number > _MAX_ABSENT * sum(map(len, values.values())):
+        return []
+    fields: list[Field] = []
+    last: Any = None
+    block = 0
+    for name in order:
+        _, _, column, old_block = old.get(name, (name, None, None, -1 if known else 0))
+        is_optional = old_block != 0 or len(values[name]) < number
+        block += (old_block, values[name].keys()) != last
+        last = old_block, values[name].keys()
+        column = _column_of([*values[name].values()], column, is_optional=is_optional)
+        fields.append((name, (0, 0, False), column, block if is_optional else 0))
+    return fields
+
+
+def _are_most(number: int, of: int) -> bool:
+    """Tell whether so few of the samples are left out that a pattern pays."""
+    return (of - number) * _MAX_OTHERS <= of
+
+
+def _order(schemas: Iterable[tuple[tuple[bytes, ...], int]], number: int) -> list[bytes]:
+    """Put the usual names in an order that all schemas keep to, or the usual ones; else none.
+
+    Args:
+        schemas: Names, and how often they were seen.
+        number: The number of samples.
+    """
+    fewest = min(number, max(2, number // _MIN_SHARE))
+    counts = Counter[bytes]()
+    for names, times in schemas:
+        counts.update(dict.fromkeys(names, times))
+    for least in (1, max(2, number // _MAX_OTHERS)):
+        before: dict[bytes, list[bytes]] = {}
+        for names, times in schemas:
+            if times >= least and all(counts[name] >= fewest for name in names):
+                for one, name in zip((None, *names), names):  # noqa: B905
+                    before.setdefault(name, []).extend([one] if one is not None else [])
+        order: list[bytes] = []
+        is_small = len(before) <= _MAX_FIELDS and sum(map(len, before)) <= _MAX_NAMES
+        if is_small and all(_put(name, before, order, set()) for name in before):
+            return order
+    return []
+
+
+def _put(
+    name: bytes, before: dict[bytes, list[bytes]], order: list[bytes], above: set[bytes]
+) -> bool:
+    """Put a name after those that come before it; False if it comes before one of them."""
+    if name in order:
+        return True
+    if name in above:
+        return False
+    above.add(name)
+    is_right = all(_put(one, before, order, above) for one in before[name])
+    order.append(name)
+    return is_right
+
+
+def _captured_fields(samples: Sequence[list[bytes]], known: Pattern | None) -> list[Field]:
+    """Find the columns of names and values where most samples have few enough; else none."""
+    old = known.fields if known else ()
+    fitting = [each for each in samples if 1 < len(each) <= 2 * _MAX_CAPTURED_NAMES + 1]
+    if not _are_most(len(fitting), len(samples)):
+        return []
+    sizes = [len(each) // 2 for each in fitting] + [len(old)] * (known is not None)
+    fields: list[Field] = []
+    for at in range(max(sizes)):
+        _, *columns, old_block = old[at] if at < len(old) else (None, None, None, 0)
+        is_optional = at >= min(sizes) or old_block != 0
+        names, values = (
+            _column_of(
+                [each[2 * at + place] for each in fitting if len(each) > 2 * at + place],
+                column,
+                is_optional=is_optional,
+            )
+            for place, column in zip((1, 2), columns, strict=True)
+        )
+        fields.append((None, names, values, at + 1 if is_optional else 0))
+    return fields

@@ -16,6 +16,7 @@ from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
 from .errors import ProtocolError
 from .messages import MessageFactory, check_order, name_of, show, stream_replies_of
 from .parser import MAX_ITEMS, Parser
+from .patterns import Patterns
 from .predict import predict_last_ids
 from .values import NEED_DATA, NeedData, Push, ServerError
 
@@ -90,6 +91,7 @@ class XreadParser:
         self._buffer = self._values.buffer
         self._paces: dict[Any, Pace] = {}
         self._pace: Pace | None = None
+        self._patterns = Patterns(self._factory)
         self._entries = EntryReader(self._values, self._factory)
         self.unmade = self._entries.unmade
         # What was read of a reply that is not all there: its streams, of the last one maybe
@@ -403,7 +405,7 @@ class XreadParser:
             if len(self._paces) > 2 * len(self._names):
                 # Streams that nobody follows any more are forgotten.
                 self._paces.clear()
-            pace = self._paces[name] = Pace(self._entries.patterns)
+            pace = self._paces[name] = Pace(self._patterns)
         return pace
 
 

@@ -765,7 +765,7 @@ def test_schemas_are_forgotten_and_learning_is_never_over(monkeypatch: pytest.Mo
     """After very many entries of ever other fields, uniform ones are read by pattern again."""
     counts = _count_reads(monkeypatch)
     parser = XreadParser(NAMES)
-    for reply in _replies(lambda at: [b"%d" % at, b"v"] * (1 + at % 12), 12_000):
+    for reply in _replies(lambda at: [b"%d" % at, b"v"] * (1 + at % 40), 12_000):
         parser.feed(reply)
         parser.next_reply()
     assert counts["entries"] == 0
@@ -792,7 +792,7 @@ def test_names_that_never_repeat_are_read_by_pattern(monkeypatch: pytest.MonkeyP
     assert counts["entries"] > 2500
     assert not any(literal)
     literal.clear()
-    for reply in _replies(lambda at: [b"a", b"%d" % at], 9000, first=3000):
+    for reply in _replies(lambda at: [b"a", b"%d" % at], 12_000, first=3000):
         parser.feed(reply)
         parser.next_reply()
     assert all(literal[-30:])
@@ -844,10 +844,8 @@ def test_of_many_fields_no_pattern_is_made(fields: int, monkeypatch: pytest.Monk
     counts = _count_reads(monkeypatch)
     items = [item for at in range(fields) for item in (b"f%d" % at, b"v")]
     _read_all(_replies(lambda _: items, 300))
+    _read_all(_replies(lambda _: [], 300))
     assert counts["patterns"] == 0
-    assert not Pattern.can_read([tuple(items[::2])])
-    assert not Pattern.can_read([(b"n" * 600,)])
-    assert not Pattern.can_read([(b"a",), ()])
 
 
 # What has to be taken care of, and what not.
@@ -866,13 +864,13 @@ def test_of_many_fields_no_pattern_is_made(fields: int, monkeypatch: pytest.Monk
 def test_strings_are_sliced_as_their_lengths_say(
     strings: list[bytes], before: bytes, cut: int
 ) -> None:
-    """All that are whole, up to the first that is longer than those in the table."""
+    """All that are whole."""
     wire = b"".join(map(bulk, strings))
     data = before + wire[: len(wire) - cut]
     whole: list[bytes] = []
     end = len(before)
     for string in strings:
-        if len(string) > 8192 or end + len(bulk(string)) > len(data):
+        if end + len(bulk(string)) > len(data):
             break
         whole.append(string)
         end += len(bulk(string))
