@@ -146,7 +146,7 @@ class Typed:
             and (type(other.value), other.value) == (type(self.value), self.value)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore
 
     def __repr__(self) -> str:
         attributes = "" if self.attributes is None else f", {self.attributes!r}"

@@ -6,6 +6,7 @@ The bases have the names of the classes below them, which errors of Python's own
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import GenericAlias
 
 from .core.reader import Reader
 from .io.log import write
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 class Streams:
     """Streams to follow, and the positions of what was delivered."""
+
+    # Their types are in the stubs of the shells.
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
         self,
@@ -213,6 +217,8 @@ def closed_error() -> RuntimeError:
 
 class Redis:
     """A server's address and credentials."""
+
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
         self,

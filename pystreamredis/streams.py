@@ -278,8 +278,8 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
     from weakref import WeakKeyDictionary
 
     _turns: WeakKeyDictionary[Streams, Any] = WeakKeyDictionary()
-    Streams.__next__ = _one_at_a_time(Streams.__next__)  # type: ignore[assignment,method-assign]
-    Batches.__next__ = _one_at_a_time(Batches.__next__)  # type: ignore[assignment,method-assign]
+    Streams.__next__ = _one_at_a_time(Streams.__next__)  # type: ignore[assignment,method-assign]  # pyright: ignore
+    Batches.__next__ = _one_at_a_time(Batches.__next__)  # type: ignore[assignment,method-assign]  # pyright: ignore
 
 
 class Redis(construction.Redis):

@@ -118,7 +118,7 @@ def test_an_empty_list_stands_for_a_timeout_that_goes_on(response: Any) -> None:
         assert ids_of(next(batches)) == ids(3)
         assert next(batches) == []
         assert next(streams) is response
-        empty = next(batches)
+        empty: list[Any] = next(batches)
         empty.append("a list of the caller's own")
         assert next(batches) == []
         store.add("s", "5000-0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -54,7 +54,7 @@ class Early(Store):
 @EACH
 @pytest.mark.parametrize("names", ["s", "st"])
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_few_reads_are_sent_in_a_wait(kind: str, names: str, protocol: int) -> None:
+def test_few_reads_are_sent_in_a_wait(kind: str, names: str, protocol: Any) -> None:
     """Contract 6.6, 4.1: and the wait is as long as ever."""
     store = Early(kind, *names)
     with (

@@ -89,7 +89,7 @@ def test_two_writers_come_in_order_with_exact_hold(
 def test_a_hold_that_is_no_time_is_refused() -> None:
     """Contract 7: what may be given is said."""
     with pytest.raises(TypeError, match="hold is 'exactly', but must be an int, or 'exact'"):
-        Streams(a=0, hold="exactly")  # type: ignore[arg-type]
+        Streams(a=0, hold="exactly")  # type: ignore[call-overload]
 
 
 # What is sorted in, and what is not.

@@ -106,8 +106,10 @@ def test_what_it_raises_is_a_connection_that_failed(cause: Exception, one_server
     assert caught.value.__cause__.__cause__ is cause
     directory = Directory(cause, at(one_server))
     with Streams(directory, s=0, block=10, raise_connection_exceptions=False) as streams:
-        assert isinstance(next(streams), ConnectionError)
-        assert next(streams)[1] == b"1-0"
+        failure, message = next(streams), next(streams)
+        assert isinstance(failure, ConnectionError)
+        assert isinstance(message, tuple)
+        assert message[1] == b"1-0"
 
 
 def test_a_failure_names_the_address_that_was_found(one_server: Server) -> None:

@@ -401,6 +401,7 @@ def test_a_password_is_in_no_repr() -> None:
     streams = r.streams("s", raise_connection_exceptions=False)
     failure = next(streams)
     streams.close()
+    assert isinstance(failure, ConnectionError)
     assert SECRET not in f"{r!r} {r!s} {streams!r} {failure!r} {told(failure)}"
     assert SECRET not in repr(Redis.from_url(f"redis://user:{SECRET}@127.0.0.1:1/0"))
 
@@ -597,7 +598,8 @@ def test_renewed_certificates_are_taken_up_without_a_restart(
     embedded.command("XADD", "s", "1-0", "f", "v")
     with Proxy(embedded.host, embedded.port, ssl_context=contexts[0]) as proxy:
         r = Redis(proxy.host, proxy.port, ssl=True, ssl_ca_certs=str(trusted))
-        with r.streams(s=0, block=10, raise_connection_exceptions=False) as streams:
+        options: dict[str, Any] = {"block": 10, "raise_connection_exceptions": False}
+        with r.streams(s=0, **options) as streams:
             assert next(streams)[1] == b"1-0"
             proxy.ssl_context = contexts[1]
             proxy.drop_all()
@@ -633,7 +635,9 @@ def test_what_a_callable_password_raises_is_a_failed_connection(embedded: Endpoi
         raise_connection_exceptions=False,
     ) as streams:
         failures = [next(streams) for _ in range(3)]
-        assert next(streams)[1] == b"1-1"
+        message = next(streams)
+        assert isinstance(message, tuple)
+        assert message[1] == b"1-1"
     for failure in failures:
         assert isinstance(failure, ConnectionError)
         assert f"{embedded.host}:{embedded.port}" in str(failure)

@@ -487,7 +487,7 @@ def test_any_fields_and_values_come_out_as_they_went_in(
         embedded.command("XADD", "s", f"{i}-0", *(word for pair in pairs for word in pair))
     r = Redis(embedded.host, embedded.port, decode_responses=decode_responses)
     with r.streams(s=0, block=None, fields=list) as streams:
-        found = [data for _, _, data in streams]
+        found: list[Any] = [data for _, _, data in streams]
     if decode_responses:
         found = [
             [tuple(text.encode("utf-8", "surrogateescape") for text in pair) for pair in pairs]

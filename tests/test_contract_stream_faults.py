@@ -164,7 +164,7 @@ def test_rights_taken_from_one_key_name_it_and_the_others_go_on(embedded: Server
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_stream_that_was_trimmed_past_the_position_is_told_of_once(
-    embedded: Endpoint, log: Log, protocol: int
+    embedded: Endpoint, log: Log, protocol: Any
 ) -> None:
     """It names the stream, the position and what is there; then it goes on from there."""
     write(embedded, "a", "1-0", "2-0")

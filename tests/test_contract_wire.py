@@ -81,7 +81,7 @@ def test_with_the_defaults_nothing_but_xread_is_sent(server: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_user_with_xread_alone_can_use_everything(embedded: Server, protocol: int) -> None:
+def test_a_user_with_xread_alone_can_use_everything(embedded: Server, protocol: Any) -> None:
     """Contract 6.1: with a name, too: HELLO cannot be forbidden."""
     rules = ["resetkeys", "resetchannels", "-@all", "+xread", f"~{embedded.key('')}*"]
     embedded.command("ACL", "SETUSER", "reader", "reset", "on", ">secret", *rules)
@@ -182,7 +182,7 @@ def test_a_database_other_than_0_is_read(embedded: Server) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_the_server_knows_the_connection_by_its_name(embedded: Server, protocol: int) -> None:
+def test_the_server_knows_the_connection_by_its_name(embedded: Server, protocol: Any) -> None:
     """Contract 6.1, 1.2: `client_name`."""
     with Streams(**embedded.options, protocol=protocol, client_name="my-reader", s=None):
         assert b" name=my-reader " in embedded.command("CLIENT", "LIST")
@@ -330,7 +330,7 @@ BETWEEN = {
 @pytest.mark.parametrize("nil", NILS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_replies_of_both_protocols_are_understood_whichever_was_asked_for(
-    shape: str, nil: str, between: str, protocol: int
+    shape: str, nil: str, between: str, protocol: Any
 ) -> None:
     """Contract 6.3: and what comes between them is skipped."""
     extra, hello = BETWEEN[between], [Expect("HELLO"), BETWEEN[between] + encode({"proto": 3})]
@@ -483,9 +483,11 @@ def test_a_large_history_comes_whole_over_tls(
     values = [b"%d" % i * 40_000 for i in range(60)]
     embedded.pipeline([("XADD", "s", f"{i + 1}-0", "f", value) for i, value in enumerate(values)])
     with tls_proxy(embedded, authority) as proxy:
-        options = {"host": host, "port": proxy.port, "ssl_ca_certs": authority.certfile}
-        for more in ({}, {"count": 1}, {"protocol": 3, "count": 7}):
-            with Streams(**options, **more, ssl=True, block=30, s=0) as streams:  # type: ignore[arg-type]
+        options: dict[str, Any] = {"host": host, "port": proxy.port}
+        options["ssl_ca_certs"] = authority.certfile
+        each: list[dict[str, Any]] = [{}, {"count": 1}, {"protocol": 3, "count": 7}]
+        for more in each:
+            with Streams(**options, **more, ssl=True, block=30, s=0) as streams:
                 assert [message[2][b"f"] for message in streams] == values
                 assert list(streams) == []
 
@@ -518,7 +520,7 @@ def test_tls_with_a_certificate_of_ones_own(embedded: Server, authority: Authori
     write(embedded, "s", "1-0")
     client = authority.sign("client", "DNS:a.client")
     with tls_proxy(embedded, authority, clients_from=authority.certfile) as proxy:
-        options = {
+        options: dict[str, Any] = {
             "ssl_ca_certs": authority.certfile,
             "ssl_certfile": client.certfile,
             "ssl_keyfile": client.keyfile,
@@ -527,7 +529,7 @@ def test_tls_with_a_certificate_of_ones_own(embedded: Server, authority: Authori
         context = ssl.create_default_context(cafile=authority.certfile)
         context.load_cert_chain(client.certfile, client.keyfile)
         for streams in (
-            Streams(**at(proxy), ssl=True, s=0, **options),  # type: ignore[arg-type]
+            Streams(**at(proxy), ssl=True, s=0, **options),
             Streams(**at(proxy), ssl=context, s=0),
             Streams.from_url(f"rediss://127.0.0.1:{proxy.port}?{query}", s=0),
         ):

@@ -170,7 +170,9 @@ def test_a_password_is_found_in_no_object_failure_or_log(
             failures = [next_failure(streams)]
             assert isinstance(failures[0], ConnectionError)
             if kind is None:
-                assert next(streams)[1] == b"1-0"
+                message = next(streams)
+                assert isinstance(message, tuple)
+                assert message[1] == b"1-0"
             else:
                 failures.append(next_failure(streams))
                 assert isinstance(failures[1], kind)
@@ -191,7 +193,7 @@ def test_a_failed_connection_shows_no_password() -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_password_changed_on_a_real_server_is_not_shown(
-    embedded: Server, caplog: pytest.LogCaptureFixture, protocol: int
+    embedded: Server, caplog: pytest.LogCaptureFixture, protocol: Any
 ) -> None:
     """Contract 5.6, 7: hours after it was let in, say."""
     caplog.set_level(logging.DEBUG)

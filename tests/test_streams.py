@@ -178,9 +178,10 @@ def test_one_that_could_not_be_made_leaves_nothing_behind() -> None:
 
 def test_its_repr_tells_where_it_reads_and_no_secret() -> None:
     """Contract 7: passwords are in no `repr`."""
-    options = {"username": "u", "password": "secret", "raise_connection_exceptions": False}
+    options: dict[str, Any] = {"username": "u", "password": "secret"}
+    options["raise_connection_exceptions"] = False
     port = closed_port()
-    with Streams("127.0.0.1", port, s=0, **options) as streams:  # type: ignore[arg-type]
+    with Streams("127.0.0.1", port, s=0, **options) as streams:
         assert f"127.0.0.1:{port}" in repr(streams)
         assert "secret" not in repr(streams) + repr(vars(streams))
         assert "secret" not in str(next_item(streams))

@@ -12,6 +12,7 @@ from ..url import parse_url
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from .arguments import Settings
 
@@ -84,7 +85,7 @@ def _url(settings: Settings) -> str:
     return url
 
 
-def _password(settings: Settings, url: str) -> dict[str, str]:
+def _password(settings: Settings, url: str) -> dict[str, Any]:
     """Return the option `password`; an empty one is none (contract 6.7)."""
     if settings.server.asks_password:
         password = _prompt()

@@ -82,7 +82,7 @@ class Signals:
 
     def _restore(self) -> None:
         for number, handler in self._handlers_before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)  # type: ignore[arg-type]  # pyright: ignore
         self._handlers_before.clear()
 
 

@@ -98,7 +98,7 @@ class Dialogue:
             Exception: Whatever went wrong.
         """
         replies, self.replies = self.replies, []
-        commands = self._exchange.send(replies if self.awaited else None)  # type: ignore[arg-type]
+        commands = self._exchange.send(replies if self.awaited else None)  # type: ignore[arg-type]  # pyright: ignore
         self.awaited = len(commands)
         return commands
 
