@@ -378,12 +378,14 @@ def names_at(*homes: int) -> dict[str, int]:
 @pytest.mark.parametrize("place", ["before", "after", "early", "within"])
 @pytest.mark.parametrize("connections", [1, 8])
 def test_a_reply_too_many_loses_nothing_in_a_cluster(
-    kind: str, place: str, connections: int
+    kind: str, place: str, connections: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Contract 6.5: streams that share a connection, and take turns on it, or have their own."""
+    caplog.set_level("WARNING")
     home = names_at(0, 0, 1, 1)
     streams = {name: ids(30 - 7 * n) for n, name in enumerate(home)}
     for place_of_read in (1, 4, 5, 6, 7, 8, 9, 10, 12):
+        caplog.clear()
         with (
             Nodes(streams, home, Surplus(kind, place, place_of_read)) as nodes,
             Streams(
@@ -395,11 +397,12 @@ def test_a_reply_too_many_loses_nothing_in_a_cluster(
         ):
             found = collect(reader, sum(map(len, streams.values())))
             assert found.ids == streams, place_of_read
-            rest = collect(reader, quiet=2)
-            assert rest.messages == []
-            # A node that is out holds back no other one.
-            has_failed = found.failures or rest.failures
-            assert has_failed or is_in_order(found.messages), place_of_read
+            assert collect(reader, quiet=2).messages == []
+            # A node whose connection fails holds back no other one.
+            has_failed = bool(caplog.records)
+            # Slots that are read in turn are taken to be empty by the first nil.
+            is_first = connections == 1 and place_of_read < 8
+            assert has_failed or is_first or is_in_order(found.messages), place_of_read
 
 
 @pytest.mark.parametrize("connections", [1, 8])

@@ -497,10 +497,13 @@ class Session:
         A reply too many is a nil most often. While history is read it would release messages
         of other streams past those that are still to come: the pending ones, and over other
         connections those that arrive until the mistake is found out. A nil at the end of its
-        time to block is an ordinary one.
+        time to block is an ordinary one. So is the first one of a stream whose slot is read in
+        turn with others: each slot without entries would cost one more read.
         """
-        behind = {stream for stream in request.streams if not stream.caught_up}
         doubted, upstream = self._ahead.doubted, self._assignment.upstream
+        behind = {stream for stream in request.streams if not stream.caught_up}
+        if self._assignment.key is not None and self._assignment.key[0] is None:
+            behind = {stream for stream in behind if stream.last_id != stream.start}
         is_known = behind <= doubted or (request.blocks and self._last_received >= request.due)
         doubted.difference_update(request.streams)
         if is_known:
