@@ -7,8 +7,17 @@ from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pystreamredis.core.assignment import Assignment, History, add_jitter, pauses_of
+from pystreamredis.core.assignment import (
+    Assignment,
+    History,
+    Predictions,
+    ReadSize,
+    add_jitter,
+    pauses_of,
+)
 from pystreamredis.core.events import DEBUG, INFO, WARNING
 from pystreamredis.core.session import Session
 from pystreamredis.core.stream import StreamState
@@ -16,6 +25,10 @@ from pystreamredis.core.topology import Upstream
 from pystreamredis.exceptions import ConnectionError
 from pystreamredis.options import ConnectionOptions
 from tests.simulation import reading
+
+KIB = 1024
+# The smallest reply that COUNT is lowered for.
+MOST = 64 * KIB
 
 
 class Record:
@@ -245,3 +258,158 @@ def test_each_outage_has_an_iterator_of_its_own() -> None:
     asked = [iter([1000]), iter([2000])]
     first, second = (pauses_of(0, lambda: asked.pop(0)) for _ in range(2))
     assert next(first) < 2 <= next(second)
+
+
+class TestPredictions:
+    """The record of predicted last IDs."""
+
+    @pytest.mark.parametrize(
+        ("right", "wrong", "are_useful"),
+        [
+            (0, 0, True),
+            (0, 1, True),
+            (0, 2, False),
+            (15, 2, False),
+            (16, 2, True),
+            (16, 3, False),
+            (1600, 101, True),
+            (1600, 102, False),
+        ],
+    )
+    def test_one_in_sixteen_may_be_wrong(self, right: int, wrong: int, are_useful: bool) -> None:
+        record = Predictions()
+        record.right, record.wrong = right, wrong
+        assert record.are_useful is are_useful
+
+
+class TestReadSize:
+    """COUNT, as far as replies have shown what is possible."""
+
+    def test_it_is_the_callers_as_long_as_replies_are_small(self) -> None:
+        """Contract 3.4."""
+        size = ReadSize(100)
+        for _ in range(10):
+            size.completed(MOST)
+        assert size.count == 100
+
+    def test_a_large_reply_lowers_it_in_proportion(self) -> None:
+        size = ReadSize(100)
+        size.completed(4 * MOST)
+        assert size.count == 25
+        size.completed(10_000 * MOST)
+        assert size.count == 1
+
+    def test_connections_share_the_memory(self) -> None:
+        """Contract 3.4: a reply is there twice, and the next one beside it."""
+        size = ReadSize(100)
+        size.share(64 * KIB * KIB, 2)
+        assert size.max_reply == 8 * KIB * KIB
+        size.share(64 * KIB * KIB, 100_000)
+        assert size.max_reply == MOST
+
+    def test_small_replies_raise_it_again_up_to_the_callers(self) -> None:
+        size = ReadSize(100)
+        size.completed(10 * MOST)
+        assert size.count == 10
+        counts = []
+        while size.count < 100:
+            size.completed(1000)
+            counts.append(size.count)
+            assert len(counts) < 50
+        assert counts[:3] == [13, 17, 22]
+        size.completed(1000)
+        assert size.count == 100
+
+    def test_it_is_not_raised_where_the_next_reply_would_be_too_large(self) -> None:
+        size = ReadSize(100)
+        size.completed(10 * MOST)
+        size.completed(MOST * 10 // 13 + 1)
+        assert size.count == 10
+        size.completed(MOST * 10 // 13)
+        assert size.count == 13
+
+    @pytest.mark.parametrize(
+        ("received", "count", "is_exceeded"),
+        [(2 * MOST, 100, False), (2 * MOST + 1, 100, True), (100 * MOST, 1, False)],
+    )
+    def test_a_reply_of_more_than_twice_the_most_is_given_up(
+        self, received: int, count: int, is_exceeded: bool
+    ) -> None:
+        """Contract 3.4: one entry cannot be asked for in parts."""
+        assert ReadSize(count).is_exceeded(received) is is_exceeded
+
+    @pytest.mark.parametrize(
+        ("size", "entries", "streams", "count"),
+        [
+            (3 * MOST, 30, 1, 10),
+            (3 * MOST, 30, 10, 1),
+            (MOST, 1000, 1, 50),  # at most a half
+            (3 * MOST, 0, 1, 1),
+        ],
+    )
+    def test_a_reply_given_up_lowers_it_by_what_came(
+        self, size: int, entries: int, streams: int, count: int
+    ) -> None:
+        read_size = ReadSize(100)
+        read_size.exceeded(size, entries, streams)
+        assert read_size.count == count
+
+    @pytest.mark.parametrize(
+        ("entries", "count"), [(50, 25), (1, 1), (0, 50), (2, 1), (400, 50), (7, 3)]
+    )
+    def test_a_broken_reply_lowers_it_to_half_of_what_came(self, entries: int, count: int) -> None:
+        """Contract 5.4: what can never succeed is not repeated as it was."""
+        size = ReadSize(100)
+        size.broke(entries)
+        assert size.count == count
+
+    def test_after_broken_replies_it_is_raised_ever_more_slowly(self) -> None:
+        """Contract 5.4: else each rise would break the next reply."""
+        size = ReadSize(100)
+        for patience in (2, 4, 8):
+            size.broke(size.count)
+            lowered = size.count
+            for _ in range(patience - 1):
+                size.completed(10)
+                assert size.count == lowered
+            size.completed(10)
+            raised = size.count
+            assert raised > lowered
+            for _ in range(patience - 1):
+                size.completed(10)
+                assert size.count == raised
+
+    def test_the_patience_has_an_end(self) -> None:
+        size = ReadSize(100)
+        for _ in range(64):
+            size.broke(1)
+        for _ in range(1023):
+            size.completed(10)
+        assert size.count == 1
+        size.completed(10)
+        assert size.count == 2
+
+    @given(
+        st.integers(1, 10_000),
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("completed"), st.integers(0, 10**9)),
+                st.tuples(st.just("broke"), st.integers(0, 10_000)),
+                st.tuples(
+                    st.just("exceeded"),
+                    st.integers(1, 10**9),
+                    st.integers(0, 10_000),
+                    st.integers(1, 100),
+                ),
+            ),
+            max_size=30,
+        ),
+    )
+    def test_it_stays_between_one_and_the_callers(
+        self, most: int, happenings: list[tuple[str, int]]
+    ) -> None:
+        """Contract 3.4."""
+        size = ReadSize(most)
+        for name, *numbers in happenings:
+            getattr(size, name)(*numbers)
+            assert 1 <= size.count <= most

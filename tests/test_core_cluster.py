@@ -552,11 +552,11 @@ def test_a_stream_that_comes_back_is_looked_at_again() -> None:
     one, two = shared.one, shared.two
     shared.receive(REPLIES)
     one.pending, two.pending = [], []
-    assert shared.session.find_unsettled() == []
+    assert shared.session.streams.find_unsettled() == []
     shared.assignment.assign([one])
     two.caught_up = False
     shared.assignment.assign([one, two])
-    assert shared.session.find_unsettled() == [two]
+    assert shared.session.streams.find_unsettled() == [two]
 
 
 def test_replies_of_a_stream_that_has_left_are_not_applied() -> None:

@@ -198,9 +198,9 @@ class TestAsking:
         made.ask()
         made.receive(reply(block(b"b", "5-0", "6-0")))
         made.assignment.assign([a])
-        assert made.session.find_unsettled() == []
+        assert made.session.streams.find_unsettled() == []
         made.assignment.assign([a, b])
-        assert made.session.find_unsettled() == [b]
+        assert made.session.streams.find_unsettled() == [b]
         made.ask()
         made.sent()
         made.receive(reply(block(b"b", "5-0")))  # the check for gaps of the newcomer
@@ -1246,10 +1246,10 @@ class TestGaps:
         """And where something of it was read."""
         made = Connected(["a", "b"], start=b"5-1", on_rewind=on_rewind)
         self.read(made, 0.0, block(b"a", "6-0"))
-        assert made.session.find_unsettled() == []
+        assert made.session.streams.find_unsettled() == []
         self.look(made, 100.0, block(b"a", "1-0"), block(b"b", "1-0"))
         assert len(made.warnings()) == 2
-        assert len(made.session.find_unsettled()) == (on_rewind == "restart")
+        assert len(made.session.streams.find_unsettled()) == (on_rewind == "restart")
         made.ask(100.0)
         start = b"0-0" if on_rewind == "restart" else b"6-0"
         assert made.read_sent(100.0).positions == {b"a": start, b"b": b"5-1"}

@@ -526,7 +526,7 @@ def make(name: str | None, connections: int = 2) -> Upstream:
 def test_names_are_full_where_there_are_several_sources() -> None:
     for name, expected in ((None, ["a", b"b"]), ("s", [("s", "a"), ("s", b"b")])):
         upstream = make(name)
-        streams = upstream.make_streams([("a", 0), (b"b", 0)], ())
+        streams = upstream.make_streams([("a", 0), (b"b", 0)])
         assert [stream.name for stream in streams] == expected
         assert [stream.key for stream in streams] == [b"a", b"b"]
         assert upstream.streams == []
@@ -534,7 +534,7 @@ def test_names_are_full_where_there_are_several_sources() -> None:
 
 def test_streams_are_discarded_by_their_own_or_their_full_name() -> None:
     upstream = make("s")
-    upstream.add(upstream.make_streams([(name, 0) for name in "abcd"], ()))
+    upstream.add(upstream.make_streams([(name, 0) for name in "abcd"]))
     assert [len(each.streams) for each in upstream.topology.assignments] == [2, 2]
     assert upstream.discard(["a", ("s", b"b"), ("other", "c"), "never followed"]) == {
         ("s", "a"),
@@ -549,7 +549,7 @@ def test_streams_are_discarded_by_their_own_or_their_full_name() -> None:
 
 def test_discarding_unknown_streams_changes_nothing() -> None:
     upstream = make(None)
-    upstream.add(upstream.make_streams([("a", 0)], ()))
+    upstream.add(upstream.make_streams([("a", 0)]))
     before = upstream.topology.assignments
     assert upstream.discard(["b", ("s", "a")]) == set()
     assert upstream.topology.assignments is before
@@ -557,7 +557,7 @@ def test_discarding_unknown_streams_changes_nothing() -> None:
 
 def test_positions_are_what_was_delivered_or_the_start() -> None:
     upstream = make("s")
-    upstream.add(upstream.make_streams([("a", 5), ("b", None)], ()))
+    upstream.add(upstream.make_streams([("a", 5), ("b", None)]))
     start = b"4-18446744073709551615"
     assert upstream.positions({("other", "a"): b"7-0"}, {}) == {"a": start, "b": None}
     assert upstream.positions({("s", "b"): b"7-0"}, {})["b"] == b"7-0"
@@ -567,13 +567,13 @@ def test_positions_are_what_was_delivered_or_the_start() -> None:
 def test_positions_are_text_where_messages_are() -> None:
     options = ConnectionOptions(decode_responses=True)
     upstream = Upstream(None, options, reading())
-    upstream.add(upstream.make_streams([("a", "5-1"), ("b", "5-2")], ()))
+    upstream.add(upstream.make_streams([("a", "5-1"), ("b", "5-2")]))
     assert upstream.positions({"b": "6-0"}, {}) == {"a": "5-1", "b": "6-0"}
 
 
 def test_a_rewind_goes_back_to_what_was_delivered() -> None:
     upstream = make(None)
-    streams = upstream.make_streams([("a", 0), ("b", "5-1"), ("c", None)], ())
+    streams = upstream.make_streams([("a", 0), ("b", "5-1"), ("c", None)])
     upstream.add(streams)
     for stream in streams:
         stream.last_id, stream.caught_up = b"9-9", True
@@ -586,20 +586,20 @@ def test_a_rewind_goes_back_to_what_was_delivered() -> None:
 
 def test_a_stream_that_is_followed_already_is_refused() -> None:
     upstream = make(None)
-    upstream.add(upstream.make_streams([("a", 0)], ()))
+    upstream.add(upstream.make_streams([("a", 0)]))
     with pytest.raises(ValueError, match="stream b'a' is given twice, first as 'a'"):
-        upstream.make_streams([(b"a", 0)], ())
+        upstream.make_streams([(b"a", 0)])
     with pytest.raises(ValueError, match="stream b'b' is given twice, first as 'b'"):
-        upstream.make_streams([("b", 0), (b"b", 0)], ())
+        upstream.make_streams([("b", 0), (b"b", 0)])
 
 
 def test_lists_of_streams_are_never_changed_in_place() -> None:
     """Requests that are on their way refer to them."""
     upstream = make(None)
-    upstream.add(upstream.make_streams([(name, 0) for name in "abc"], ()))
+    upstream.add(upstream.make_streams([(name, 0) for name in "abc"]))
     lists = [upstream.streams, *(each.streams for each in upstream.topology.assignments)]
     before = [list(streams) for streams in lists]
-    upstream.add(upstream.make_streams([(name, 0) for name in "defg"], ()))
+    upstream.add(upstream.make_streams([(name, 0) for name in "defg"]))
     upstream.discard(["a", "d"])
     assert lists == before
 

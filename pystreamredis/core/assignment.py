@@ -9,7 +9,6 @@ from itertools import chain, repeat
 from math import inf
 
 from .events import DEBUG, INFO, WARNING, Log
-from .readahead import Predictions, ReadSize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +28,12 @@ if TYPE_CHECKING:
 
 # The most entries that are asked for at once when streams are looked back at.
 _LOOK_BACK = 1000
+# Growth of COUNT after replies that left room, and the replies that have to come whole before
+# it grows again after one that broke off: they double each time.
+_GROWTH = 4
+_MOST_PATIENCE = 1024
+# The smallest reply that COUNT is lowered for, in bytes.
+_SMALL = 65_536
 # The pause before another try to connect where `block` is 0, in ms.
 _PAUSE = 1000
 # The random part of a pause, in parts of it at most.
@@ -63,6 +68,77 @@ def pauses_of(block: int | None, retry_delay: RetryDelay | None) -> Iterator[flo
         yield add_jitter(delay / 1000)
 
 
+class Predictions:
+    """The record of predicted last IDs at one server, over all of its connections."""
+
+    __slots__ = ("right", "wrong")
+
+    def __init__(self) -> None:
+        self.right = 0
+        self.wrong = 0
+
+    @property
+    def are_useful(self) -> bool:
+        """True unless predictions fail so often that they cost more than they bring."""
+        return self.wrong <= 1 + self.right // 16
+
+
+class ReadSize:
+    """The COUNT of a connection's reads: the caller's, or less where replies demand it.
+
+    Args:
+        most: The COUNT that the caller allows.
+
+    Attributes:
+        most: The COUNT that the caller allows.
+        count: The COUNT of the next read.
+        max_reply: The size that a reply should have at most, in bytes.
+    """
+
+    __slots__ = ("_patience", "_whole", "count", "max_reply", "most")
+
+    def __init__(self, most: int) -> None:
+        self.count = most
+        self.max_reply = _SMALL
+        self.most = most
+        self._whole = 0
+        self._patience = 1
+
+    def share(self, max_bytes: int, connections: int) -> None:
+        """Set the share of one connection of the memory for all of them.
+
+        A reply is in memory as bytes and as messages, and the next one may come beside it.
+        """
+        self.max_reply = max(_SMALL, max_bytes // (4 * connections))
+
+    def is_exceeded(self, size: int) -> bool:
+        """Return True if a reply of so many bytes, and still more, should be given up."""
+        return size > 2 * self.max_reply and self.count > 1
+
+    def completed(self, size: int) -> None:
+        """Adapt to a reply of so many bytes that came whole."""
+        if size > self.max_reply:
+            self.count = max(1, self.count * self.max_reply // size)
+        elif self.count < self.most:
+            self._whole += 1
+            more = min(self.most, self.count + 1 + self.count // _GROWTH)
+            if self._whole >= self._patience and size * more <= self.max_reply * self.count:
+                self.count = more
+                self._whole = 0
+
+    def exceeded(self, size: int, entries: int, streams: int) -> None:
+        """Adapt to a reply that was given up after so many bytes and entries of the streams."""
+        per_count = size * streams // max(1, entries)
+        self.count = max(1, min(self.count // 2, self.max_reply // max(1, per_count)))
+        self._whole = 0
+
+    def broke(self, entries: int) -> None:
+        """Adapt to a reply that broke off after so many entries of its fullest stream."""
+        self.count = max(1, (min(entries, self.count) or self.count) // 2)
+        self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        self._whole = 0
+
+
 def wants_hello(options: ConnectionOptions) -> bool:
     """Return True if an option needs HELLO."""
     return options.protocol != 2 or options.client_name is not None
@@ -78,6 +154,7 @@ class History:
             Less after a reply that broke off; 0 if a single entry did, which leaves out one
             look back.
         says_hello: True if the next connection begins with HELLO.
+        is_secret_sent: True once a password was sent: some peers repeat it.
         is_understood: True once a peer has sent RESP.
         is_answered: True once an XREAD was answered over the last connection.
         address_turn: Number of the host's addresses to try later, since they were of no use.
@@ -89,6 +166,7 @@ class History:
         "_opened_at",
         "address_turn",
         "is_answered",
+        "is_secret_sent",
         "is_understood",
         "look_back_size",
         "predictions",
@@ -101,6 +179,7 @@ class History:
         self.read_size = ReadSize(count)
         self.look_back_size = _LOOK_BACK
         self.says_hello = wants_hello(options)
+        self.is_secret_sent = False
         self.is_understood = False
         self.is_answered = False
         self.address_turn = 0
@@ -218,5 +297,5 @@ class Assignment:
     def find_unsettled(self) -> list[StreamState]:
         """List the streams that the merge has to look at."""
         if self.session is not None:
-            return self.session.find_unsettled()
+            return self.session.streams.find_unsettled()
         return [stream for stream in self.streams if stream.pending or not stream.caught_up]

@@ -11,6 +11,7 @@ from ..escaping import escape
 from ..exceptions import (
     AuthenticationError,
     ConnectionError,
+    MessageError,
     ProtocolError,
     RedisError,
     ResponseError,
@@ -21,6 +22,7 @@ from ..protocol.errors import ProtocolError as WireError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..options import ConnectionOptions
+    from ..protocol.messages import Unmade
     from ..protocol.values import ServerError
     from ..starts import Followed
 
@@ -126,4 +128,19 @@ def no_descriptors(cause: OSError) -> ConnectionError:
     """Make the error for a reader that cannot even begin to connect."""
     error = ConnectionError(f"cannot begin to connect: {escape(str(cause), _SHOWN)}")
     error.__cause__ = cause
+    return error
+
+
+def message_error(name: Followed, entry_id: bytes | str, entry: Unmade) -> MessageError:
+    """Make the error for an entry that could not be made into a message."""
+    shown = entry_id if isinstance(entry_id, str) else entry_id.decode("ascii")
+    cause = f"{type(entry.cause).__name__}: {entry.cause}"
+    error = MessageError(
+        f"entry {shown} of stream {name!r} could not be made into a message: "
+        f"{escape(cause, 200)}; the next call goes on after it",
+        stream=name,
+        id=entry_id,
+        pairs=entry.pairs,
+    )
+    error.__cause__ = entry.cause
     return error

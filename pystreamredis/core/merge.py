@@ -11,13 +11,16 @@ from bisect import bisect_right
 from operator import itemgetter
 
 from ..protocol.ids import are_even, number_of
+from ..protocol.messages import Unmade
 from .delivery import Batch
+from .failures import message_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..protocol.messages import Message
+    from ..starts import Followed
     from .stream import StreamState
 
 _id = itemgetter(1)
@@ -53,6 +56,44 @@ def release(
     for group in apart:
         runs += _take(group, find_watermark(group, watermark))
     return runs
+
+
+class Queue:
+    """Messages that were released, and wait for their delivery.
+
+    Attributes:
+        runs: Messages of one stream each, in order.
+        rest: The rest of a batch with an entry of which no message could be made; it comes
+            before the runs.
+        has_unmade: True once there was any such entry.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[list[Message]] = []
+        self.rest: list[Message] = []
+        self.has_unmade = False
+
+    def next_batch(self) -> Batch:
+        """Take out the messages to deliver next.
+
+        Raises:
+            MessageError: The next entry could not be made into a message; it is taken out.
+        """
+        if not self.has_unmade:
+            return next_batch(self.runs)
+        messages = self.rest or next_batch(self.runs).messages
+        unmade = (at for at, message in enumerate(messages) if type(message[2]) is Unmade)
+        at = next(unmade, len(messages))
+        if at:
+            self.rest = messages[at:]
+            return Batch.of(messages[:at])
+        self.rest = messages[1:]
+        raise message_error(*messages[0])
+
+    def discard(self, names: set[Followed]) -> None:
+        """Drop the messages of some streams."""
+        self.runs = [run for run in self.runs if run[0][0] not in names]
+        self.rest = [message for message in self.rest if message[0] not in names]
 
 
 def next_batch(runs: list[list[Message]]) -> Batch:

@@ -1,4 +1,4 @@
-"""Reads that are on their way, and how many entries to ask for.
+"""Reads that are on their way, and the streams to which their replies are applied.
 
 Which request a reply answers is decided by the order of sending alone (contract 6.5). The
 replies of a connection come in the order of its requests, and bytes that were received before
@@ -18,24 +18,23 @@ from collections import deque
 from operator import attrgetter
 
 from ..protocol.encoder import encode_ids, encode_xread_head
-from ..protocol.ids import is_later, number_of
+from ..protocol.errors import ProtocolError as WireError
+from ..protocol.ids import id_of, is_before, is_later, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from ..protocol.buffer import Buffer
+    from ..protocol.messages import Message, StreamReply
     from ..protocol.values import ServerError
+    from ..starts import Followed
+    from .assignment import Assignment, Predictions
+    from .session import Session
     from .stream import StreamState
 
 last_id_of = attrgetter("last_id")
-
-# Growth of COUNT after replies that left room, and the replies that have to come whole before
-# it grows again after one that broke off: they double each time.
-_GROWTH = 4
-_MOST_PATIENCE = 1024
-# The smallest reply that COUNT is lowered for, in bytes.
-_SMALL = 65_536
 
 
 class Request:
@@ -85,21 +84,6 @@ class Request:
         self.due = now + (block or 0) / 1000
         self.blocks = block is not None
         self.wait = wait
-
-
-class Predictions:
-    """The record of predicted last IDs at one server, over all of its connections."""
-
-    __slots__ = ("right", "wrong")
-
-    def __init__(self) -> None:
-        self.right = 0
-        self.wrong = 0
-
-    @property
-    def are_useful(self) -> bool:
-        """True unless predictions fail so often that they cost more than they bring."""
-        return self.wrong <= 1 + self.right // 16
 
 
 class ReadAhead:
@@ -171,6 +155,119 @@ class ReadAhead:
         return not any(is_later(after, stream.last_id) for stream, after in pairs)
 
 
+class StreamSet:
+    """The streams of a session, to which replies are applied.
+
+    Attributes:
+        names: The name of each stream in messages, by its key.
+        unsettled: Streams that the merge has to look at; None if all of them.
+    """
+
+    __slots__ = ("_assignment", "_by_name", "_session", "names", "unsettled")
+
+    def __init__(self, session: Session, assignment: Assignment) -> None:
+        self._session = session
+        self._assignment = assignment
+        self._by_name: dict[Followed, StreamState] = {}
+        self.names: dict[bytes, Followed] = {}
+        self.unsettled: list[StreamState] | None = None
+
+    def assign(self) -> list[StreamState]:
+        """Read the streams that the assignment has now; return those that are new."""
+        streams = self._assignment.streams
+        come = [stream for stream in streams if stream.session is not self._session]
+        for stream in come:
+            stream.session = self._session
+            self.names[stream.key] = stream.name
+        self._by_name = {stream.name: stream for stream in streams}
+        self.unsettled = None
+        return come
+
+    def forget_names(self) -> None:
+        """Forget the streams that have left, once no reply can have them any more."""
+        if len(self.names) > len(self._by_name):
+            keys = {stream.key for stream in self._assignment.streams}
+            for key in self.names.keys() - keys:
+                del self.names[key]
+
+    def find_unsettled(self) -> list[StreamState]:
+        """List the streams that the merge has to look at.
+
+        Nothing of the others is pending here, nor left at the server. Where they are many,
+        they need not be looked at for each message.
+        """
+        unsettled = self._assignment.streams if self.unsettled is None else self.unsettled
+        self.unsettled = [s for s in unsettled if s.pending or not s.caught_up]
+        return self.unsettled
+
+    def take_only_run(self) -> list[Message] | None:
+        """Take out the pending messages if they are of one stream, and nothing is unknown."""
+        unsettled = self.unsettled
+        if unsettled is None or len(unsettled) != 1 or not unsettled[0].caught_up:
+            return None
+        stream = unsettled[0]
+        run, stream.pending, self.unsettled = stream.pending, [], []
+        return run
+
+    def distrust(self, streams: list[StreamState]) -> list[StreamState]:
+        """Take note that these streams may have more entries; return those that are read here."""
+        here = [stream for stream in streams if stream.session is self._session]
+        for stream in here:
+            stream.caught_up = False
+        self.unsettled = None
+        return here
+
+    def apply(self, replies: list[StreamReply], request: Request, now: float) -> bool:
+        """Make the entries of a reply pending; return True if there are any.
+
+        The whole reply is checked before any of it is applied.
+
+        Raises:
+            WireError: An entry is not after the ID that was asked for.
+        """
+        streams, read, by_name = self._assignment.streams, request.streams, self._by_name
+        if request.is_exact and (read is streams or read == streams):
+            read = self.find_unsettled() if self.unsettled != [] else []
+        else:
+            read = self._select(request)
+            by_name = {stream.name: stream for stream in read}
+            self.unsettled = None
+        fresh: list[tuple[StreamState, list[Message], bool]] = []
+        ends: dict[StreamState, bytes] = {}
+        found = 0
+        for name, messages in replies:
+            stream = by_name.get(name)
+            if stream is not None and messages:
+                is_last = len(messages) < request.count
+                ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
+                fresh.append((stream, messages, is_last))
+                found += len(messages)
+        if by_name is not self._by_name:
+            # Of the other streams nothing is known after an earlier moment, but for those that
+            # other parts of a round read.
+            for stream in streams if request.round is None else request.streams:
+                stream.caught_up = stream.caught_up and stream.session is not self._session
+        for stream in read:
+            stream.caught_up = True
+        for stream, messages, is_last in fresh:
+            stream.pending = stream.pending + messages if stream.pending else messages
+            stream.last_id = ends[stream]
+            stream.caught_up = is_last
+            stream.passed = None if messages else stream.passed
+            stream.last_activity = now
+            stream.reported_gap = None
+        if self.unsettled is not None:
+            self.unsettled = list(dict.fromkeys([*self.unsettled, *ends])) if ends else read
+        return found > 0
+
+    def _select(self, request: Request) -> list[StreamState]:
+        """List the streams of a request to which its reply applies."""
+        if request.is_exact:
+            return request.streams
+        pairs = zip(request.streams, request.after, strict=True)
+        return [s for s, after in pairs if s.session is self._session and s.last_id == after]
+
+
 def choose_streams(
     request: Request, streams: list[StreamState], ends: dict[StreamState, bytes]
 ) -> list[StreamState]:
@@ -197,61 +294,31 @@ def choose_streams(
     return [stream for stream in streams if stream not in beyond] if beyond else streams
 
 
-class ReadSize:
-    """The COUNT of a connection's reads: the caller's, or less where replies demand it.
-
-    Args:
-        most: The COUNT that the caller allows.
-
-    Attributes:
-        most: The COUNT that the caller allows.
-        count: The COUNT of the next read.
-        max_reply: The size that a reply should have at most, in bytes.
-    """
-
-    __slots__ = ("_patience", "_whole", "count", "max_reply", "most")
-
-    def __init__(self, most: int) -> None:
-        self.count = most
-        self.max_reply = _SMALL
-        self.most = most
-        self._whole = 0
-        self._patience = 1
-
-    def share(self, max_bytes: int, connections: int) -> None:
-        """Set the share of one connection of the memory for all of them.
-
-        A reply is in memory as bytes and as messages, and the next one may come beside it.
-        """
-        self.max_reply = max(_SMALL, max_bytes // (4 * connections))
-
-    def is_exceeded(self, size: int) -> bool:
-        """Return True if a reply of so many bytes, and still more, should be given up."""
-        return size > 2 * self.max_reply and self.count > 1
-
-    def completed(self, size: int) -> None:
-        """Adapt to a reply of so many bytes that came whole."""
-        if size > self.max_reply:
-            self.count = max(1, self.count * self.max_reply // size)
-        elif self.count < self.most:
-            self._whole += 1
-            more = min(self.most, self.count + 1 + self.count // _GROWTH)
-            if self._whole >= self._patience and size * more <= self.max_reply * self.count:
-                self.count = more
-                self._whole = 0
-
-    def exceeded(self, size: int, entries: int, streams: int) -> None:
-        """Adapt to a reply that was given up after so many bytes and entries of the streams."""
-        per_count = size * streams // max(1, entries)
-        self.count = max(1, min(self.count // 2, self.max_reply // max(1, per_count)))
-        self._whole = 0
-
-    def broke(self, entries: int) -> None:
-        """Adapt to a reply that broke off after so many entries of its fullest stream."""
-        self.count = max(1, (min(entries, self.count) or self.count) // 2)
-        self._patience = min(2 * self._patience, _MOST_PATIENCE)
-        self._whole = 0
-
-
 def _last_number_of(stream: StreamState) -> int:
     return number_of(stream.last_id)
+
+
+def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> bytes:
+    """Check that messages are after an ID; return the ID of the last one.
+
+    Redis before 5.0.8 reads from the start of a ms after its largest sequence, which is what
+    a start time is asked for by. Entries up to that ID are removed.
+
+    Raises:
+        WireError: They are not.
+    """
+    first: Any = messages[0][1]
+    last: Any = messages[-1][1]
+    if isinstance(first, str):
+        first, last = first.encode("ascii"), last.encode("ascii")
+    if is_later(first, last_id):
+        if stream.passed is None:
+            return bytes(last)
+    elif is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
+        stream.passed = last_id
+    else:
+        text = f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}"
+        raise WireError(text)
+    bound = number_of(stream.passed)
+    messages[:] = [message for message in messages if number_of(message[1]) > bound]
+    return bytes(last) if messages else id_of(bound - 1)

@@ -30,7 +30,6 @@ from __future__ import annotations
 from math import inf
 from operator import attrgetter
 
-from ..escaping import escape
 from ..exceptions import ConnectionError, MessageError
 from ..protocol.ids import number_of
 from ..protocol.messages import Unmade
@@ -40,7 +39,7 @@ from .assignment import pauses_of
 from .delivery import EMPTY, Batch, Item, Wait
 from .events import Failed, Log, Phase, Redirected
 from .hold import MOST_BLOCK, ExactHold, Hold
-from .merge import BATCH_SIZE, find_watermark, next_batch, release
+from .merge import BATCH_SIZE, Queue, find_watermark, release
 from .readahead import Request
 from .session import Session
 from .topology import Upstream
@@ -86,9 +85,10 @@ class Reader:
         reading: ReadOptions,
         keywords: Iterable[str],
     ) -> None:
-        self._upstreams = {name: Upstream(name, at, reading) for name, at in servers.items()}
+        self._upstreams = {
+            name: Upstream(name, options, reading, keywords) for name, options in servers.items()
+        }
         self._reading = reading
-        self._keywords = keywords
         self._wait = Wait(reading.block)
         self._exact = ExactHold() if reading.hold == "exact" else None
         self.hold: Hold | ExactHold | None = self._exact
@@ -103,11 +103,8 @@ class Reader:
         self._parked_until = inf
         # Reads that were answered, and not looked at yet.
         self._completed: list[tuple[Assignment, Request]] = []
-        # Messages to deliver after the batch: runs of one stream each, and before them the
-        # rest of a batch with an entry of which no message could be made.
-        self._runs: list[list[Message]] = []
-        self._rest: list[Message] = []
-        self._has_unmade = False
+        # Messages to deliver after the batch.
+        self._queue = Queue()
         self._failures: list[RedisError] = []
         # Positions at the beginning of the batch.
         self._delivered: dict[Followed, bytes | str] = {}
@@ -133,8 +130,7 @@ class Reader:
         """
         given = parse_streams_at(self._upstreams, streams, named_streams)
         made = {
-            name: upstream.make_streams(given[name], self._keywords)
-            for name, upstream in self._upstreams.items()
+            name: upstream.make_streams(given[name]) for name, upstream in self._upstreams.items()
         }
         added = [stream for fresh in made.values() for stream in fresh]
         known = [stream for upstream in self._upstreams.values() for stream in upstream.streams]
@@ -156,8 +152,7 @@ class Reader:
         if not dropped:
             return
         self._look_over()
-        self._runs = [run for run in self._runs if run[0][0] not in dropped]
-        self._rest = [message for message in self._rest if message[0] not in dropped]
+        self._queue.discard(dropped)
         rest = self.batch.take_back()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
@@ -180,7 +175,7 @@ class Reader:
             raise ValueError('complete_until is known with hold="exact" only')
         complete = ((self._exact.complete + 1) >> 64) - 1
         batch = self.batch
-        if batch.is_over and not self._runs and not self._rest:
+        if batch.is_over and not self._queue.runs and not self._queue.rest:
             return complete if complete >= 0 else None
         delivered = {**self._delivered, **batch.delivered()}
         newest = max((number_of(at) >> 64 for at in delivered.values()), default=0)
@@ -209,7 +204,7 @@ class Reader:
         Raises:
             RedisError: A failure, if failures are to be raised.
         """
-        if self._runs or self._rest:
+        if self._queue.runs or self._queue.rest:
             return self._install(self._next_batch())
         if len(self.assignments) > 1:
             self._park()
@@ -354,8 +349,7 @@ class Reader:
         self._install(EMPTY)
         followed = {s.name for upstream in self._upstreams.values() for s in upstream.streams}
         self._delivered = {n: at for n, at in self._delivered.items() if n in followed}
-        self._runs = []
-        self._rest = []
+        self._queue = Queue()
         self._completed = []
         for assignment in self.assignments:
             self.disconnect(assignment)
@@ -401,7 +395,7 @@ class Reader:
             return  # each connection is asked whenever the caller asks
         for assignment in list(self.active):
             session = assignment.session
-            if session is None or not session.is_parked or session.find_unsettled():
+            if session is None or not session.is_parked or session.streams.find_unsettled():
                 continue
             del self.active[assignment]
             deadline = session.wake_at
@@ -449,7 +443,7 @@ class Reader:
         if isinstance(event, Log):
             self.log.append(event)
         elif isinstance(event, Unmade):
-            self._has_unmade = True
+            self._queue.has_unmade = True
         elif isinstance(event, Failed):
             assignment.failure = event
             self._may_release = True
@@ -471,18 +465,11 @@ class Reader:
         Raises:
             MessageError: The next entry could not be made into a message.
         """
-        if not self._has_unmade:
-            return next_batch(self._runs)
-        messages = self._rest or next_batch(self._runs).messages
-        unmade = (at for at, message in enumerate(messages) if type(message[2]) is Unmade)
-        at = next(unmade, len(messages))
-        if at:
-            self._rest = messages[at:]
-            return Batch.of(messages[:at])
-        name, entry_id, entry = messages[0]
-        self._rest = messages[1:]
-        self._delivered[name] = entry_id
-        raise _message_error(name, entry_id, entry)
+        try:
+            return self._queue.next_batch()
+        except MessageError as error:
+            self._delivered[error.stream] = error.id
+            raise
 
     def _release(self, now: float) -> Batch | None:
         """Take out the messages that became deliverable since the last time."""
@@ -492,21 +479,21 @@ class Reader:
         elif not self._may_release and hold is not None and hold.due_at is None:
             return None
         self._may_release = False
-        if hold is None and len(self.assignments) == 1 and not self._has_unmade:
+        if hold is None and len(self.assignments) == 1 and not self._queue.has_unmade:
             session = self.assignments[0].session
-            run = None if session is None else session.take_only_run()
+            run = None if session is None else session.streams.take_only_run()
             if run and len(run) <= BATCH_SIZE:
                 return Batch(run, {run[0][0]: run[-1][1]})
-            self._runs = [run] if run else self._merge(None)
+            self._queue.runs = [run] if run else self._merge(None)
         else:
             limit = self._hold_back(completed, now)
-            self._runs = self._merge(limit)
+            self._queue.runs = self._merge(limit)
             if self._exact is not None:
                 unsettled = self._find_unsettled(self.active)
                 known = None if limit is None else find_watermark(unsettled, limit)
-                line = self._exact.released(self._runs, known)
+                line = self._exact.released(self._queue.runs, known)
                 self.log += [line] if line is not None else []
-        if self._runs:
+        if self._queue.runs:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._next_batch()
@@ -661,18 +648,3 @@ def _goes_on(assignment: Assignment) -> bool:
     if assignment.session is not None:
         return True
     return bool(assignment.streams) and assignment.failure is None and not assignment.is_down
-
-
-def _message_error(name: Followed, entry_id: bytes | str, entry: Unmade) -> MessageError:
-    """Make the error for an entry that could not be made into a message."""
-    shown = entry_id if isinstance(entry_id, str) else entry_id.decode("ascii")
-    cause = f"{type(entry.cause).__name__}: {entry.cause}"
-    error = MessageError(
-        f"entry {shown} of stream {name!r} could not be made into a message: "
-        f"{escape(cause, 200)}; the next call goes on after it",
-        stream=name,
-        id=entry_id,
-        pairs=entry.pairs,
-    )
-    error.__cause__ = entry.cause
-    return error

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from ..exceptions import AuthenticationError, ConnectionError, RedisError
 from ..protocol.errors import ProtocolError as WireError
-from ..protocol.ids import ZERO, id_of, is_before, is_later, number_of
+from ..protocol.ids import ZERO
 from ..protocol.messages import show
 from ..protocol.parser import Parser
 from ..protocol.values import NeedData, Push, ServerError
@@ -32,16 +32,13 @@ from .exchanges import (
     handshake,
     look_back,
 )
-from .readahead import ReadAhead, Request, choose_streams, last_id_of
+from .readahead import ReadAhead, Request, StreamSet, choose_streams, last_id_of
 from .slots import ON_THE_MOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..protocol.messages import Message, StreamReply
+    from ..protocol.messages import StreamReply
     from ..protocol.xread import Reply
-    from ..starts import Followed
     from .assignment import Assignment
     from .events import Event
     from .exchanges import Exchange
@@ -75,6 +72,7 @@ class Session:
         outgoing: Commands to send.
         events: What has happened since someone last took note.
         poll_not_before: Time before which no read is sent, in seconds of the caller's clock.
+        streams: The streams that are read.
 
     Args:
         assignment: The streams to read, where to read them, and the record of earlier
@@ -86,23 +84,20 @@ class Session:
     __slots__ = (
         "_ahead",
         "_assignment",
-        "_by_name",
         "_check_at",
         "_dialogue",
-        "_is_secret_sent",
         "_last_activity",
         "_last_received",
-        "_names",
         "_newcomers",
         "_replies",
         "_reply_size",
-        "_unsettled",
         "_values",
         "address",
         "events",
         "outgoing",
         "phase",
         "poll_not_before",
+        "streams",
     )
 
     def __init__(self, assignment: Assignment, address: str, now: float) -> None:
@@ -114,21 +109,16 @@ class Session:
         self._assignment = assignment
         self._ahead = ReadAhead(assignment.history.predictions)
         self._values = Parser()
-        self._names: dict[bytes, Followed] = {}
-        self._replies = XreadParser(self._names, assignment.upstream.factory, values=self._values)
+        self.streams = StreamSet(self, assignment)
+        self._replies = self._make_parser()
         self._dialogue: Dialogue | None = None
-        # True once a password was sent.
-        self._is_secret_sent = False
         # Bytes received since the last reply was complete.
         self._reply_size = 0
         self._last_received = self._last_activity = now
         # Time to look next for streams that are silent for too long.
         self._check_at = 0.0
-        self._by_name: dict[Followed, StreamState] = {}
         # Streams that have to be prepared before they are read.
         self._newcomers: list[StreamState] = []
-        # Streams that the merge has to look at; None if all of them.
-        self._unsettled: list[StreamState] | None = None
         self.assign()
         self._newcomers = []
         self._run(self._establish())
@@ -153,9 +143,9 @@ class Session:
     @property
     def expects_more(self) -> bool:
         """True if nothing is on its way, though streams have more entries."""
-        if self.phase is not Phase.IDLE or self._unsettled == [] or self._newcomers:
+        if self.phase is not Phase.IDLE or self.streams.unsettled == [] or self._newcomers:
             return False
-        return not all(map(_is_caught_up, self.find_unsettled()))
+        return not all(map(_is_caught_up, self.streams.find_unsettled()))
 
     @property
     def may_block(self) -> bool:
@@ -188,25 +178,6 @@ class Session:
             return False
         return self._dialogue is not None or len(self.outgoing) == len(self._ahead.requests)
 
-    def find_unsettled(self) -> list[StreamState]:
-        """List the streams that the merge has to look at.
-
-        Nothing of the others is pending here, nor left at the server. Where they are many,
-        they need not be looked at for each message.
-        """
-        unsettled = self._assignment.streams if self._unsettled is None else self._unsettled
-        self._unsettled = [s for s in unsettled if s.pending or not s.caught_up]
-        return self._unsettled
-
-    def take_only_run(self) -> list[Message] | None:
-        """Take out the pending messages if they are of one stream, and nothing is unknown."""
-        unsettled = self._unsettled
-        if unsettled is None or len(unsettled) != 1 or not unsettled[0].caught_up:
-            return None
-        stream = unsettled[0]
-        run, stream.pending, self._unsettled = stream.pending, [], []
-        return run
-
     # Orders of the reader.
 
     def take_outgoing(self, now: float) -> bytes:
@@ -218,23 +189,10 @@ class Session:
 
     def assign(self) -> None:
         """Read the streams that the assignment has now."""
-        streams = self._assignment.streams
-        come = [stream for stream in streams if stream.session is not self]
-        for stream in come:
-            stream.session = self
-            self._names[stream.key] = stream.name
-        self._by_name = {stream.name: stream for stream in streams}
+        come = self.streams.assign()
         self._newcomers = [s for s in self._newcomers if s.session is self] + come
-        self._unsettled = None
         # Replies that are on their way may be for streams that have left, or come back.
         self._ahead.distrust()
-
-    def _forget_names(self) -> None:
-        """Forget the streams that have left, once no reply can have them any more."""
-        if len(self._names) > len(self._by_name):
-            keys = {stream.key for stream in self._assignment.streams}
-            for key in self._names.keys() - keys:
-                del self._names[key]
 
     def rest_until(self, time: float) -> None:
         """Send no read before that time."""
@@ -251,7 +209,7 @@ class Session:
         self.poll_not_before = 0.0
         if self._newcomers:
             newcomers, self._newcomers = self._newcomers, []
-            self._forget_names()
+            self.streams.forget_names()
             self._run(self._prepare(newcomers))
         elif now >= self._check_at:
             self._check_at = now + SILENCE / 4
@@ -286,8 +244,8 @@ class Session:
         count, is_poll = assignment.history.read_size.count, False
         if assignment.is_lane:
             block = block and min(block, _SHORT)
-        unsettled = streams if self._unsettled is None else self._unsettled
-        if any(map(_pending_of, unsettled)):
+        unsettled = self.streams.unsettled
+        if any(map(_pending_of, streams if unsettled is None else unsettled)):
             asked, block, is_poll = _leave_out(streams, count, block)
         if self._newcomers:
             asked = [stream for stream in asked if stream.start is not None]
@@ -332,7 +290,7 @@ class Session:
                 return False
         self._values.buffer.feed(data)
         # Nothing is unsettled while messages come one by one.
-        if self._unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
+        if self.streams.unsettled != [] and self._ahead.can_speculate() and not self._newcomers:
             self._speculate(now)
         return True
 
@@ -390,9 +348,11 @@ class Session:
         self._dialogue = None
         # What was received may have a password in it, or be large.
         self._values = Parser()
-        self._replies = XreadParser(
-            self._names, self._assignment.upstream.factory, values=self._values
-        )
+        self._replies = self._make_parser()
+
+    def _make_parser(self) -> XreadParser:
+        factory = self._assignment.upstream.factory
+        return XreadParser(self.streams.names, factory, values=self._values)
 
     # Reads.
 
@@ -400,8 +360,8 @@ class Session:
         """Send the next read if the reply that is coming in seems to be full, and where it ends."""
         assignment, request = self._assignment, self._ahead.requests[0]
         streams = assignment.streams
-        unsettled = streams if self._unsettled is None else self._unsettled
-        full = [stream for stream in unsettled if not stream.caught_up]
+        unsettled = self.streams.unsettled
+        full = [s for s in (streams if unsettled is None else unsettled) if not s.caught_up]
         if request.streams != streams:
             asked = set(request.streams)
             full = [stream for stream in full if stream in asked]
@@ -517,55 +477,14 @@ class Session:
     def _apply(self, replies: list[StreamReply], request: Request) -> bool:
         """Make the entries of a reply pending; return True if there are any.
 
-        The whole reply is checked before any of it is applied.
-
         Raises:
             WireError: An entry is not after the ID that was asked for.
         """
-        streams, read, by_name = self._assignment.streams, request.streams, self._by_name
-        if request.is_exact and (read is streams or read == streams):
-            read = self.find_unsettled() if self._unsettled != [] else []
-        else:
-            read = self._select(request)
-            by_name = {stream.name: stream for stream in read}
-            self._unsettled = None
-        fresh: list[tuple[StreamState, list[Message], bool]] = []
-        ends: dict[StreamState, bytes] = {}
-        found = 0
-        for name, messages in replies:
-            stream = by_name.get(name)
-            if stream is not None and messages:
-                is_last = len(messages) < request.count
-                ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
-                fresh.append((stream, messages, is_last))
-                found += len(messages)
-        if by_name is not self._by_name:
-            # Of the other streams nothing is known after an earlier moment, but for those that
-            # other parts of a round read.
-            for stream in streams if request.round is None else request.streams:
-                stream.caught_up = stream.caught_up and stream.session is not self
-        for stream in read:
-            stream.caught_up = True
-        for stream, messages, is_last in fresh:
-            stream.pending = stream.pending + messages if stream.pending else messages
-            stream.last_id = ends[stream]
-            stream.caught_up = is_last
-            stream.passed = None if messages else stream.passed
-            stream.last_activity = self._last_received
-            stream.reported_gap = None
+        found = self.streams.apply(replies, request, self._last_received)
         if self._replies.unmade:
             self.events += [message[2] for message in self._replies.unmade]
             self._replies.unmade.clear()
-        if self._unsettled is not None:
-            self._unsettled = list(dict.fromkeys([*self._unsettled, *ends])) if ends else read
-        return found > 0
-
-    def _select(self, request: Request) -> list[StreamState]:
-        """List the streams of a request to which its reply applies."""
-        if request.is_exact:
-            return request.streams
-        pairs = zip(request.streams, request.after, strict=True)
-        return [s for s, after in pairs if s.session is self and s.last_id == after]
+        return found
 
     def _break_off(self) -> None:
         """Apply what has come of a reply that breaks off, and ask for less the next time."""
@@ -589,10 +508,7 @@ class Session:
         except WireError:
             return []
         # The rest of the reply is unknown; streams that have left are read elsewhere.
-        for stream in request.streams:
-            if stream.session is self:
-                stream.caught_up = False
-        self._unsettled = None
+        self.streams.distrust(request.streams)
         return [len(messages) for _, messages in replies]
 
     def _note_answer(self) -> None:
@@ -642,10 +558,7 @@ class Session:
         if not self._assignment.upstream.topology.is_redirection(error):
             return False
         # Streams that have left since are read elsewhere already.
-        here = [stream for stream in streams if stream.session is self]
-        for stream in here:
-            stream.caught_up = False
-        self._unsettled = None
+        here = self.streams.distrust(streams)
         self.events.append(Redirected(error, here, self._last_received))
         return True
 
@@ -706,7 +619,7 @@ class Session:
         if dialogue is not None:
             password = options.password()
             dialogue.is_hello = hello
-            self._is_secret_sent = password is not None
+            history.is_secret_sent = history.is_secret_sent or password is not None
             is_unknown = yield from handshake(options, self.address, password, hello=hello)
             # The next connection may be to a server that knows HELLO.
             history.says_hello = wants_hello(options) and not is_unknown
@@ -762,7 +675,7 @@ class Session:
                 if gap.kind == "rewound" and restarts and stream.is_released:
                     stream.start = ZERO
                     stream.restart(ZERO)
-                    self._unsettled = None
+                    self.streams.unsettled = None
 
     def _diagnose(self, error: ServerError, positions: dict[bytes, bytes]) -> Exchange[None]:
         """Report why an XREAD was refused; what a retry may repair costs the connection."""
@@ -781,7 +694,7 @@ class Session:
         if not failures.may_be_one_stream(error):
             return failure
         key = yield from find_failing_stream(positions, error)
-        name = None if key is None else self._names[key]
+        name = None if key is None else self.streams.names[key]
         return failure if key is None else failures.refusal(error, self.address, "XREAD", name)
 
     # Ends.
@@ -789,10 +702,9 @@ class Session:
     def _refuse(self, error: WireError) -> None:
         """Give up a connection over which something came that is not RESP, or no reply."""
         # The reply before may have been one too many, so nothing is known of the streams.
-        for stream in self._assignment.streams:
-            stream.caught_up = False
-        self._unsettled = None
-        failure = failures.not_resp(self.address, error, is_secret_sent=self._is_secret_sent)
+        self.streams.distrust(self._assignment.streams)
+        is_secret_sent = self._assignment.history.is_secret_sent
+        failure = failures.not_resp(self.address, error, is_secret_sent=is_secret_sent)
         self._fail(failure, self._last_received)
 
     def _drop(self, reason: str) -> None:
@@ -834,29 +746,3 @@ def _leave_out(
         block = block and _SHORT
     is_behind = not all(map(_is_caught_up, asked))
     return asked, None if is_behind else block, block is None and not is_behind and is_partial
-
-
-def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> bytes:
-    """Check that messages are after an ID; return the ID of the last one.
-
-    Redis before 5.0.8 reads from the start of a ms after its largest sequence, which is what
-    a start time is asked for by. Entries up to that ID are removed.
-
-    Raises:
-        WireError: They are not.
-    """
-    first: Any = messages[0][1]
-    last: Any = messages[-1][1]
-    if isinstance(first, str):
-        first, last = first.encode("ascii"), last.encode("ascii")
-    if is_later(first, last_id):
-        if stream.passed is None:
-            return bytes(last)
-    elif is_before(last_id) and first.partition(b"-")[0] == last_id.partition(b"-")[0]:
-        stream.passed = last_id
-    else:
-        text = f"entry {first!r} of stream {stream.name!r}, expected one after {last_id!r}"
-        raise WireError(text)
-    bound = number_of(stream.passed)
-    messages[:] = [message for message in messages if number_of(message[1]) > bound]
-    return bytes(last) if messages else id_of(bound - 1)

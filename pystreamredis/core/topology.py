@@ -151,10 +151,17 @@ class Upstream:
         failures: Failures to report that belong to no assignment any more.
     """
 
-    def __init__(self, name: str | None, options: ConnectionOptions, reading: ReadOptions) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        options: ConnectionOptions,
+        reading: ReadOptions,
+        keywords: Iterable[str] = (),
+    ) -> None:
         self.name = name
         self.options = options
         self.reading = reading
+        self._keywords = keywords
         self.factory = MessageFactory(
             reading.fields,
             options.encoding if options.decode_responses else None,
@@ -169,9 +176,7 @@ class Upstream:
         """True once a server has redirected."""
         return isinstance(self.topology, Cluster)
 
-    def make_streams(
-        self, streams: Iterable[tuple[Name, Start]], keywords: Iterable[str]
-    ) -> list[StreamState]:
+    def make_streams(self, streams: Iterable[tuple[Name, Start]]) -> list[StreamState]:
         """Make the state of streams that are not followed yet.
 
         Raises:
@@ -186,7 +191,7 @@ class Upstream:
             if key in known:
                 raise ValueError(f"stream {full_name!r} is given twice, first as {known[key]!r}")
             known[key] = full_name
-            made.append(StreamState(full_name, key, parse_start(name, start, keywords)))
+            made.append(StreamState(full_name, key, parse_start(name, start, self._keywords)))
         return made
 
     def add(self, streams: list[StreamState]) -> None:
