@@ -6,34 +6,33 @@ They take any bytes and need no fuzzer: what is to be shaped is shaped by `Shape
 
 from __future__ import annotations
 
-from itertools import chain
+import ast
 from typing import TYPE_CHECKING, Any
 
-from pystreamredis import RedisError
-from pystreamredis.core.events import Failed, Log, Phase
 from pystreamredis.core.slots import SLOTS, moved_to, slot_of
 from pystreamredis.options import CONNECTION, OPTIONS
 from pystreamredis.protocol import (
     NEED_DATA,
+    Map,
     MessageFactory,
     Parser,
     ProtocolError,
     Push,
     ServerError,
+    Set,
     XreadParser,
+    encode,
+    encode_command,
     stream_replies_of,
 )
 from pystreamredis.protocol.ids import number_of, parse_start
 from pystreamredis.url import parse_url
-from tests import resp, simulation
-from tests.feeding import FedReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Target = Callable[[bytes], None]
 
-PASSWORD = "hunter2"  # noqa: S105
 NAMES = {b"a": "a", b"b": "b", b"": ""}
 
 
@@ -144,19 +143,19 @@ _PIECES = [
 
 
 def encoded_values_are_read_back(data: bytes) -> None:
-    """Encoded by another encoder than the library's."""
+    """Values of all types that `Parser` returns."""
     shaper = Shaper(data)
     values = [_value(shaper, 4) for _ in range(1 + shaper.number(3))]
     parser = Parser()
-    parser.feed(b"".join(map(resp.encode, values)))
+    parser.feed(b"".join(map(encode, values)))
     for value in values:
-        assert _plain(parser.next_value()) == _plain(value)
+        assert repr(parser.next_value()) == repr(value)
     assert parser.next_value() is NEED_DATA
     assert parser.expecting() is None
 
 
 def _value(shaper: Shaper, depth: int) -> Any:
-    kind = shaper.number(8 if depth else 6)
+    kind = shaper.number(9 if depth else 6)
     if kind == 0:
         return shaper.string()
     if kind == 1:
@@ -168,28 +167,35 @@ def _value(shaper: Shaper, depth: int) -> Any:
     if kind == 4:
         return shaper.number(2**32) / (1 + shaper.number(1000))
     if kind == 5:
-        return resp.Error(f"ERR {shaper.number(1000)}")
+        return ServerError(f"ERR {shaper.number(1000)}")
     items = [_value(shaper, depth - 1) for _ in range(shaper.number(5))]
     if kind == 6:
         return items
-    return {f"key {at}": item for at, item in enumerate(items)}
+    return Set(items) if kind == 7 else Map(enumerate(items))
 
 
-def _plain(value: Any) -> Any:
-    """Return what is the same for both sides."""
-    if isinstance(value, (resp.Error, ServerError)):
-        return "error", value.text
-    if isinstance(value, dict):
-        return [(_plain(key), _plain(item)) for key, item in value.items()]
-    if isinstance(value, list):
-        items: Any = value
-        pairs = type(value).__name__ == "Map"
-        return [tuple(map(_plain, item)) if pairs else _plain(item) for item in items]
-    if isinstance(value, str):
-        return "bytes", value.encode()
-    if isinstance(value, float):
-        return "double", value
-    return type(value).__name__, value
+def types_and_attributes_are_kept(data: bytes) -> None:
+    """What is read with its types is encoded to bytes that are read as the same, and no other."""
+    parser = Parser(types=True)
+    values, _ = outcome(parser.feed, parser.next_value, [data])
+    parser, again = Parser(types=True), Parser(types=True)
+    parser.feed(data)
+    for value in values:
+        wire = encode(parser.next_value())
+        again.feed(wire)
+        assert repr(again.next_value()) == value
+        assert again.next_value() is NEED_DATA
+
+
+def requests_are_the_same_in_any_pieces(data: bytes) -> None:
+    """Inline commands and arrays; and each is a command again."""
+    whole, cut, again = (Parser(requests=True) for _ in range(3))
+    sizes = Shaper(data[:8] * (1 + len(data)))
+    found = outcome(whole.feed, whole.next_value, [data])
+    assert found == outcome(cut.feed, cut.next_value, pieces_of(data, sizes))
+    commands = [ast.literal_eval(command) for command in found[0]]
+    again.feed(b"".join(encode_command(*words) for words in commands))
+    assert [again.next_value() for _ in commands] == commands
 
 
 # The parser of XREAD replies.
@@ -253,10 +259,10 @@ def _reply(shaper: Shaper) -> bytes:
             items[shaper.number(len(items))] = shaper.string()
         if items and i == forges:
             # It looks like the end of this entry and another one.
-            items[-1] = b"v\r\n" + resp.encode([b"%d-%d" % (1 + i // 3, 7), items])[:-2]
+            items[-1] = b"v\r\n" + encode([b"%d-%d" % (1 + i // 3, 7), items])[:-2]
         entries.append([b"%d-%d" % (1 + i // 3, i % 3), items])
     half = len(entries) // 2
-    return resp.encode([[b"a", entries[:half]], [b"b", entries[half:]]])
+    return encode([[b"a", entries[:half]], [b"b", entries[half:]]])
 
 
 def _naively(data: bytes) -> tuple[list[str], bool]:
@@ -326,129 +332,12 @@ def _compare(fast: tuple[list[str], bool], data: bytes, maker: MessageFactory) -
         return stream_replies_of(value, NAMES, maker)
 
     values, is_broken = outcome(lambda _: None, take, [data])
-    is_streamed = b"*?" in data or b"%?" in data  # which no reply to XREAD is
-    if fast[1] and (is_streamed or not is_broken):
+    if fast[1] and not is_broken:
         # Refused on sight, before it is whole.
-        assert is_streamed or parser.expecting(), "refused what is good"
+        assert parser.expecting(), "refused what is good"
         assert fast[0] == values[: len(fast[0])]
         return
     assert fast == (values, is_broken)
-
-
-# The reader of streams.
-
-
-def any_server_gives_messages_in_order_or_a_redis_error(data: bytes) -> None:
-    """The first bytes say how it is read; the rest is all that comes in two connections."""
-    shaper = Shaper(data)
-    connection = {"protocol": 2 + shaper.number(2), "db": shaper.number(2)}
-    count, hold = 1 + shaper.number(3), shaper.number(2)
-    streams = {"a": 0, "b": None if shaper.number(2) else "5-0"}
-    fed = FedReader(streams, connection, count=count, hold=hold, block=100, fields=list)
-    last: dict[Any, int] = {}
-    sizes = Shaper(data[:8] * (1 + len(data)))
-    cut = shaper.number(2**24)
-    wire = shaper.rest()
-    cut %= len(wire) + 1
-    _read(fed, pieces_of(wire[:cut], sizes), 0.0, last)
-    # Over the second connection the reader checks what it has read over the first.
-    fed.connect(1000.0)
-    _read(fed, pieces_of(wire[cut:], sizes), 1000.0, last)
-
-
-def _read(fed: FedReader, pieces: list[bytes], now: float, last: dict[Any, int]) -> None:
-    """Read over one connection; `last` is the last ID of each stream, as a number."""
-    for at, piece in enumerate([*pieces, b""]):
-        sent = fed.feed(piece, now + at) if piece else b""
-        if not piece and fed.is_open:
-            fed.session.lose(now + at)
-        assert len(sent) < 100_000
-        for name, entry_id, _ in _take_all(fed, now + at):
-            assert number_of(entry_id) > last.get(name, 0), "out of order"
-            last[name] = number_of(entry_id)
-        if not fed.is_open:
-            return
-
-
-def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
-    """With any entries, in any pieces, wherever connections break."""
-    shaper = Shaper(data)
-    server = simulation.Server(takes_plus=bool(shaper.number(2)))
-    names = [b"a", b"b", b"c"][: 1 + shaper.number(3)]
-    expected = [
-        (entry, order, name, items)
-        for order, name in enumerate(names)
-        for entry, items in _entries(shaper, server, name)
-    ]
-    chunks = [(3000, 300, 90, 50, 17, 1)[shaper.number(6)] for _ in range(8)]
-    cuts = [shaper.number(3000) for _ in range(shaper.number(4))]
-    protocol, count = 2 + shaper.number(2), 1 + shaper.number(5)
-    read = simulation.Simulation(
-        server,
-        dict.fromkeys(names, 0),
-        chunks=chunks,
-        cuts=cuts,
-        connection={"protocol": protocol},
-        count=count,
-        block=None,
-        fields=list,
-        raise_connection_exceptions=False,
-    ).establish()
-    found = [item for item in read.rest() if isinstance(item, tuple)]
-    assert found == [
-        (name, simulation.written(entry), items) for entry, _, name, items in sorted(expected)
-    ]
-    assert read.most_held <= 2 * count, "too many held"
-
-
-def _entries(
-    shaper: Shaper, server: simulation.Server, name: bytes
-) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
-    """Write entries to a stream, mostly with the same fields."""
-    fields = [shaper.string() for _ in range(1 + shaper.number(3))]
-    entry = 0
-    for _ in range(shaper.number(25)):
-        entry += (1, 2**64, 3 * 2**64 + 11)[shaper.number(3)]
-        if shaper.number(8) == 7:
-            fields = [shaper.string() for _ in range(1 + shaper.number(3))]
-        items = [(field, shaper.string()) for field in fields]
-        server.add(name, entry, *chain.from_iterable(items))
-        yield entry, items
-
-
-def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
-    """Each 0xFE that comes is the password: some peers repeat what they were sent."""
-    shaper = Shaper(data)
-    connection = {
-        "username": "user" if shaper.number(2) else None,
-        "password": PASSWORD,
-        "protocol": 2 + shaper.number(2),
-        "db": shaper.number(2),
-    }
-    session = FedReader({"a": 0}, connection).session
-    for piece in [*pieces_of(shaper.rest().replace(b"\xfe", PASSWORD.encode()), shaper), b""]:
-        if session.is_ready or session.phase is Phase.CLOSED:
-            break
-        if piece:
-            session.receive(piece, 1.0)
-            session.process()
-        else:
-            session.lose(1.0)
-    for event in session.events:
-        text = event.text if isinstance(event, Log) else ""
-        if isinstance(event, Failed):
-            text = f"{event.error!r} {event.error.__cause__!r}"
-        assert PASSWORD not in text, "the password is in an error"
-
-
-def _take_all(fed: FedReader, now: float) -> Iterator[Any]:
-    """Take all messages that are delivered, up to an error of the library."""
-    try:
-        if not fed.reader.is_establishing(now):
-            fed.reader.begin_wait(now)
-        yield from fed.take(now)
-    except RedisError:
-        return
 
 
 def any_error_is_a_place_in_a_cluster_or_none(data: bytes) -> None:
@@ -491,87 +380,20 @@ def any_url_is_options_or_a_value_error(data: bytes) -> None:
     assert "hunter2" not in text, "the password is in the error"
 
 
-_PARSED = [
-    b"*1\r\n*2\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
-    b"*2\r\n*2\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
-    b"*2\r\n$1\r\nb\r\n*2\r\n*2\r\n$3\r\n6-0\r\n*0\r\n*2\r\n$3\r\n7-0\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n",
-    b"%1\r\n$1\r\nb\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
-    b"*-1\r\n",
-    b"_\r\n",
-    b"-ERR Invalid stream ID\r\n",
-    b"-MOVED 3999 127.0.0.1:6381\r\n",
-    b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
-    b">2\r\n+message\r\n:1\r\n",
-    b"|1\r\n+ttl\r\n:3600\r\n*0\r\n",
-    b"*?\r\n:1\r\n%?\r\n+a\r\n#t\r\n.\r\n.\r\n",
-    b"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
-    b"=7\r\ntxt:abc\r\n!3\r\nERR\r\n,1.5e3\r\n(12345678901234567890\r\n~1\r\n,inf\r\n",
-    b"*2147483647\r\n",
-    b"$-5\r\n",
-    b"*1\r\n" * 70,
-]
-_SHAPED = [
-    # Shapes of one field, values of many lengths, and a forged one.
-    bytes([0, 1, 1, 102, 1, 118, 1, 1, 102, 1, 118, 1, 1, 102, 1, 118, 1, 30, 44, 1, 0, 0]),
-    bytes(range(256)),
-    b"\x00\x01\x02" * 60,
-    b"\xff" * 200,
-    b"\x2b\x05hello" * 30,
-]
-
-SEEDS: dict[Target, list[bytes]] = {
-    any_bytes_are_values_or_need_data_or_a_protocol_error: _PARSED,
-    values_are_the_same_in_any_pieces: _PARSED,
-    resp2_is_read_as_in_the_plainest_way: [
-        *_SHAPED,
-        bytes([2, 5, 8, 9, 7, 10, 9, 11, 12]),
-        bytes([7, 10, 8, 8]),
-        bytes([1] * 70),
-    ],
-    encoded_values_are_read_back: _SHAPED,
-    xread_replies_are_read_as_by_the_simple_way: [b"\0\0" + seed for seed in _PARSED],
-    xread_replies_are_the_same_in_any_pieces: _PARSED,
-    xread_replies_of_many_entries_are_read_as_by_the_simple_way: _SHAPED,
-    any_server_gives_messages_in_order_or_a_redis_error: [
-        bytes([protocol, 0, count, hold, now, *cut]) + seed
-        for seed in _PARSED
-        for protocol, count, hold, now in [(0, 1, 0, 0), (0, 0, 0, 1), (1, 2, 1, 0)]
-        for cut in [(0, 0, 0, 0), (50, 0, 0, 0)]
-    ],
-    any_honest_server_is_read_to_its_end_in_order: [
-        *_SHAPED,
-        # A value cut just so that it looks like the last entry of a full reply.
-        bytes.fromhex(
-            "010000016618000001410000014100003102003a0000310000014102003a0200310200014102003102"
-            "000141020031000031020001410200310000310200310200014102003a02003a02003a020001410000"
-            "310000310502030404010302000001"
-        ),
-    ],
-    no_reply_to_a_login_brings_the_password_into_an_error: [
-        b"\0\0\0-ERR unknown command with \xfe\r\n",
-        b"\1\1\0-ERR unknown command 'HELLO'\r\n-WRONGPASS \xfe\r\n",
-        b"\1\0\1+OK\r\n-ERR \xfe\r\n",
-        b"\0\0\0\xfe\r\n",
-        b"\0\0\0$\xfe\r\n",
-    ],
-    any_error_is_a_place_in_a_cluster_or_none: [
-        b"MOVED 3999 127.0.0.1:6381",
-        b"MOVED 16383 ::1:65535",
-        b"MOVED 1 [fe80::1]:6379",
-        b"MOVED 1 ?:6379",
-        b"MOVED 1 []:6379",
-        b"MOVED 1 :6379",
-        b"MOVED 1 a.example:6379",
-        b"ASK 1 a:1",
-        b"a{tag}{other}",
-        b"{}a",
-    ],
-    any_text_is_a_start_or_a_value_error: [b"1-2", b"18446744073709551615-0", b"5", b"-1", b"$"],
-    any_url_is_options_or_a_value_error: [
-        b"redis://u:p@h:1/2?protocol=3",
-        b"unix:///tmp/s?db=1",
-        b"rediss://[::1]",
-        b"h:70000",
-    ],
+TARGETS: dict[str, Target] = {
+    target.__name__: target
+    for target in (
+        any_bytes_are_values_or_need_data_or_a_protocol_error,
+        values_are_the_same_in_any_pieces,
+        resp2_is_read_as_in_the_plainest_way,
+        encoded_values_are_read_back,
+        types_and_attributes_are_kept,
+        requests_are_the_same_in_any_pieces,
+        xread_replies_are_read_as_by_the_simple_way,
+        xread_replies_are_the_same_in_any_pieces,
+        xread_replies_of_many_entries_are_read_as_by_the_simple_way,
+        any_error_is_a_place_in_a_cluster_or_none,
+        any_text_is_a_start_or_a_value_error,
+        any_url_is_options_or_a_value_error,
+    )
 }
-TARGETS: dict[str, Target] = {target.__name__: target for target in SEEDS}

@@ -161,7 +161,7 @@ class Reader:
         self._others: list[subprocess.Popen[str]] = []
         self._programs = os.path.dirname(sys.executable)
         self._compose = Compose()
-        for name in ("examples", "pystreamredis", "LICENSE"):
+        for name in ("examples", "micro", "pystreamredis", "LICENSE"):
             (folder / name).symlink_to(ROOT / name)
 
     @property

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.targets import SEEDS, TARGETS
+from fuzz import CORPUS, load_targets, seeds_of
 from pystreamredis import Streams
 from pystreamredis.protocol import NEED_DATA, XreadParser
 from tests import scripted
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.wire import Entry
 
 
+TARGETS = load_targets()
 POLL: Any = getattr(select, "poll", None)
 
 
@@ -37,9 +38,13 @@ def entries(*numbers: int) -> list[Entry]:
 def test_the_invariant_holds_for_its_seeds_and_all_that_is_cut_short(name: str) -> None:
     """The target's name is the rule."""
     target = TARGETS[name]
-    for seed in SEEDS[target]:
+    for seed in seeds_of(name):
         for end in range(len(seed) + 1):
             target(seed[:end])
+
+
+def test_each_target_has_its_corpus() -> None:
+    assert {path.stem for path in CORPUS.iterdir()} == set(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
