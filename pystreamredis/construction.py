@@ -6,6 +6,7 @@ The bases have the names of the classes below them, which errors of Python's own
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from types import GenericAlias
 
 from .core.reader import Reader
@@ -113,6 +114,11 @@ class Streams:
         check_keywords("add()", named_streams)
         write(find_doubtful_starts(streams, named_streams))
 
+    @property
+    def _is_closed(self) -> bool:
+        """True once nothing more is delivered."""
+        raise NotImplementedError
+
     def _begin(self) -> None:
         """Do what the shell does as soon as the streams are known."""
         raise NotImplementedError
@@ -196,10 +202,38 @@ class Streams:
         """
         return self._reader.complete_until
 
+    @property
+    def caught_up(self) -> bool:
+        """True if the last reads found no more than the messages that were delivered since.
+
+        A message that was added later is found by the next read only.
+        """
+        return self._reader.caught_up
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures about the reading so far, from any thread; nothing is sent for them.
+
+        Returns:
+            ``connected``: True while every connection that is needed is made, logged in, and
+            was not found to be lost; ``outages``: the number of times that a connection was
+            lost or could not be made, each counted once until it is answered again;
+            ``answered``: seconds since the last answer to a read was taken in, None before the
+            first; ``delivered``: the number of messages that were delivered; ``gaps``: the
+            number of times that a stream was found to be trimmed beyond its position, or to
+            have begun again, each with a warning in the log; ``late``: the number of messages
+            that came too late for ``hold="exact"``; and ``streams``: for each by its
+            name ``position``, as in `positions`, ``last``, the ID of the newest entry received,
+            and ``lag_ms``, the ms between these two IDs.
+        """
+        found = self._reader.stats(monotonic())
+        found["connected"] = found["connected"] and not self._is_closed
+        return found
+
     def __repr__(self) -> str:
         reader = getattr(self, "_reader", None)
-        what = "that is not complete" if reader is None else repr(reader)
-        return f"<{type(self).__name__} {what}>"
+        if reader is None:
+            return f"<{type(self).__name__} that is not complete>"
+        return f"<{type(self).__name__} {reader!r}{', closed' if self._is_closed else ''}>"
 
     def __reduce__(self) -> Never:
         raise TypeError(

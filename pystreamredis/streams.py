@@ -130,6 +130,10 @@ class Streams(construction.Streams):
             return message
         raise StopIteration
 
+    @property
+    def _is_closed(self) -> bool:
+        return self._driver is None and not self._is_late
+
     def _begin(self) -> None:
         # Sockets take a third of the time of an import, which programs that only may connect, or
         # do so by asyncio, need not spend.

@@ -61,6 +61,7 @@ OVER_BOTH_SHELLS = {
     "test_contract_slices",
     "test_contract_sources",
     "test_contract_starts",
+    "test_contract_stats",
     "test_contract_stream_faults",
     "test_contract_waiting",
     "test_contract_wire",

@@ -120,6 +120,13 @@ class AsyncStreams:
             return message
         raise StopIteration
 
+    @property
+    def caught_up(self) -> bool:
+        return bool(self._inner.caught_up)
+
+    def stats(self) -> Any:
+        return self._inner.stats()
+
     def batches(self, n: int) -> AsyncBatches:
         return AsyncBatches(self._inner.batches(n))
 

@@ -250,4 +250,4 @@ def test_an_option_of_connecting_is_not_a_stream(one_server: Endpoint) -> None:
         Streams.from_sources({"a": at(one_server)}, block=None, host=0)
     with Streams.from_sources({"a": at(one_server)}, {"host": 0}, block=None) as streams:
         assert [message[0] for message in streams] == [("a", "host")]
-        assert repr(streams).endswith(f"of 1 streams at {one_server.host}:{one_server.port}>")
+        assert repr(streams).endswith(f"at {one_server.host}:{one_server.port}>")

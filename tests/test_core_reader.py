@@ -1412,9 +1412,9 @@ class TestWhichStreams:
         assert simulation.next()[:2] == ("b", b"9-0")
         assert simulation.now == began
 
-    def test_the_repr_has_the_number_of_streams_and_the_address(self) -> None:
+    def test_the_repr_has_the_streams_and_the_address(self) -> None:
         simulation = Simulation(Server(), ["a", "b"], connection={"password": SECRET})
-        assert repr(simulation.reader) == "of 2 streams at localhost:6379"
+        assert repr(simulation.reader) == "of 'a', 'b' at localhost:6379"
 
 
 def _held_back() -> Simulation:

@@ -33,6 +33,10 @@ class Streams(construction.Streams):
 
     _driver: Driver | None = None
 
+    @property
+    def _is_closed(self) -> bool:
+        return self._driver is None
+
     def _begin(self) -> None:
         self._driver = Driver(self._reader)
 

@@ -121,6 +121,15 @@ class Batch:
         """True if all messages were delivered or taken back."""
         return not length_hint(self.iterator)
 
+    @property
+    def count(self) -> int:
+        """The number of messages delivered so far."""
+        taken_back, left = -1, 0
+        # Count again if another thread has taken back some messages in between.
+        while taken_back != (taken_back := sum(map(len, self._taken_back))):
+            left = length_hint(self.iterator)
+        return len(self.messages) - left - taken_back
+
     def take_back(self) -> list[Message]:
         """Take out the messages that were not delivered. Several threads may do so at once."""
         rest: list[Any] = []
@@ -133,11 +142,7 @@ class Batch:
         """Return the ID of the last message delivered so far, for each stream that has one."""
         if not length_hint(self.iterator) and not self._taken_back:
             return self._ends
-        taken_back, left = -1, 0
-        # Count again if another thread has taken back some messages in between.
-        while taken_back != (taken_back := sum(map(len, self._taken_back))):
-            left = length_hint(self.iterator)
-        count = len(self.messages) - left - taken_back
+        count = self.count
         seen, ends = self._seen
         if count > seen:
             fresh = islice(self.messages, seen, count)
@@ -164,6 +169,11 @@ class Item(Batch):
     def take(self, n: int) -> Iterable[Any]:  # noqa: ARG002
         """Return what is delivered instead of lists of messages."""
         return [self._in_batches for _ in self.iterator]
+
+    @property
+    def count(self) -> int:
+        """The number of messages: none."""
+        return 0
 
     def take_back(self) -> list[Message]:
         """Drop the items, and return nothing: they are not messages."""

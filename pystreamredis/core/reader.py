@@ -37,7 +37,7 @@ from ..starts import parse_streams_at
 from . import failures
 from .assignment import pauses_of
 from .delivery import EMPTY, Batch, Item, Wait
-from .events import Failed, Log, Phase, Redirected
+from .events import WARNING, Failed, Log, Phase, Redirected
 from .hold import MOST_BLOCK, ExactHold, Hold
 from .merge import BATCH_SIZE, Queue, find_watermark, release
 from .readahead import Request
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _place = attrgetter("place")
+# Number of streams that a description names.
+_NAMED = 3
 
 
 class Reader:
@@ -110,12 +112,20 @@ class Reader:
         self._delivered: dict[Followed, bytes | str] = {}
         # True if messages may have become deliverable, though no read was answered.
         self._may_release = False
+        # Number of messages delivered before a batch, and that batch: one object, so that other
+        # threads see both change at once.
+        self._counted: tuple[int, Batch] = (0, EMPTY)
+        # Number of outages, and time of the last answer.
+        self._outages = 0
+        self._answered_at: float | None = None
         self._look_over()
 
     def __repr__(self) -> str:
+        names = [repr(stream.name) for stream in self._streams]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         addresses = [assignment.options.address for assignment in self.assignments]
-        count = sum(len(upstream.streams) for upstream in self._upstreams.values())
-        return f"of {count} streams at {', '.join(dict.fromkeys(addresses))}"
+        of = f"of {', '.join(names[:_NAMED])}{more}" if names else "of no streams"
+        return f"{of} at {', '.join(dict.fromkeys(addresses))}"
 
     # The set of streams.
 
@@ -133,8 +143,7 @@ class Reader:
             name: upstream.make_streams(given[name]) for name, upstream in self._upstreams.items()
         }
         added = [stream for fresh in made.values() for stream in fresh]
-        known = [stream for upstream in self._upstreams.values() for stream in upstream.streams]
-        place = max((stream.place for stream in known), default=0)
+        place = max((stream.place for stream in self._streams), default=0)
         for rank, stream in enumerate(added, place + 1):
             stream.place = rank
         for name, upstream in self._upstreams.items():
@@ -169,6 +178,35 @@ class Reader:
         return found.get(None, found)
 
     @property
+    def _streams(self) -> list[StreamState]:
+        return [stream for upstream in self._upstreams.values() for stream in upstream.streams]
+
+    @property
+    def caught_up(self) -> bool:
+        """True if the last reads found no more than what was delivered since."""
+        if self._runs or self._rest or not self.batch.is_over:
+            return False
+        return all(stream.caught_up and not stream.pending for stream in self._streams)
+
+    def stats(self, now: float) -> dict[str, Any]:
+        """Return figures about the reading so far, for any thread."""
+        before, batch = self._counted
+        answered_at, used = self._answered_at, [a for a in self.assignments if a.streams]
+        streams = {}
+        for name, upstream in self._upstreams.items():
+            at = self.positions if name is None else self.positions[name]
+            streams.update({s.name: upstream.figures_of(s, at) for s in upstream.streams})
+        return {
+            "connected": all(a.session is not None and a.session.is_ready for a in used),
+            "outages": self._outages,
+            "answered": None if answered_at is None else max(0.0, now - answered_at),
+            "delivered": before + batch.count,
+            "gaps": sum(stream.gaps for stream in self._streams),
+            "late": 0 if self._exact is None else self._exact.late,
+            "streams": streams,
+        }
+
+    @property
     def complete_until(self) -> int | None:
         """The ms up to which all messages were delivered, with ``hold="exact"``; None before."""
         if self._exact is None:
@@ -187,8 +225,7 @@ class Reader:
         """Take note that the caller asks for a message, and the batch has none left."""
         # Free the delivered messages before the next ones are received.
         if self.batch is not EMPTY:
-            self._delivered.update(self.batch.delivered())
-            self.batch = EMPTY
+            self._install(EMPTY)
         self._wait.begin(now)
         for assignment in self.active:
             if assignment.must_pause:
@@ -208,7 +245,7 @@ class Reader:
             return self._install(self._next_batch())
         if len(self.assignments) > 1:
             self._park()
-        self._take_events()
+        self._take_events(now)
         if self._completed or self._may_release or self.hold is not None:
             batch = self._release(now)
             if batch is not None:
@@ -246,7 +283,7 @@ class Reader:
             RedisError: A failure, if failures are to be raised.
         """
         names = None if names is None else list(names)
-        self._take_events()
+        self._take_events(now)
         for assignment in self.assignments_of(names):
             failure = assignment.failure
             if failure is None or not self._is_raised(failure.error):
@@ -306,7 +343,7 @@ class Reader:
         error = failures.not_connected(assignment.options, address, cause)
         error.__cause__ = cause
         assignment.failure = Failed(error, now)
-        self.log.append(assignment.history.failed(error, now))
+        self._log_failure(assignment, Failed(error, now))
         self.active[assignment] = None
         self._may_release = True
 
@@ -347,7 +384,7 @@ class Reader:
         each upstream and the positions.
         """
         self._install(EMPTY)
-        followed = {s.name for upstream in self._upstreams.values() for s in upstream.streams}
+        followed = {stream.name for stream in self._streams}
         self._delivered = {n: at for n, at in self._delivered.items() if n in followed}
         self._queue = Queue()
         self._completed = []
@@ -402,7 +439,7 @@ class Reader:
             if deadline is not None and deadline < self._parked_until:
                 self._parked_until = deadline
 
-    def _take_events(self) -> None:
+    def _take_events(self, now: float) -> None:
         redirected: list[tuple[Assignment, Redirected]] = []
         changed: dict[Upstream, None] = {}
         for assignment in self.active:
@@ -413,6 +450,7 @@ class Reader:
             for event in events:
                 if type(event) is Request:
                     self._completed.append((assignment, event))
+                    self._answered_at = now
                     assignment.is_down = assignment.is_down and not event.streams
                     is_alone = assignment.key is None and len(self.assignments) == 1
                     topology = assignment.upstream.topology
@@ -448,7 +486,13 @@ class Reader:
             assignment.failure = event
             self._may_release = True
             if isinstance(event.error, ConnectionError):
-                self.log.append(assignment.history.failed(event.error, event.time))
+                self._log_failure(assignment, event)
+
+    def _log_failure(self, assignment: Assignment, event: Failed) -> None:
+        line = assignment.history.failed(event.error, event.time)
+        self.log.append(line)
+        # Further failures of an outage are no warnings.
+        self._outages += line.level == WARNING
 
     # Deliveries.
 
@@ -456,6 +500,9 @@ class Reader:
         # In this order, so that no other thread sees positions go back.
         if self.batch is not EMPTY:
             self._delivered.update(self.batch.delivered())
+            self._counted = self._counted[0] + self.batch.count, batch
+        else:
+            self._counted = self._counted[0], batch
         self.batch = batch
         return batch
 

@@ -670,6 +670,7 @@ class Session:
                     continue
                 if stream.reported_gap != gap.kind:
                     stream.reported_gap = gap.kind
+                    stream.gaps += 1
                     self.events.append(Log(WARNING, describe(stream, gap, self.address)))
                 restarts = upstream.reading.on_rewind == "restart"
                 if gap.kind == "rewound" and restarts and stream.is_released:

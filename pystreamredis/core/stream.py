@@ -31,6 +31,7 @@ class StreamState:
             is not applied.
         last_activity: Time of the last entry, or of the last check for lost entries, in seconds.
         reported_gap: Kind of the gap that was reported since the last entry, if any.
+        gaps: Number of gaps that were reported.
         was_read: True once the stream was read over any connection.
         slot: Hash slot of the key; None until it is needed.
         place: Rank of the stream among equal IDs.
@@ -39,6 +40,7 @@ class StreamState:
     __slots__ = (
         "caught_up",
         "from_end",
+        "gaps",
         "key",
         "last_activity",
         "last_id",
@@ -65,6 +67,7 @@ class StreamState:
         self.session: Session | None = None
         self.last_activity = 0.0
         self.reported_gap: str | None = None
+        self.gaps = 0
         self.was_read = False
         self.slot: int | None = None
         self.place = 0

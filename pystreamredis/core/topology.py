@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 
+from ..protocol.ids import number_of
 from ..protocol.messages import MessageFactory
 from ..starts import parse_start
 from .assignment import Assignment
@@ -20,7 +21,7 @@ from .stream import StreamState
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol, TypeAlias
+    from typing import Any, Protocol, TypeAlias
 
     from ..exceptions import RedisError
     from ..options import ConnectionOptions, ReadOptions
@@ -231,6 +232,15 @@ class Upstream:
             _own_name(stream.name): current.get(stream.name) or self._position(stream, delivered)
             for stream in self.streams
         }
+
+    def figures_of(self, stream: StreamState, positions: Positions) -> dict[str, Any]:
+        """Return figures about the reading of a stream, for `Streams.stats`."""
+        position, last = positions.get(_own_name(stream.name)), None
+        lag = 0
+        if position is not None and stream.start is not None:
+            lag = (number_of(stream.last_id) >> 64) - (number_of(position) >> 64)
+            last = stream.last_id.decode() if isinstance(position, str) else stream.last_id
+        return {"position": position, "last": last, "lag_ms": max(0, lag)}
 
     def rewind(self, delivered: Delivered) -> None:
         """Read all streams again from their positions."""
