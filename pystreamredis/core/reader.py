@@ -184,7 +184,7 @@ class Reader:
     @property
     def caught_up(self) -> bool:
         """True if the last reads found no more than what was delivered since."""
-        if self._runs or self._rest or not self.batch.is_over:
+        if self._queue.runs or self._queue.rest or not self.batch.is_over:
             return False
         return all(stream.caught_up and not stream.pending for stream in self._streams)
 
