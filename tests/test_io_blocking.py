@@ -701,7 +701,7 @@ def test_a_parents_connections_are_not_its_childs(monkeypatch: pytest.MonkeyPatc
     ):
         assert next(streams)[:2] == ("s", b"1-0")
         with monkeypatch.context() as child:
-            child.setattr("pystreamredis.io.forks.generation", 1)
+            child.setattr("pystreamredis.io.engine.Engine.forks", 1)
             child.setattr(Poller, "wake", wakes.append)
             assert next(streams)[:2] == ("t", b"1-1")  # which was there already
             with pytest.raises(RuntimeError, match="belong to the parent of this process"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pystreamredis import ConnectionError, ResponseError
@@ -66,3 +70,41 @@ def test_an_addition_that_fails_adds_nothing() -> None:
     assert list(it.reader.positions) == ["s", "t"]
     it.server.add(b"s", "2-0")
     assert it.next()[1] == b"2-0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_fork_is_noticed() -> None:
+    code = (
+        "import os\n"
+        "from pystreamredis.io.engine import Engine\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(Engine.forks)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), Engine.forks)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_fork_of_a_fork_is_another_generation() -> None:
+    code = (
+        "import os\n"
+        "from pystreamredis.io.engine import Engine\n"
+        "for _ in range(3):\n"
+        "    if pid := os.fork():\n"
+        "        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+        "os._exit(Engine.forks)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 3
+
+
+def test_a_system_without_forks_has_one_generation() -> None:
+    code = (
+        "import os\n"
+        "vars(os).pop('register_at_fork', None)\n"
+        "from pystreamredis.io.engine import Engine\n"
+        "print(Engine.forks)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

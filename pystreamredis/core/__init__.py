@@ -1,1 +1,1 @@
-"""What to send, and what replies mean: no sockets, no clocks, no threads."""
+"""The meaning of replies, and the next commands: no sockets, no clocks, no threads."""

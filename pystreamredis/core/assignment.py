@@ -71,8 +71,6 @@ def pauses_of(block: int | None, retry_delay: RetryDelay | None) -> Iterator[flo
 class Predictions:
     """The record of predicted last IDs at one server, over all of its connections."""
 
-    __slots__ = ("right", "wrong")
-
     def __init__(self) -> None:
         self.right = 0
         self.wrong = 0
@@ -94,8 +92,6 @@ class ReadSize:
         count: The COUNT of the next read.
         max_reply: The size that a reply should have at most, in bytes.
     """
-
-    __slots__ = ("_patience", "_whole", "count", "max_reply", "most")
 
     def __init__(self, most: int) -> None:
         self.count = most
@@ -160,20 +156,6 @@ class History:
         address_turn: Number of the host's addresses to try later, since they were of no use.
     """
 
-    __slots__ = (
-        "_address",
-        "_lost_at",
-        "_opened_at",
-        "address_turn",
-        "is_answered",
-        "is_secret_sent",
-        "is_understood",
-        "look_back_size",
-        "predictions",
-        "read_size",
-        "says_hello",
-    )
-
     def __init__(self, options: ConnectionOptions, count: int) -> None:
         self.predictions = Predictions()
         self.read_size = ReadSize(count)
@@ -237,24 +219,6 @@ class Assignment:
         held_apart: Streams that hold back no others but their own group, though their server
             is not down.
     """
-
-    __slots__ = (
-        "failure",
-        "found_nothing",
-        "held_apart",
-        "history",
-        "is_connecting",
-        "is_down",
-        "is_lane",
-        "key",
-        "must_pause",
-        "options",
-        "pauses",
-        "retry_at",
-        "session",
-        "streams",
-        "upstream",
-    )
 
     def __init__(self, upstream: Upstream, options: ConnectionOptions, key: Key | None) -> None:
         self.upstream = upstream

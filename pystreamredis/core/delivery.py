@@ -42,8 +42,6 @@ class Wait:
         block: The caller's `block`.
     """
 
-    __slots__ = ("_seconds", "block", "block_ahead", "ends_at", "number")
-
     def __init__(self, block: int | None) -> None:
         self.block = block
         self.block_ahead = block if block is None else min(block or _SLICE, _SLICE)

@@ -19,7 +19,7 @@ DEBUG, INFO, WARNING = 10, 20, 30
 
 
 class Phase(Enum):
-    """What a session does; each phase excludes the others."""
+    """The work of a session; each phase excludes the others."""
 
     HANDSHAKE = "logs in"
     STARTING = "asks for what it has to know before it reads"

@@ -73,15 +73,6 @@ class Dialogue:
         is_hello: True while a HELLO awaits its reply.
     """
 
-    __slots__ = (
-        "_exchange",
-        "awaited",
-        "is_hello",
-        "max_entries",
-        "received_before",
-        "replies",
-    )
-
     def __init__(self, exchange: Exchange[None]) -> None:
         self._exchange = exchange
         self.replies: list[Any] = []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _TEMPORARY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNBLOCKED"})
 _MAX_CLIENTS = "ERR max number of clients"
 _CREDENTIALS = frozenset({"NOAUTH", "WRONGPASS"})
-# How much of a peer's error is shown, in characters.
+# The most that is shown of a peer's error, in characters.
 _SHOWN = 500
 
 

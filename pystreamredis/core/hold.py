@@ -123,7 +123,7 @@ class ExactHold:
         for assignment, request in completed:
             asked = set(request.streams)
             left_out = [stream for stream in assignment.streams if stream not in asked]
-            # Of streams that are not caught up, the merge knows by itself how far they are read.
+            # The merge itself knows how far streams are read that are not caught up.
             if not request.blocks and not any(map(_is_caught_up, left_out)):
                 bound = self._prove(request)
                 self._bounds[assignment] = max(bound, self._bounds.get(assignment, -1))

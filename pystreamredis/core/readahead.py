@@ -94,8 +94,6 @@ class ReadAhead:
         doubted: Streams of which a nil has to come again before it is believed.
     """
 
-    __slots__ = ("_head", "_head_of", "_predictions", "doubted", "requests")
-
     def __init__(self, predictions: Predictions) -> None:
         self._predictions = predictions
         self.requests: deque[Request] = deque()
@@ -162,8 +160,6 @@ class StreamSet:
         names: The name of each stream in messages, by its key.
         unsettled: Streams that the merge has to look at; None if all of them.
     """
-
-    __slots__ = ("_assignment", "_by_name", "_session", "names", "unsettled")
 
     def __init__(self, session: Session, assignment: Assignment) -> None:
         self._session = session
@@ -243,8 +239,8 @@ class StreamSet:
                 fresh.append((stream, messages, is_last))
                 found += len(messages)
         if by_name is not self._by_name:
-            # Of the other streams nothing is known after an earlier moment, but for those that
-            # other parts of a round read.
+            # Nothing is known any more of the other streams, but for those that other parts of
+            # a round read.
             for stream in streams if request.round is None else request.streams:
                 stream.caught_up = stream.caught_up and stream.session is not self._session
         for stream in read:

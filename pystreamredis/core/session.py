@@ -81,25 +81,6 @@ class Session:
         now: Time, in seconds of the caller's clock.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_assignment",
-        "_check_at",
-        "_dialogue",
-        "_last_activity",
-        "_last_received",
-        "_newcomers",
-        "_replies",
-        "_reply_size",
-        "_values",
-        "address",
-        "events",
-        "outgoing",
-        "phase",
-        "poll_not_before",
-        "streams",
-    )
-
     def __init__(self, assignment: Assignment, address: str, now: float) -> None:
         self.address = address
         self.phase = Phase.HANDSHAKE
@@ -346,7 +327,7 @@ class Session:
         if self._dialogue is not None:
             self._dialogue.close()
         self._dialogue = None
-        # What was received may have a password in it, or be large.
+        # Received bytes may have a password in them, or be many.
         self._values = Parser()
         self._replies = self._make_parser()
 
@@ -714,7 +695,7 @@ class Session:
         self.events.append(Log(DEBUG, f"{self._assignment.options.address}: {reason}"))
 
     def _fail(self, failure: RedisError, now: float, cause: Exception | None = None) -> None:
-        # Where it was made matters to nobody, and the frame of a login has the password.
+        # The place in the code helps nobody, and the frame of a login has the password.
         failure.with_traceback(None).__cause__ = cause or failure.__cause__
         self.close()
         self.events.append(Failed(failure, now))

@@ -9,7 +9,6 @@ from time import monotonic, sleep
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
-from . import forks
 from .connection import READ, WRITE
 from .engine import Engine, Order
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 # The longest wait that every system takes, in seconds.
 _LONGEST = 86_400.0
-# How late a signal may be handled, in seconds, that comes right before the system is asked to
-# wait: nothing ends that wait, and Python runs no handler before it is over.
+# The longest delay of a signal's handler, in seconds: a signal that comes right before the
+# system is asked to wait does not end that wait, and Python runs no handler before its end.
 _SLICE = 0.05
 # Pause of a thread that waits for another one to change the streams, in seconds.
 _MOMENT = 0.001
@@ -218,7 +217,7 @@ class Driver(Engine):
         self._is_free = True
         # True if an interruption was not tidied up after, since another one came amid that.
         self._is_torn = False
-        self._generation = forks.generation
+        self._forks = Engine.forks
         # The thread that is at work.
         self._owner: int | None = None
         # True while it changes the streams: then others wait for their turn.
@@ -231,7 +230,7 @@ class Driver(Engine):
             RuntimeError: Another thread is at it, or the process has forked since.
             RedisError, ValueError, TypeError: As the operation.
         """
-        if self._generation != forks.generation:
+        if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
         while True:
             try:
@@ -268,7 +267,7 @@ class Driver(Engine):
             self._tidy_up()
             raise
         finally:
-            # Where another interruption comes amid this, the next thread may go on all the same.
+            # The next thread may go on, even where another interruption comes amid this.
             try:
                 if steps is not None:
                     steps.close()
@@ -305,7 +304,7 @@ class Driver(Engine):
                 handler, say.
             RedisError, ValueError, TypeError: As the operation.
         """
-        if self._generation != forks.generation:
+        if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
         if self._owner == get_ident():
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
@@ -340,7 +339,7 @@ class Driver(Engine):
         """End what is under way in whichever thread, and free the connections."""
         if not self.is_closed:
             self.is_closed = True
-            if self._generation == forks.generation:  # else the parent would be woken
+            if self._forks == Engine.forks:  # else the parent would be woken
                 self._poller.wake()
             self._dispose()
 
@@ -352,7 +351,7 @@ class Driver(Engine):
 
     def _dispose(self) -> None:
         """Free everything, unless a thread is at work: then it does so on its way out."""
-        if self._generation != forks.generation:
+        if self._forks != Engine.forks:
             self._is_free = True  # a thread that was at work is not in the child
         try:
             del self._is_free

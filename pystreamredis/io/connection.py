@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             ...
 
     class Watcher(Protocol):
-        """What watches sockets: a poller."""
+        """A poller, which watches sockets."""
 
         def watch(self, sock: socket.socket, events: int, owner: Connection) -> None:
             """Watch a socket for its owner from now on."""
@@ -77,25 +77,6 @@ class Connection:
         assignment: The streams to read over it, and where.
         poller: Whoever watches its socket.
     """
-
-    __slots__ = (
-        "_addresses",
-        "_assignment",
-        "_fetched",
-        "_index",
-        "_is_tls",
-        "_look",
-        "_look_up",
-        "_poller",
-        "_reader",
-        "_size",
-        "_sock",
-        "_steps",
-        "_unsent",
-        "_would_block",
-        "deadline",
-        "session",
-    )
 
     def __init__(self, reader: Reader, assignment: Assignment, poller: Watcher) -> None:
         self._reader = reader
@@ -358,7 +339,7 @@ class Connection:
         context = options.make_ssl_context()
         self._sock = sock = socket.socket(family, socket.SOCK_STREAM)
         if context is not None:
-            # Of a socket that is reset before that, Python would lose the descriptor.
+            # Python would lose the descriptor of a socket that is reset before that.
             self._sock = sock = context.wrap_socket(
                 sock, server_hostname=options.host, do_handshake_on_connect=False
             )

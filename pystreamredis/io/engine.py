@@ -1,4 +1,4 @@
-"""What both shells do, step by step: connect, send, receive, until there is a batch.
+"""The steps of both shells: connect, send, receive, until there is a batch.
 
 Each operation is a generator. It yields how long to wait for the sockets that are watched, in
 seconds (None for ever), and is sent the connections whose sockets are ready. The shells differ
@@ -7,6 +7,7 @@ in how they wait, and in nothing else.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from math import inf
 from time import monotonic
@@ -63,7 +64,10 @@ class Engine:
 
     Attributes:
         is_closed: True once no operation shall go on.
+        forks: Number of forks between this process and the first.
     """
+
+    forks = 0
 
     def __init__(
         self,
@@ -223,7 +227,7 @@ class Engine:
             if connection.respond():
                 self._pending.append(connection)
         if timeout is not None and (not ready or self._due_at <= self._looked_at):
-            # What came later was not seen yet, since a look-up of a host may take its time.
+            # Later bytes were not seen yet, since a look-up of a host may take its time.
             self._end_overdue(ready, self._looked_at if ready else self._clock())
         if self._reader.log:
             self.write_log()
@@ -285,3 +289,11 @@ class Engine:
         del self._connections[assignment]
         if connection in self._pending:
             self._pending.remove(connection)
+
+
+def _note_fork() -> None:
+    Engine.forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

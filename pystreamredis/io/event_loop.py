@@ -13,7 +13,6 @@ from time import monotonic
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
-from . import forks
 from .connection import READ, WRITE
 from .engine import Engine, Order
 
@@ -254,7 +253,7 @@ class Driver(Engine):
         self._task: asyncio.Task[Any] | None = None
         # True while it changes the streams: then others wait for their turn.
         self._is_changing = False
-        # What other tasks wait for.
+        # Set once a change was made, or the turn of other tasks has come.
         self._news: asyncio.Future[None] | None = None
         # True if an exception was not tidied up after, since another one came amid that.
         self._is_torn = False
@@ -266,7 +265,7 @@ class Driver(Engine):
             RuntimeError: Another task is at it, or another event loop or process.
             RedisError, ValueError, TypeError: As the operation.
         """
-        here = asyncio.get_running_loop(), forks.generation
+        here = asyncio.get_running_loop(), Engine.forks
         self._home = self._home or here
         if self._home != here:
             raise RuntimeError(
@@ -299,7 +298,7 @@ class Driver(Engine):
             self._tidy_up()
             raise
         finally:
-            # Where another exception comes amid this, the next task may go on all the same.
+            # The next task may go on, even where another exception comes amid this.
             try:
                 steps.close()
                 self.write_log()
@@ -335,7 +334,7 @@ class Driver(Engine):
         """Drop streams, also while another task waits."""
         self._refuse_itself()
         self._reader.discard(names)
-        if self._home is not None and self._home[1] == forks.generation:
+        if self._home is not None and self._home[1] == Engine.forks:
             self.end_unused()
         self._poller.wake()
 
@@ -344,8 +343,8 @@ class Driver(Engine):
         self.is_closed = True
         if self._home is None:
             return
-        if self._home[1] != forks.generation:
-            # What this event loop stops watching, that of the parent would not watch either.
+        if self._home[1] != Engine.forks:
+            # The parent's event loop is the same: it would stop watching its sockets, too.
             self._poller.abandon()
             self.disconnect()
             return

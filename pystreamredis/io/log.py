@@ -7,7 +7,7 @@ import sys
 
 def write(lines: list[tuple[int, str]]) -> None:
     """Log levels and texts to the logger ``pystreamredis``."""
-    # Where nobody has imported logging, nobody has asked for a log.
+    # Nobody asks for a log who has not imported logging.
     if "logging" not in sys.modules:
         return
     import logging
