@@ -194,7 +194,7 @@ def has_a_reader_that_reads(block: Block, page: str, folder: Path, server: Serve
     assert rows(folder / "messages.db") == [("Stream0", "1-0", '{"f": "v"}')]
 
 
-@check("livenessProbe:")
+@check("livenessProbe:\n  exec:")
 def finds_a_reader_that_reads_nothing(
     block: Block, page: str, folder: Path, server: Server
 ) -> None:
@@ -274,10 +274,18 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
             process.kill()
 
 
+@check("livenessProbe:\n  httpGet:")
+def is_answered_by_the_program(block: Block, page: str, folder: Path, server: Server) -> None:
+    """It names a path that the program on the page serves."""
+    (path,) = re.findall(r"path: (/\w+),", block.text)
+    assert f"localhost:{{server.server_port}}{path}" in page
+
+
 def test_compose_takes_the_files() -> None:
     if reason := Engine().reason:
         pytest.skip(reason)
-    shown = [block.text for _, block in LOOKED_AT if block.language == "yaml"]
+    files = [block.text for _, block in LOOKED_AT if block.language == "yaml"]
+    shown = [text for text in files if "\nservices:" in f"\n{text}"]
     ours = (ROOT / "docker-compose.yml").read_text("utf-8")
     for text in (*shown, ours):
         subprocess.run(
