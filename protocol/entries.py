@@ -1,4 +1,4 @@
-r"""Entries of a stream, read many at once where that is possible, else string by string.
+r"""Entries of a stream that are all there, read many at once where that is possible.
 
 An entry is ``*2 $n ID *2k`` and then k times ``$n field $n value``, where each word ends
 with CRLF and each ``$n`` states the length of the string after it.
@@ -21,8 +21,8 @@ before it:
   it, and is dropped.
 - `_slice` takes as many bytes as a length states, and requires CRLF right after them.
 
-The careful way, `read_entry`, goes on where it has stopped, in any pieces. Whatever does not
-look as servers send it is left to the parser of values.
+The careful way (`EntryParser` in `xread`) goes on where it has stopped, in any pieces. Whatever
+does not look as servers send it is left to the parser of values.
 
 Why there are as many
 =====================
@@ -41,17 +41,14 @@ from __future__ import annotations
 
 import re
 
-from .errors import ProtocolError
-from .ids import count_ascending, is_id
-from .messages import entry_of, show
-from .values import NEED_DATA
+from .ids import count_ascending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from .buffer import Buffer
     from .messages import Message, MessageFactory
-    from .parser import Parser
     from .patterns import Pattern, Patterns
 
     Run: TypeAlias = tuple[list[bytes], list[list[bytes]], int]
@@ -67,7 +64,7 @@ _MIN_ENTRIES = 4
 # The fewest bytes of an entry.
 _SMALLEST = len(b"*2\r\n$3\r\n0-1\r\n*0\r\n")
 # Size of entries, in bytes, above which the careful way is as fast; nothing is learnt from them.
-_MAX_ENTRY = 8192
+MAX_ENTRY = 8192
 # The most entries that are read in another way before the next attempt.
 _MAX_PAUSE = 256
 # The samples of entries that a pattern is made of.
@@ -80,10 +77,6 @@ _FIRST_CREDIT = 4 * _COST
 _MAX_CAPTURED = 8192
 # The largest number in the tables of numbers.
 _MAX_LISTED = 8192
-
-_match_head = re.compile(
-    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,20}-[0-9]{1,20})\r\n\*(0|[1-9][0-9]{0,6})\r\n"
-).match
 
 
 class _Numbers(dict[bytes, int]):
@@ -221,90 +214,19 @@ class Pace:
         self._samples = []
 
 
-class EntryReader:
-    """Reads entries from the buffer of a parser of values.
+class RunReader:
+    """Reads the entries of a buffer that can be read at once.
 
     Attributes:
-        is_within_entry: Whether some of an entry was read, but not all.
         unmade: Messages that could not be made.
     """
 
-    def __init__(self, values: Parser, factory: MessageFactory) -> None:
-        self._values = values
-        self._buffer = values.buffer
+    def __init__(self, buffer: Buffer, factory: MessageFactory) -> None:
+        self._buffer = buffer
         self._factory = factory
-        self.is_within_entry = False
         self.unmade: list[Message] = []
-        # The entry that is coming in: where it begins, its ID, its strings so far, and how
-        # many more there are; -1 if the parser of values reads it.
-        self._start = 0
-        self._id = b""
-        self._items: list[bytes] = []
-        self._missing = 0
 
-    def read_entry(self) -> tuple[bytes, list[bytes]] | None:
-        """Read an entry with care; None until all of it is there.
-
-        Raises:
-            ProtocolError: It is not an entry.
-        """
-        if not self.is_within_entry and not self._begin():
-            return None
-        if self._missing < 0:
-            value = self._values.next_value()
-            if value is NEED_DATA:
-                return None
-            self.is_within_entry = False
-            return entry_of(value)
-        if not self._read_strings():
-            return None
-        self.is_within_entry = False
-        return self._id, self._items
-
-    def _begin(self) -> bool:
-        """Read the head of an entry, if it looks as servers send it; False if nothing is there."""
-        buffer = self._buffer
-        found = _match_head(buffer.data, buffer.pos)
-        if found is None:
-            if not buffer.peek(_SMALLEST):
-                return False
-            found = _match_head(buffer.data, buffer.pos)
-        self._start = buffer.consumed
-        self._missing = -1
-        if found is not None:
-            entry_id, length = found[2], int(found[3])
-            if int(found[1]) == len(entry_id) and is_id(entry_id) and not length % 2:
-                buffer.pos = found.end()
-                self._id, self._items, self._missing = entry_id, [], length
-        self.is_within_entry = True
-        return True
-
-    def _read_strings(self) -> bool:
-        buffer, items, values = self._buffer, self._items, self._values
-        while self._missing:
-            if len(buffer.data) - buffer.pos > 5 and not values.is_within_value:
-                strings, buffer.pos = slice_strings(buffer.data, buffer.pos, self._missing)
-                items += strings
-                self._missing -= len(strings)
-            if self._missing:
-                # Not all there, or seldom: the parser of values knows what to do, or to raise.
-                value = values.next_value()
-                if value is NEED_DATA:
-                    return False
-                if type(value) is not bytes:
-                    raise ProtocolError(
-                        f"{show(value)} in an XREAD reply, expected fields and values"
-                    )
-                items.append(value)
-                self._missing -= 1
-            size = buffer.consumed - self._start
-            if size > values.max_size:
-                raise ProtocolError(
-                    f"entry of {size} bytes or more, expected at most {values.max_size}"
-                )
-        return True
-
-    def read_run(self, name: object, pace: Pace, most: int) -> list[Message]:
+    def read(self, name: object, pace: Pace, most: int) -> list[Message]:
         """Read the entries at the buffer's position that can be read at once.
 
         Args:
@@ -313,12 +235,12 @@ class EntryReader:
             most: The most entries to read.
 
         Returns:
-            The messages of the first entries, in ID order; none if the next entry has to be
-            read by `read_entry`.
+            The messages of the first entries, in ID order; none if the next entry is not
+            all there, or has to be read with care.
         """
         start, size = self._buffer.pos, pace.entry_size
         rest = len(self._buffer.data) - start
-        if rest < _SMALLEST or size > _MAX_ENTRY:
+        if rest < _SMALLEST or size > MAX_ENTRY:
             return []
         is_window = most >= _MIN_ENTRIES and rest >= _MIN_ENTRIES * size
         if is_window and pace.pattern is not None and pace.matching.pause <= 0:

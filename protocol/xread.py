@@ -10,11 +10,13 @@ Source: https://redis.io/docs/latest/commands/xread/
 from __future__ import annotations
 
 import re
+from operator import mul
 
 from .buffer import excerpt
-from .entries import MAX_WINDOW, EntryReader, Pace, slice_strings
+from .entries import MAX_ENTRY, MAX_WINDOW, Pace, RunReader, slice_strings
 from .errors import ProtocolError
-from .messages import MessageFactory, check_order, name_of, show, stream_replies_of
+from .ids import is_id
+from .messages import MessageFactory, check_order, entry_of, name_of, show, stream_replies_of
 from .parser import MAX_ITEMS, Parser
 from .patterns import Patterns
 from .predict import predict_last_ids
@@ -45,7 +47,94 @@ _match_lone = re.compile(
     rb"(?:\*1\r\n\*2|%1)\r\n\$(0|[1-9][0-9]{0,8})\r\n([^\r]*)\r\n\*1\r\n"
     rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,19}-[0-9]{1,19})\r\n\*(0|[1-9][0-9]{0,4})\r\n"
 ).match
+# An entry up to its strings, and the fewest bytes of it.
+_match_entry = re.compile(
+    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,20}-[0-9]{1,20})\r\n\*(0|[1-9][0-9]{0,6})\r\n"
+).match
+_HEAD = len(b"*2\r\n$3\r\n0-1\r\n*0\r\n")
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch
+
+
+class EntryParser:
+    """Reads one entry after the other, in any pieces.
+
+    Attributes:
+        is_within: Whether some of an entry was read, but not all.
+        start: The number of bytes consumed before it, or before the last one.
+    """
+
+    def __init__(self, values: Parser) -> None:
+        self._values = values
+        self._buffer = values.buffer
+        self.is_within = False
+        self.start = 0
+        # The entry that is coming in: its ID, its strings so far, and how many more there
+        # are; -1 if the parser of values reads it.
+        self._id = b""
+        self._items: list[bytes] = []
+        self._missing = 0
+
+    def read(self) -> tuple[bytes, list[bytes]] | None:
+        """Read an entry with care; None until all of it is there.
+
+        Raises:
+            ProtocolError: It is not an entry.
+        """
+        if not self.is_within and not self._begin():
+            return None
+        if self._missing < 0:
+            value = self._values.next_value()
+            if value is NEED_DATA:
+                return None
+            self.is_within = False
+            return entry_of(value)
+        if not self._read_strings():
+            return None
+        self.is_within = False
+        return self._id, self._items
+
+    def _begin(self) -> bool:
+        """Read the head of an entry, if it looks as servers send it; False if nothing is there."""
+        buffer = self._buffer
+        found = _match_entry(buffer.data, buffer.pos)
+        if found is None:
+            if not buffer.peek(_HEAD):
+                return False
+            found = _match_entry(buffer.data, buffer.pos)
+        self.start = buffer.consumed
+        self._missing = -1
+        if found is not None:
+            entry_id, length = found[2], int(found[3])
+            if int(found[1]) == len(entry_id) and is_id(entry_id) and not length % 2:
+                buffer.pos = found.end()
+                self._id, self._items, self._missing = entry_id, [], length
+        self.is_within = True
+        return True
+
+    def _read_strings(self) -> bool:
+        buffer, items, values = self._buffer, self._items, self._values
+        while self._missing:
+            if len(buffer.data) - buffer.pos > 5 and not values.is_within_value:
+                strings, buffer.pos = slice_strings(buffer.data, buffer.pos, self._missing)
+                items += strings
+                self._missing -= len(strings)
+            if self._missing:
+                # Not all there, or seldom: the parser of values knows what to do, or to raise.
+                value = values.next_value()
+                if value is NEED_DATA:
+                    return False
+                if type(value) is not bytes:
+                    raise ProtocolError(
+                        f"{show(value)} in an XREAD reply, expected fields and values"
+                    )
+                items.append(value)
+                self._missing -= 1
+            size = buffer.consumed - self.start
+            if size > values.max_size:
+                raise ProtocolError(
+                    f"entry of {size} bytes or more, expected at most {values.max_size}"
+                )
+        return True
 
 
 class XreadParser:
@@ -92,8 +181,9 @@ class XreadParser:
         self._paces: dict[Any, Pace] = {}
         self._pace: Pace | None = None
         self._patterns = Patterns(self._factory)
-        self._entries = EntryReader(self._values, self._factory)
-        self.unmade = self._entries.unmade
+        self._entry = EntryParser(self._values)
+        self._runs = RunReader(self._buffer, self._factory)
+        self.unmade = self._runs.unmade
         # What was read of a reply that is not all there: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None
@@ -214,18 +304,26 @@ class XreadParser:
         names = [self._names.get(key) for key in keys]
         if not names or [name for name, _ in begun] != names[: len(begun)]:
             return None
-        sizes = [self._entry_size(name) for name in names[len(begun) :]]
-        missing = size = 0
-        if begun:
-            missing = count - len(begun[-1][1]) - self._entries.is_within_entry
-            size = self._entry_size(begun[-1][0])
-        return predict_last_ids(
-            self._buffer,
-            [_last_id_of(messages) for _, messages in begun],
-            (missing, size),
-            list(zip(keys[len(begun) :], sizes, strict=True)),
-            count,
-        )
+        numbers = [len(messages) for _, messages in begun]
+        if begun and (self._count != count or any(number != count for number in numbers[:-1])):
+            return None
+        sizes = [self._entry_size(name) for name in names]
+        coming = sizes[len(begun) :]
+        expected = sum(sizes) * count - sum(map(mul, sizes, numbers))
+        # Each piece that comes is not worth a search, and large entries are not either.
+        buffer, largest = self._buffer, MAX_ENTRY * count * (len(coming) + 1)
+        if not expected * 3 // 4 <= len(buffer) <= largest:
+            return None
+        buffer.join()
+        ends = predict_last_ids(buffer.data, buffer.pos, keys[len(begun) :], coming, count)
+        if ends is None:
+            return None
+        read = [_last_id_of(messages) for _, messages in begun]
+        if read:
+            # The bytes begin with the rest of the stream that was read last.
+            read[-1] = ends[0] or read[-1]
+        predicted = read + ends[1:]
+        return predicted if all(predicted) else None
 
     def _entry_size(self, name: Any) -> int:
         """Return about how many bytes an entry of a stream takes; 0 if that is not known."""
@@ -378,25 +476,21 @@ class XreadParser:
     def _read_entries(self, reply: StreamReply) -> bool:
         """Read a stream's entries; return whether all of them are there."""
         name, messages = reply
-        entries, pace = self._entries, self._pace
+        parser, pace = self._entry, self._pace
         while (missing := self._count - len(messages)) > 0:
-            if pace is not None and not entries.is_within_entry:
-                run = entries.read_run(name, pace, missing)
-                if run:
-                    if messages:
-                        check_order(messages, run[0])
-                    messages += run
-                    continue
-            start = self._buffer.consumed
-            entry = entries.read_entry()
-            if entry is None:
-                return False
-            message = self._factory.make_safely(name, *entry, entries.unmade)
+            run: list[Message] = []
+            if pace is not None and not parser.is_within:
+                run = self._runs.read(name, pace, missing)
+            if not run:
+                entry = parser.read()
+                if entry is None:
+                    return False
+                run = [self._factory.make_safely(name, *entry, self.unmade)]
+                if pace is not None:
+                    pace.entry_size = self._buffer.consumed - parser.start
             if messages:
-                check_order(messages, message)
-            messages.append(message)
-            if pace is not None:
-                pace.entry_size = self._buffer.consumed - start
+                check_order(messages, run[0])
+            messages += run
         return True
 
     def _pace_of(self, name: Any) -> Pace:
