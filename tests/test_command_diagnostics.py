@@ -14,28 +14,28 @@ def record(level: int, text: str) -> logging.LogRecord:
     return logging.LogRecord("pystreamredis", level, "", 0, "%s", (text,), None)
 
 
-def test_a_remark_is_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_remark_is_a_line_that_no_terminal_obeys(capfd: pytest.CaptureFixture[str]) -> None:
     Diagnostics().report("refused: \x1b[2J\nha")
-    assert capsys.readouterr().err == "pystreamredis: refused: \\x1b[2J\\nha\n"
+    assert capfd.readouterr().err == "pystreamredis: refused: \\x1b[2J\\nha\n"
 
 
 @pytest.mark.parametrize("unsafe", ["\u200f", "\u061c", "\u200b", "\U000e0041", "\udcff", "\u202e"])
 def test_a_remark_shows_characters_that_would_not_be_seen(
-    unsafe: str, capsys: pytest.CaptureFixture[str]
+    unsafe: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Diagnostics().report(f"refused: {unsafe}ha")
-    assert capsys.readouterr().err == f"pystreamredis: refused: {escape(unsafe)}ha\n"
+    assert capfd.readouterr().err == f"pystreamredis: refused: {escape(unsafe)}ha\n"
 
 
-def test_a_remark_erases_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_remark_erases_the_line_of_progress(capfd: pytest.CaptureFixture[str]) -> None:
     diagnostics = Diagnostics()
     diagnostics.show(lambda width: "x" * min(width, 5))
     diagnostics.report("lost")
     diagnostics.erase()
-    assert capsys.readouterr().err == "\r\x1b[Kxxxxx\r\x1b[Kpystreamredis: lost\n"
+    assert capfd.readouterr().err == "\r\x1b[Kxxxxx\r\x1b[Kpystreamredis: lost\n"
 
 
-def test_the_line_leaves_the_last_column_free(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_leaves_the_last_column_free(capfd: pytest.CaptureFixture[str]) -> None:
     widths: list[int] = []
 
     def line(width: int) -> str:
@@ -47,17 +47,17 @@ def test_the_line_leaves_the_last_column_free(capsys: pytest.CaptureFixture[str]
 
 
 def test_failures_are_reported_after_the_first_connection(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Before that a failure ends the command, and is reported as its end."""
     diagnostics = Diagnostics()
     diagnostics.emit(record(logging.WARNING, "cannot connect"))
     diagnostics.emit(record(logging.INFO, "connected"))
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
     assert diagnostics.has_connected
     diagnostics.emit(record(logging.WARNING, "lost"))
     diagnostics.emit(record(logging.INFO, "connected after an outage"))
-    assert capsys.readouterr().err == (
+    assert capfd.readouterr().err == (
         "pystreamredis: lost\npystreamredis: connected after an outage\n"
     )
 

@@ -173,9 +173,9 @@ def test_bad_usage_is_2_and_not_a_word_to_stdout() -> None:
     assert "no streams are given" in done.stderr
 
 
-def test_it_can_be_called_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_can_be_called_from_python(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["redis://127.0.0.1:1", "s"]) == 1
-    assert "cannot connect to 127.0.0.1:1" in capsys.readouterr().err
+    assert "cannot connect to 127.0.0.1:1" in capfd.readouterr().err
 
 
 def test_help_into_a_pipe_that_is_closed_is_no_error() -> None:
@@ -201,6 +201,19 @@ def test_connecting_can_be_interrupted(*, is_ctrl_c: bool) -> None:
                     terminal.terminate()
                 assert terminal.finish() in ((ENDED_BY_CTRL_C,) if is_ctrl_c else (0, -15))
         assert "Traceback" not in terminal.text
+
+
+def test_a_request_for_figures_before_there_are_any_ends_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        with subprocess.Popen([*COMMAND, url, "s"], stderr=subprocess.PIPE) as process:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+                process.send_signal(signal.SIGUSR1)
+                process.send_signal(signal.SIGTERM)
+                _, errors = process.communicate(timeout=LONG)
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
 
 
 def test_a_start_that_may_be_in_seconds_is_reported(server: Endpoint) -> None:

@@ -1,8 +1,13 @@
-"""Signs of life for operators: remarks on silent streams."""
+"""Signs of life for operators: remarks on silent streams, figures, and the file for probes."""
 
 from __future__ import annotations
 
-from pystreamredis.command.monitoring import list_silent
+import os
+from pathlib import Path
+
+import pytest
+
+from pystreamredis.command.monitoring import Monitor, list_silent
 
 GIVEN: dict[str, object] = {"quiet": None, "Sream0": None, "gone": "0", "old": "5-1", "busy": None}
 BEGAN = {"quiet": "9-0", "Sream0": "0-0", "gone": "0-0", "old": "5-1", "busy": "9-1"}
@@ -46,3 +51,91 @@ def test_three_streams_are_named_and_the_others_counted() -> None:
 
 def test_streams_with_messages_get_no_remark() -> None:
     assert list_silent(*pick("busy"), is_over=True) == []
+
+
+# Figures.
+
+NOW = 1_530_403_200.0
+
+
+def test_the_figures_show_the_connection_and_where_streams_are() -> None:
+    monitor = Monitor(None, NOW)
+    positions = {"a": "1530403197000-3", "b": "0-0"}
+    assert monitor.line(NOW + 1.5, 1234, positions) == (
+        "connected, last answer 1 s ago, 0 outages, 1,234 messages; "
+        "'a' at 1530403197000-3 (4 s old), 'b' at 0-0"
+    )
+
+
+def test_an_outage_counts_once_however_often_it_fails() -> None:
+    monitor = Monitor(None, NOW)
+    monitor.failed()
+    monitor.failed()
+    line = monitor.line(NOW + 100, 0, {"a": "0-0"})
+    assert line.startswith("not connected, last answer 1 min 40 s ago, 1 outage, 0 messages")
+    monitor.answered(NOW + 101)
+    monitor.failed()
+    monitor.answered(NOW + 103)
+    line = monitor.line(NOW + 103, 0, {"a": "0-0"})
+    assert line.startswith("connected, last answer 0 s ago, 2 outages, 0 messages")
+
+
+def test_the_figures_name_three_streams() -> None:
+    line = Monitor(None, NOW).line(NOW, 0, dict.fromkeys("abcde", "0-0"))
+    assert line.endswith("'c' at 0-0, 2 more")
+
+
+# The file for probes.
+
+
+def age_it(path: Path) -> None:
+    os.utime(path, (0, 0))
+
+
+def is_touched(path: Path) -> bool:
+    return path.stat().st_mtime > 0
+
+
+def test_the_file_is_touched_after_answers_at_most_once_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "alive"
+    monitor = Monitor(str(path), NOW)
+    assert path.read_bytes() == b""
+    age_it(path)
+    monitor.answered(NOW + 0.9)
+    assert not is_touched(path)
+    monitor.answered(NOW + 1)
+    assert is_touched(path)
+    age_it(path)
+    monitor.failed()
+    monitor.line(NOW + 10, 0, {})
+    assert not is_touched(path)
+
+
+def test_the_content_and_the_mode_of_the_file_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "alive"
+    path.write_text("mine")
+    path.chmod(0o600)
+    Monitor(str(path), NOW)
+    assert path.read_text() == "mine"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_named_pipe_is_touched_without_a_wait(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    age_it(path)
+    Monitor(str(path), NOW)
+    assert is_touched(path)
+
+
+def test_a_file_that_cannot_be_touched_is_reported_once(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monitor = Monitor(str(folder / "alive"), NOW)
+    (folder / "alive").unlink()
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        monitor.answered(NOW + 2)
+    monitor.answered(NOW + 4)
+    with pytest.raises(FileNotFoundError):
+        Monitor(str(folder / "alive"), NOW)

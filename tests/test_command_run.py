@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import COMMAND, ENDED_BY_CTRL_C, Terminal, finish, rows_of, run, running, url_of
+from tests.commands import (
+    COMMAND,
+    ENDED_BY_CTRL_C,
+    LONG,
+    Terminal,
+    finish,
+    rows_of,
+    run,
+    running,
+    url_of,
+)
 from tests.proxy import Proxy
 from tests.servers import Endpoint, StartServer, wait_until
 
@@ -513,6 +524,97 @@ def test_a_server_that_never_answered_is_a_connection_that_failed(one_server: En
         done = run(f"redis://127.0.0.1:{proxy.port}", "s=0")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+
+
+# Figures and health.
+
+
+def test_figures_are_printed_when_asked_for(one_server: Endpoint) -> None:
+    one_server.command("XADD", "s", "1-0", "f", "v")
+    with running(url_of(one_server), "s=0", "t", "--format", "{id}") as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline() == b"1-0\n"
+        wait_until(lambda: waits_at(one_server))
+        for _ in range(2):
+            command.send_signal(signal.SIGUSR1)
+            line = command.stderr.readline().decode()
+            assert re.fullmatch(
+                r"pystreamredis: connected, last answer \d+ s ago, 0 outages, 1 messages; "
+                r"'s' at 1-0, 't' at 0-0\n",
+                line,
+            )
+        command.send_signal(signal.SIGTERM)
+        assert finish(command) == (0, "", "")
+
+
+def test_figures_are_printed_during_an_outage_and_while_nobody_reads(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    fill(server, 300, size=1000)
+    with running(url_of(server), "s0=0", "s1=0", "--json") as command:
+        assert command.stderr is not None
+        # Nobody reads, so it waits for the pipe after the first messages.
+        assert command.stdout is not None
+        assert select.select([command.stdout], [], [], LONG)[0]
+        assert figures_of(command) == figures_of(command) == ("connected", "0")
+        command.send_signal(signal.SIGTERM)
+        finish(command)
+    with (
+        Proxy(server.host, server.port) as proxy,
+        running(f"redis://127.0.0.1:{proxy.port}", "s0") as command,
+    ):
+        wait_until(lambda: waits_at(server))
+        proxy.refuse()
+        proxy.drop_all()
+        wait_until(lambda: figures_of(command) == ("not connected", "1"))
+        command.send_signal(signal.SIGTERM)
+        finish(command)
+
+
+def figures_of(command: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """Ask for a line; return the connection, and the number of outages."""
+    assert command.stderr is not None
+    command.send_signal(signal.SIGUSR1)
+    found = None
+    while found is None:
+        line = command.stderr.readline().decode()
+        assert line
+        found = re.search(": ((?:not )?connected), .* ago, ([0-9]+) outages?, ", line)
+    return found[1], found[2]
+
+
+def test_the_file_for_probes_is_touched_while_answers_come(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "alive"
+    with (
+        Proxy(one_server.host, one_server.port) as proxy,
+        running(f"redis://127.0.0.1:{proxy.port}", "s", "--health", path) as command,
+    ):
+        wait_until(path.exists)
+        for _ in range(2):  # no message comes
+            os.utime(path, (0, 0))
+            wait_until(lambda: path.stat().st_mtime > 0)
+        proxy.refuse()
+        proxy.drop_all()
+        wait_until(lambda: figures_of(command)[0] == "not connected")
+        os.utime(path, (0, 0))
+        time.sleep(2.5)  # as long as two attempts to connect
+        assert path.stat().st_mtime == 0
+        command.send_signal(signal.SIGTERM)
+        finish(command)
+
+
+def test_a_file_for_probes_that_cannot_be_is_bad_usage(
+    one_server: Endpoint, tmp_path: Path
+) -> None:
+    done = run(url_of(one_server), "s", "--health", tmp_path / "none" / "alive")
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"pystreamredis: --health {tmp_path}/none/alive: No such file or directory\n"
+    )
 
 
 # A terminal.

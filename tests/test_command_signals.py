@@ -68,6 +68,42 @@ def test_a_signal_ends_the_wait_for_a_full_pipe() -> None:
     os.close(writing)
 
 
+def test_a_request_for_figures_is_met_while_a_pipe_is_full() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while can_write(writing, 0.01):
+        os.write(writing, bytes(4096))
+    with Signals(lambda: None) as signals:
+        reported = threading.Event()
+        signals.report = reported.set
+        timer = send_soon(signal.SIGUSR1)
+
+        def read() -> None:
+            assert reported.wait(LONG)
+            os.read(reading, 65536)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        # It goes on waiting until the pipe is read.
+        assert signals.wait(writing)
+        reader.join()
+        timer.join()
+        assert reported.is_set()
+        assert can_write(writing, 0.01)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_request_for_figures_ends_no_pause() -> None:
+    with Signals(lambda: None) as signals:
+        began = time.monotonic()
+        timer = send_soon(signal.SIGUSR1)
+        signals.pause(0.5)
+        assert time.monotonic() - began >= 0.5
+        assert signals.number is None
+        timer.join()
+
+
 def test_an_empty_pipe_needs_no_wait() -> None:
     reading, writing = os.pipe()
     with Signals(lambda: None) as signals:

@@ -25,6 +25,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pystreamredis import RedisError, Streams
+from pystreamredis.command.monitoring import Monitor
 from tests.commands import LONG, url_of
 from tests.documents import PORT, ROOT, Block, blocks_of
 from tests.foreign import Engine
@@ -245,6 +246,15 @@ def has_a_proxy_that_waits_long_enough(
         Streams("127.0.0.1", port, s=0, raise_connection_exceptions=False) as streams,
     ):
         wait_until(lambda: next(streams) == ("s", b"1-0", {b"f": b"v"}))
+
+
+@check("pystreamredis: connected, ")
+def is_a_line_of_figures(block: Block, page: str, folder: Path, server: Server) -> None:
+    monitor = Monitor(None, 0)
+    monitor.failed()
+    monitor.answered(1_529_416_098)
+    line = monitor.line(1_529_416_098.5, 1234, {"Stream0": "1529416095111-4"})
+    assert block.text == f"pystreamredis: {line}\n"
 
 
 def rows(path: Path) -> list[Any]:

@@ -57,6 +57,7 @@ examples:
 The password comes from the prompt of --ask-password, or else from the URL, or
 else from REDISCLI_AUTH in the environment. In a URL other users of the machine
 can see it.
+SIGUSR1 has the command print a line of figures on stderr.
 The exit code is 0; 1 if the connection fails, the server refuses, or the
 output cannot be written; 2 after bad usage; 130 after Ctrl-C."""
 
@@ -131,6 +132,7 @@ class Settings(Namespace):
         block: Longest wait for a message, in ms; None for no wait.
         hold: Time to keep each message back, in ms, or "exact".
         state: Path of the file with positions.
+        health: Path of the file that is touched.
     """
 
     server: ServerSettings
@@ -141,6 +143,7 @@ class Settings(Namespace):
     block: int | None
     hold: int | Literal["exact"]
     state: str | None
+    health: str | None
 
 
 class _Parser(ArgumentParser):
@@ -198,6 +201,12 @@ def make_parser(now: float, version: str) -> ArgumentParser:
     _add_reading(parser)
     _add_connection(parser)
     others = parser.add_argument_group("others")
+    others.add_argument(
+        "--health",
+        metavar="FILE",
+        help="touch FILE after each answer of the server, at least once a second; an older FILE "
+        "says that nothing is read",
+    )
     others.add_argument("-h", "--help", action="help", help="print this help and exit")
     others.add_argument(
         "--version", action="version", version=version, help="print the version and exit"
@@ -377,6 +386,7 @@ def _settings(parsed: Namespace, now: float, is_socket: Callable[[str], bool]) -
         block=block if end.when_drained else min(block or _TICK, _TICK),
         hold=parsed.hold,
         state=parsed.state,
+        health=parsed.health,
     )
 
 

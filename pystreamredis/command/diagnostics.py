@@ -64,7 +64,10 @@ def _columns() -> int:
 
 
 def _write(text: str) -> None:
-    # A stderr that is closed or broken does not end the command.
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    # A stderr that is closed has no number any more, but for others.
+    if sys.stderr is None:
+        return
+    # Not by the stream's own method, which a signal's handler may have interrupted in itself. A
+    # stderr that is broken does not end the command.
+    with suppress(OSError):
+        os.write(2, text.encode(sys.stderr.encoding or "utf-8", "backslashreplace"))

@@ -12,7 +12,7 @@ from .. import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .arguments import Settings
     from .diagnostics import Diagnostics
@@ -61,18 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    from signal import SIGINT, default_int_handler, getsignal, signal
+    import signal
+    from signal import SIG_DFL, SIGINT, default_int_handler
 
     ctrl_c = CtrlC()
-    before = getsignal(SIGINT)
+    handlers: dict[int, Callable[..., object]] = {SIGINT: ctrl_c.handle}
+    if hasattr(signal, "SIGUSR1"):
+        # There are no figures yet, and without a handler it would end the process.
+        handlers[signal.SIGUSR1] = lambda *_: None
+    before = {number: signal.getsignal(number) for number in handlers}
     try:
-        # A signal that the caller ignores stays ignored.
-        if before is default_int_handler:
-            signal(SIGINT, ctrl_c.handle)
+        for number, handler in handlers.items():
+            # A signal that the caller ignores stays ignored.
+            if before[number] in (default_int_handler, SIG_DFL):
+                signal.signal(number, handler)
         return _follow(arguments, ctrl_c)
     finally:
-        if before is default_int_handler:
-            signal(SIGINT, before)
+        for number, earlier in before.items():
+            if earlier in (default_int_handler, SIG_DFL):
+                signal.signal(number, earlier)
 
 
 def _die_of_ctrl_c() -> None:
@@ -120,9 +127,12 @@ def _flush() -> None:
 
 
 def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
+    from time import time
+
     from ..exceptions import RedisError
     from .arguments import list_doubts
     from .connecting import connect, describe
+    from .monitoring import Monitor
     from .run import FAILED, Run
     from .signals import Signals
     from .state import State, StateError
@@ -144,4 +154,9 @@ def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
         return FAILED
     with streams, Signals(streams.close) as caught:
         ctrl_c.check()
-        return Run(settings, streams, state, diagnostics, caught).run()
+        try:
+            monitor = Monitor(settings.health, time())
+        except OSError as error:
+            diagnostics.report(f"--health {settings.health}: {error.strerror}")
+            return BAD_USAGE
+        return Run(settings, streams, state, diagnostics, caught, monitor).run()

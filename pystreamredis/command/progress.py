@@ -7,7 +7,7 @@ from collections import deque
 # Time over which speed is measured, in seconds.
 _WINDOW = 5.0
 # Time, in ms, before which IDs were given by hand: no server had streams in 2001.
-_FIRST_CLOCK = 1_000_000_000_000
+FIRST_CLOCK = 1_000_000_000_000
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -47,7 +47,7 @@ class Progress:
         _, count, ms = self._samples[-1]
         speed, pace = self._speeds()
         parts = [f"{count:,} messages", f"{speed:,.0f}/s"]
-        if ms >= _FIRST_CLOCK:
+        if ms >= FIRST_CLOCK:
             parts.append(f"{duration(now - ms / 1000)} behind")
         left = self._left(count, ms, speed, pace)
         if left is not None:
@@ -67,7 +67,7 @@ class Progress:
 
     def _left(self, count: int, ms: int, speed: float, pace: float) -> float | None:
         estimates = []
-        if ms >= _FIRST_CLOCK and pace > 0:
+        if ms >= FIRST_CLOCK and pace > 0:
             estimates.append(max(0.0, (self._until - ms) / pace))
         if self._limit is not None and speed > 0:
             estimates.append((self._limit - count) / speed)

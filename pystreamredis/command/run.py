@@ -16,7 +16,7 @@ from ..exceptions import ConnectionError, RedisError
 from .clock import ms_of
 from .connecting import describe
 from .formats import Csv, Text, json_lines
-from .monitoring import list_silent
+from .monitoring import Monitor, list_silent
 from .output import Output
 from .progress import Progress
 from .state import StateBusyError, StateError
@@ -54,6 +54,7 @@ class Run:
         state: State | None,
         diagnostics: Diagnostics,
         signals: Signals,
+        monitor: Monitor,
     ) -> None:
         self._settings = settings
         self._streams = streams
@@ -61,6 +62,8 @@ class Run:
         self._state = state
         self._diagnostics = diagnostics
         self._signals = signals
+        self._monitor = monitor
+        signals.report = self._report_figures
         self._output = Output(1, signals.wait)
         self._format = format_for(settings, for_terminal=self._output.is_terminal)
         self._positions = {str(name): str(at) for name, at in streams.positions.items()}
@@ -111,9 +114,11 @@ class Run:
             except ConnectionError:
                 if not self._diagnostics.has_connected:
                     raise
+                self._monitor.failed()
                 # It was logged, and the next attempt resumes after the last message.
                 self._signals.pause(add_jitter(_PAUSE))
                 continue
+            self._take_note_of_answer()
             if messages:
                 self._print(messages)
                 self._show_progress(messages)
@@ -164,7 +169,18 @@ class Run:
         self._has_reached_until = True
         return [message for message in messages if ms_of(message[1]) < until]
 
-    # Progress on the terminal, and positions in the file.
+    # Figures and progress for operators, and positions in the file.
+
+    def _take_note_of_answer(self) -> None:
+        try:
+            self._monitor.answered(time())
+        except OSError as error:
+            self._diagnostics.report(
+                f"--health: {error.strerror}; the file is not touched any more"
+            )
+
+    def _report_figures(self) -> None:
+        self._diagnostics.report(self._monitor.line(time(), self._count, self._positions))
 
     def _show_progress(self, messages: list[Message]) -> None:
         progress, settings = self._progress, self._settings

@@ -19,5 +19,6 @@ complete -c pystreamredis -l tls-ca -r -F -d 'trust these certificates instead o
 complete -c pystreamredis -l tls-cert -r -F -d 'use this client certificate'
 complete -c pystreamredis -l tls-key -r -F -d 'use this key of the client certificate'
 complete -c pystreamredis -l tls-any-host -d 'accept a certificate for another host'
+complete -c pystreamredis -l health -r -F -d 'touch FILE after each answer of the server, at least once a second'
 complete -c pystreamredis -s h -l help -d 'print this help and exit'
 complete -c pystreamredis -l version -d 'print the version and exit'
