@@ -85,6 +85,7 @@ class Recorded:
         self._messages: dict[Any, list[tuple[Any, Any, Any]]] = {}
         self._due: deque[Any] = deque()
         self._positions: dict[Any, bytes | str] = {}
+        self._delivered = self._outages = 0
         self._follows_all = streams is None and not named_streams
         if self._follows_all:
             self.record(*items)
@@ -105,6 +106,26 @@ class Recorded:
     def caught_up(self) -> bool:
         """True if no recorded message is left."""
         return not any(isinstance(item, tuple) for item in self._due)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures as `Streams.stats` does; an outage is a `ConnectionError`."""
+        streams = {}
+        for name, position in list(self._positions.items()):
+            last = max(self._last(name), position, key=number_of)
+            streams[name] = {
+                "position": position,
+                "last": last,
+                "lag_ms": (number_of(last) >> 64) - (number_of(position) >> 64),
+            }
+        return {
+            "connected": not self._is_closed,
+            "outages": self._outages,
+            "answered": 0.0,
+            "delivered": self._delivered,
+            "gaps": 0,
+            "late": 0,
+            "streams": streams,
+        }
 
     def record(self, *items: Any) -> None:
         """Add items to deliver, from any thread; it ends a wait for them.
@@ -289,6 +310,7 @@ class Recorded:
             return [] if self._goes_on else None
         if isinstance(due[0], Exception):
             error = due.popleft()
+            self._outages += isinstance(error, ConnectionError)
             if isinstance(error, ConnectionError) and not self._raises:
                 return error
             raise error
@@ -296,6 +318,7 @@ class Recorded:
         while due and len(found) < most and isinstance(due[0], tuple):
             found.append(due.popleft())
             self._positions[found[-1][0]] = found[-1][1]
+            self._delivered += 1
         return found
 
     def _only(self, found: list[Any] | ConnectionError) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,31 +59,37 @@ def test_streams_with_messages_get_no_remark() -> None:
 NOW = 1_530_403_200.0
 
 
+def stats(**figures: Any) -> dict[str, Any]:
+    return {
+        "connected": True,
+        "answered": 0.5,
+        "outages": 0,
+        "gaps": 0,
+        "streams": {"a": {"last": "1530403197000-3"}, "b": {"last": "0-0"}},
+    } | figures
+
+
+def line(count: int, positions: dict[str, str], **figures: Any) -> str:
+    return Monitor(lambda: stats(**figures), None, NOW - 7).line(NOW, count, positions)
+
+
 def test_the_figures_show_the_connection_and_where_streams_are() -> None:
-    monitor = Monitor(None, NOW)
-    positions = {"a": "1530403197000-3", "b": "0-0"}
-    assert monitor.line(NOW + 1.5, 1234, positions) == (
-        "connected, last answer 1 s ago, 0 outages, 1,234 messages; "
-        "'a' at 1530403197000-3 (4 s old), 'b' at 0-0"
+    assert line(1234, {"a": "1530403197000-3", "b": "0-0"}, answered=1.5, outages=1) == (
+        "connected, last answer 1 s ago, 1 outage, 0 gaps, 1,234 messages; "
+        "'a' at 1530403197000-3 (3 s old), 'b' at 0-0"
+    )
+    assert line(1, {"a": "1530403190000-0"}, connected=False, outages=2, gaps=1) == (
+        "not connected, last answer 0 s ago, 2 outages, 1 gap, 1 message; "
+        "'a' at 1530403190000-0 (10 s old, 7 s behind)"
     )
 
 
-def test_an_outage_counts_once_however_often_it_fails() -> None:
-    monitor = Monitor(None, NOW)
-    monitor.failed()
-    monitor.failed()
-    line = monitor.line(NOW + 100, 0, {"a": "0-0"})
-    assert line.startswith("not connected, last answer 1 min 40 s ago, 1 outage, 0 messages")
-    monitor.answered(NOW + 101)
-    monitor.failed()
-    monitor.answered(NOW + 103)
-    line = monitor.line(NOW + 103, 0, {"a": "0-0"})
-    assert line.startswith("connected, last answer 0 s ago, 2 outages, 0 messages")
+def test_before_the_first_answer_it_is_the_connection_that_counts() -> None:
+    assert line(0, {}, answered=None).startswith("connected, last answer 7 s ago, ")
 
 
 def test_the_figures_name_three_streams() -> None:
-    line = Monitor(None, NOW).line(NOW, 0, dict.fromkeys("abcde", "0-0"))
-    assert line.endswith("'c' at 0-0, 2 more")
+    assert line(0, dict.fromkeys("abcde", "0-0")).endswith("'c' at 0-0, 2 more")
 
 
 # The file for probes.
@@ -98,16 +105,28 @@ def is_touched(path: Path) -> bool:
 
 def test_the_file_is_touched_after_answers_at_most_once_a_second(tmp_path: Path) -> None:
     path = tmp_path / "alive"
-    monitor = Monitor(str(path), NOW)
+    figures = stats()
+    monitor = Monitor(lambda: figures, str(path), NOW)
     assert path.read_bytes() == b""
     age_it(path)
-    monitor.answered(NOW + 0.9)
-    assert not is_touched(path)
-    monitor.answered(NOW + 1)
-    assert is_touched(path)
+    for now, answered, is_due in (
+        (NOW + 0.9, 0.0, False),
+        (NOW + 1, 0.1, True),
+        # An outage: no answer since the last touch.
+        (NOW + 5, 4.1, False),
+        (NOW + 6, 0.1, True),
+    ):
+        figures["answered"] = answered
+        monitor.touch(now)
+        assert is_touched(path) == is_due
+        age_it(path)
+
+
+def test_the_file_is_not_touched_before_there_is_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "alive"
+    monitor = Monitor(lambda: stats(answered=None), str(path), NOW)
     age_it(path)
-    monitor.failed()
-    monitor.line(NOW + 10, 0, {})
+    monitor.touch(NOW + 5)
     assert not is_touched(path)
 
 
@@ -115,7 +134,9 @@ def test_the_content_and_the_mode_of_the_file_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "alive"
     path.write_text("mine")
     path.chmod(0o600)
-    Monitor(str(path), NOW)
+    age_it(path)
+    Monitor(stats, str(path), NOW)
+    assert is_touched(path)
     assert path.read_text() == "mine"
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -124,18 +145,18 @@ def test_a_named_pipe_is_touched_without_a_wait(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     age_it(path)
-    Monitor(str(path), NOW)
+    Monitor(stats, str(path), NOW)
     assert is_touched(path)
 
 
 def test_a_file_that_cannot_be_touched_is_reported_once(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    monitor = Monitor(str(folder / "alive"), NOW)
+    monitor = Monitor(stats, str(folder / "alive"), NOW)
     (folder / "alive").unlink()
     folder.rmdir()
     with pytest.raises(FileNotFoundError):
-        monitor.answered(NOW + 2)
-    monitor.answered(NOW + 4)
+        monitor.touch(NOW + 2)
+    monitor.touch(NOW + 4)
     with pytest.raises(FileNotFoundError):
-        Monitor(str(folder / "alive"), NOW)
+        Monitor(stats, str(folder / "alive"), NOW)

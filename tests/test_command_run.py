@@ -540,7 +540,7 @@ def test_figures_are_printed_when_asked_for(one_server: Endpoint) -> None:
             command.send_signal(signal.SIGUSR1)
             line = command.stderr.readline().decode()
             assert re.fullmatch(
-                r"pystreamredis: connected, last answer \d+ s ago, 0 outages, 1 messages; "
+                r"pystreamredis: connected, last answer \d+ s ago, 0 outages, 0 gaps, 1 message; "
                 r"'s' at 1-0, 't' at 0-0\n",
                 line,
             )

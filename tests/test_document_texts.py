@@ -250,10 +250,10 @@ def has_a_proxy_that_waits_long_enough(
 
 @check("pystreamredis: connected, ")
 def is_a_line_of_figures(block: Block, page: str, folder: Path, server: Server) -> None:
-    monitor = Monitor(None, 0)
-    monitor.failed()
-    monitor.answered(1_529_416_098)
-    line = monitor.line(1_529_416_098.5, 1234, {"Stream0": "1529416095111-4"})
+    stats = {"connected": True, "answered": 0.5, "outages": 1, "gaps": 0, "streams": {}}
+    line = Monitor(lambda: stats, None, 0).line(
+        1_529_416_098.5, 1234, {"Stream0": "1529416095111-4"}
+    )
     assert block.text == f"pystreamredis: {line}\n"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pystreamredis
 from pystreamredis import AuthenticationError, ConnectionError, Last
 from pystreamredis.testing import TIMEOUT, Recorded
 from tests import test_contract_waiting as contract
@@ -210,6 +211,24 @@ def test_a_dropped_stream_stays_dropped_where_all_are_followed(
     streams.discard("a")
     streams.record(A2)
     assert list(take(streams)) == [B1]
+
+
+def test_the_figures_are_those_of_the_real_one(take: Callable[[Recorded], Any]) -> None:
+    """Contract 2.7: the same keys, as far as there is something to tell."""
+    streams = Recorded([A1, FAILURE, B1, A2], raise_connection_exceptions=False)
+    taken = take(streams)
+    assert [next(taken), next(taken)] == [A1, FAILURE]
+    figures = streams.stats()
+    assert figures["streams"] == {
+        "a": {"position": b"1-0", "last": b"2-0", "lag_ms": 1},
+        "b": {"position": b"0-0", "last": b"1-1", "lag_ms": 1},
+    }
+    assert (figures["connected"], figures["outages"], figures["delivered"]) == (True, 1, 1)
+    streams.close()
+    assert not streams.stats()["connected"]
+    with pystreamredis.Streams(port=1, x=0, block=None, raise_connection_exceptions=False) as real:
+        assert figures.keys() == real.stats().keys()
+        assert figures["streams"]["a"].keys() == real.stats()["streams"]["x"].keys()
 
 
 def test_batches_are_what_is_there() -> None:

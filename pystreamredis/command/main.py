@@ -155,7 +155,7 @@ def _run(settings: Settings, diagnostics: Diagnostics, ctrl_c: CtrlC) -> int:
     with streams, Signals(streams.close) as caught:
         ctrl_c.check()
         try:
-            monitor = Monitor(settings.health, time())
+            monitor = Monitor(streams.stats, settings.health, time())
         except OSError as error:
             diagnostics.report(f"--health {settings.health}: {error.strerror}")
             return BAD_USAGE

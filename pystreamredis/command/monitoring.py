@@ -9,7 +9,8 @@ from .progress import FIRST_CLOCK, duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 # Number of streams that a remark names.
 _NAMED = 3
@@ -47,60 +48,66 @@ def _circumstances(given: object, began: str, *, is_over: bool) -> str:
 
 
 class Monitor:
-    """The state of the connection: as a line of figures, and as the age of a file.
+    """The state of the reading: as a line of figures, and as the age of a file.
 
     Args:
+        stats: `Streams.stats`.
         path: The file to touch after answers of the server; None for none.
-        now: The current time, in seconds since the epoch.
+        now: The current time, in seconds since the epoch: the connection was just made.
 
     Raises:
-        OSError: The file cannot be touched. It is not tried again.
+        OSError: The file cannot be touched.
     """
 
-    def __init__(self, path: str | None, now: float) -> None:
+    def __init__(self, stats: Callable[[], dict[str, Any]], path: str | None, now: float) -> None:
+        self._stats = stats
         self._path = path
-        self._touched_at = 0.0
-        self._answered_at = now
-        self._is_connected = True
-        self._outages = 0
-        self.answered(now)
+        self._connected_at = self._touched_at = now
+        if path is not None:
+            _touch(path)
 
-    def answered(self, now: float) -> None:
-        """Take note of an answer of the server.
+    def touch(self, now: float) -> None:
+        """Touch the file if the server has answered since it was touched, at most once a second.
 
         Raises:
             OSError: The file cannot be touched. It is not tried again.
         """
-        self._answered_at = now
-        self._is_connected = True
         if self._path is None or now - self._touched_at < _TOUCH_EVERY:
+            return
+        answered = self._stats()["answered"]
+        if answered is None or now - answered <= self._touched_at:
             return
         path, self._path = self._path, None
         _touch(path)
         self._path, self._touched_at = path, now
 
-    def failed(self) -> None:
-        """Take note that the server cannot be reached."""
-        self._outages += self._is_connected
-        self._is_connected = False
-
     def line(self, now: float, count: int, positions: Mapping[str, str]) -> str:
         """Format the figures: the connection, the number of messages, and where streams are."""
-        named = [_place(name, at, now) for name, at in [*positions.items()][:_NAMED]]
-        if len(positions) > _NAMED:
-            named.append(f"{len(positions) - _NAMED} more")
-        outages = f"{self._outages} outage{'' if self._outages == 1 else 's'}"
+        stats = self._stats()
+        answered = stats["answered"]
+        if answered is None:
+            answered = now - self._connected_at
+        newest = {name: str(figures["last"]) for name, figures in stats["streams"].items()}
+        places = [_place(name, at, newest.get(name, at), now) for name, at in positions.items()]
+        if len(places) > _NAMED:
+            places[_NAMED:] = [f"{len(places) - _NAMED} more"]
         return (
-            f"{'connected' if self._is_connected else 'not connected'}, "
-            f"last answer {duration(now - self._answered_at)} ago, {outages}, "
-            f"{count:,} messages; {', '.join(named)}"
+            f"{'connected' if stats['connected'] else 'not connected'}, "
+            f"last answer {duration(answered)} ago, {_count(stats['outages'], 'outage')}, "
+            f"{_count(stats['gaps'], 'gap')}, {_count(count, 'message')}; {', '.join(places)}"
         )
 
 
-def _place(name: str, position: str, now: float) -> str:
-    ms = ms_of(position)
-    age = f" ({duration(now - ms / 1000)} old)" if ms >= FIRST_CLOCK else ""
-    return f"{name!r} at {position}{age}"
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _place(name: str, position: str, newest: str, now: float) -> str:
+    ms, behind = ms_of(position), ms_of(newest) - ms_of(position)
+    notes = [f"{duration(now - ms / 1000)} old"] if ms >= FIRST_CLOCK else []
+    if ms >= FIRST_CLOCK and behind > 0:
+        notes.append(f"{duration(behind / 1000)} behind")
+    return f"{name!r} at {position}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _touch(path: str) -> None:

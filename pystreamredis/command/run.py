@@ -114,11 +114,10 @@ class Run:
             except ConnectionError:
                 if not self._diagnostics.has_connected:
                     raise
-                self._monitor.failed()
                 # It was logged, and the next attempt resumes after the last message.
                 self._signals.pause(add_jitter(_PAUSE))
                 continue
-            self._take_note_of_answer()
+            self._touch_file()
             if messages:
                 self._print(messages)
                 self._show_progress(messages)
@@ -171,9 +170,9 @@ class Run:
 
     # Figures and progress for operators, and positions in the file.
 
-    def _take_note_of_answer(self) -> None:
+    def _touch_file(self) -> None:
         try:
-            self._monitor.answered(time())
+            self._monitor.touch(time())
         except OSError as error:
             self._diagnostics.report(
                 f"--health: {error.strerror}; the file is not touched any more"
