@@ -11,7 +11,7 @@ from types import GenericAlias
 
 from .core.reader import Reader
 from .io.log import write
-from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, pick
+from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, is_async, pick
 from .secret import conceal, conceal_keywords, conceal_url
 from .starts import check_keywords, find_doubtful_starts
 from .url import parse_url
@@ -44,6 +44,8 @@ class Streams:
 
     # Their types are in the stubs of the shells.
     __class_getitem__: Any = classmethod(GenericAlias)
+    # True if the shell can await the caller's functions.
+    _awaits = False
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Streams:
         max_bytes: int = 67108864,
         username: str | bytes | None = None,
         password: Password | None = None,
+        credentials_max_age: float | None = None,
         db: int = 0,
         protocol: int = 2,
         client_name: str | bytes | None = None,
@@ -100,6 +103,12 @@ class Streams:
         streams: StreamsArgument | None,
         named_streams: Mapping[str, Start],
     ) -> None:
+        for options in servers.values():
+            if not self._awaits and options.ask_credentials and is_async(options.ask_credentials):
+                raise TypeError(
+                    "password is an async function, which only pystreamredis.asyncio can await; "
+                    "give a plain one"
+                )
         self._reader = Reader(servers, reading, _KEYWORDS)
         if not self._reader.add(streams, named_streams):
             raise ValueError(f"no streams are given{_hint_at_host(servers)}")
@@ -262,6 +271,7 @@ class Redis:
         *,
         username: str | bytes | None = None,
         password: Password | None = None,
+        credentials_max_age: float | None = None,
         db: int = 0,
         protocol: int = 2,
         client_name: str | bytes | None = None,

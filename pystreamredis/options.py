@@ -16,11 +16,14 @@ from .tls import CertificateFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from ssl import SSLContext
     from typing import Any, Literal, TypeAlias
 
-    Password: TypeAlias = str | bytes | Callable[[], str | bytes | None]
+    # User name and password.
+    Login: TypeAlias = tuple[str | bytes | None, str | bytes | None]
+    Credentials: TypeAlias = str | bytes | tuple[str | bytes | None, str | bytes | None] | None
+    Password: TypeAlias = str | bytes | Callable[[], Credentials | Awaitable[Credentials]]
     AddressRemap: TypeAlias = Callable[[tuple[str, int]], tuple[str, int]]
     RetryDelay: TypeAlias = float | Callable[[], Iterable[float]]
     Host: TypeAlias = str | Callable[[], tuple[str, int]]
@@ -247,6 +250,7 @@ _TABLE = (
     Option("port", CONNECTION, 6379, _integer(1, 65535)),
     Option("username", CONNECTION, None, _text, str),
     Option("password", CONNECTION, None, _password, str),
+    Option("credentials_max_age", CONNECTION, None, _optional(_seconds), float),
     Option("db", CONNECTION, 0, _integer(0, 2**31 - 1), int),
     Option("protocol", CONNECTION, 2, _integer(2, 3), int),
     Option("client_name", CONNECTION, None, _client_name, str),
@@ -335,6 +339,7 @@ class ConnectionOptions:
     address_remap: AddressRemap | None
     client_name: str | bytes | None
     connect_timeout: float | None
+    credentials_max_age: float | None
     db: int
     decode_responses: bool
     encoding: str
@@ -487,31 +492,43 @@ class ConnectionOptions:
         except (TypeError, ValueError) as error:
             raise OSError(f"{call} returned {found!r}: {error}") from error
 
-    def password(self) -> str | bytes | None:
-        """Return the password as it is now: a callable is asked. None if there is none.
+    @property
+    def ask_credentials(self) -> Callable[[], object] | None:
+        """The caller's callable that returns the password, perhaps with a user; None if none."""
+        return None if isinstance(self._password, Secret) else self._password
+
+    def credentials(self, ask: Callable[[], object] | None = None) -> Login:
+        """Return the user name and the password as they are now; None for what there is not.
+
+        Args:
+            ask: The function that returns or raises what the caller's callable did; by default
+                the callable itself.
 
         Raises:
             OSError: The callable has raised an exception, which is chained, or has returned
                 something that is not a password.
         """
         try:
-            password: Any = self._password()
+            found: Any = (ask or self._password)()
         except Exception as error:
             # The text of an OSError names a file or a peer; that of others may quote a secret.
             text = f": {error}" if isinstance(error, OSError) else ""
             raise OSError(f"password() raised {type(error).__name__}{text}") from error
-        kind = f"a value of type {type(password).__name__}"
-        if password is None or isinstance(password, bytes):
-            return password or None
-        if isinstance(password, str):
-            try:
-                password.encode("utf-8", "surrogateescape")
-            except UnicodeEncodeError:
-                kind = "text that cannot be encoded"
-            else:
-                return password or None
-        del password  # Reports with local variables would show it.
-        raise OSError(f"password() returned {kind}, but must return a str or bytes")
+        kind = f"a value of type {type(found).__name__}"
+        is_pair = isinstance(found, tuple) and len(found) == 2
+        user: Any
+        password: Any
+        user, password = found if is_pair else (None, found)
+        if all(part is None or isinstance(part, (str, bytes)) for part in (user, password)):
+            if _can_encode(user) and _can_encode(password):
+                return user or self.username, password or None
+            kind = "text that cannot be encoded"
+        # Reports with local variables would show it.
+        del found, user, password
+        raise OSError(
+            f"password() returned {kind}, but must return a str or bytes, or a tuple of user name "
+            "and password"
+        )
 
     def encode(self, name: str | bytes) -> bytes:
         """Return a stream's name as the key that it is on the wire.
@@ -558,6 +575,25 @@ def _prepare_tls(checked: Mapping[str, Any]) -> CertificateFiles | SSLContext | 
     except OSError as error:
         raise ValueError(str(error)) from error.__cause__
     return tls
+
+
+def _can_encode(value: str | bytes | None) -> bool:
+    """Return True for what can be sent as a user name or a password."""
+    try:
+        if isinstance(value, str):
+            value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_async(function: object) -> bool:
+    """Return True for an async function, and for an object that is called as one."""
+    from inspect import iscoroutinefunction  # slow to import
+
+    return iscoroutinefunction(function) or iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004
+    )
 
 
 def _at(host: str, port: int) -> str:

@@ -18,7 +18,9 @@ ADVICE = {
             "connection_error_retry_attempts"
         ),
         "socket_timeout= finds out a silent server without checks": "health_check_interval",
-        "give password= a callable, which is asked at each connect": "credential_provider",
+        "give password= a callable, which may return a tuple of user name and password": (
+            "credential_provider"
+        ),
         "give encoding=": "charset",
         "give encoding_errors=": "errors",
         "give unix_socket_path=": "path",

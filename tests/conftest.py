@@ -52,6 +52,7 @@ OVER_BOTH_SHELLS = {
     "test_contract_hold",
     "test_contract_host",
     "test_contract_input",
+    "test_contract_login",
     "test_contract_names",
     "test_contract_old_servers",
     "test_contract_order",

@@ -46,7 +46,7 @@ def login(*, hello: bool | None = None, **connection: Any) -> Exchange[bool]:
     """The handshake that options ask for."""
     options = ConnectionOptions(**connection)
     hello = wants_hello(options) if hello is None else hello
-    return handshake(options, options.address, options.password(), hello=hello)
+    return handshake(options, options.address, options.credentials(), hello=hello)
 
 
 class TestHandshake:

@@ -17,8 +17,9 @@ import pytest
 from pystreamredis import ConnectionError, TimeoutError
 from pystreamredis.asyncio import Redis, Streams
 from tests.live import LiveServer
-from tests.peer import Peer
-from tests.scripted import at
+from tests.peer import Conversation, Peer
+from tests.resp import Simple
+from tests.scripted import at, block_of, read
 from tests.servers import LONG
 
 if TYPE_CHECKING:
@@ -53,6 +54,117 @@ async def executor(kind: str) -> AsyncIterator[None]:
         over.set()
         await job
         await loop.shutdown_default_executor()
+
+
+@pytest.mark.parametrize("kind", ["busy", "absent"])
+def test_a_callable_that_blocks_stops_neither_the_loop_nor_waits_for_its_threads(
+    kind: str,
+) -> None:
+    """A token that is slow to come is fetched in a thread of its own."""
+    is_free, threads = threading.Event(), set[str]()
+
+    def password() -> str:
+        threads.add(threading.current_thread().name)
+        assert is_free.wait(LONG)
+        return "token"
+
+    async def main() -> None:
+        async with executor(kind):
+            with Peer(logged_in) as peer:
+                streams = Streams(**at(peer), s=0, password=password)
+                task = asyncio.ensure_future(anext(streams))
+                while not threads:
+                    await asyncio.sleep(0.001)
+                is_free.set()  # by the loop, which goes on
+                assert (await task)[1] == b"1-0"
+                await streams.aclose()
+
+    run(main())
+    assert threads == {"pystreamredis look-up"}
+
+
+def test_nobody_waits_for_credentials_of_a_connection_that_is_closed() -> None:
+    """Neither for an async function, which is cancelled, nor for a thread."""
+    ended: list[str] = []
+    hangs = threading.Event()
+
+    async def fetch() -> str:
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            ended.append("cancelled")
+        return "token"
+
+    async def main() -> None:
+        passwords: list[Any] = [fetch, lambda: hangs.wait(LONG / 8)]
+        for password in passwords:
+            with Peer(logged_in) as peer:
+                streams = Streams(**at(peer), s=0, password=password)
+                task = asyncio.ensure_future(anext(streams, None))
+                while not peer.connections:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
+                await streams.aclose()
+                assert await task is None
+        assert ended == ["cancelled"]
+
+    run(main())
+    hangs.set()
+
+
+@pytest.mark.parametrize("error", [OSError("away"), asyncio.CancelledError()])
+def test_an_async_function_that_fails_is_a_failed_connection(error: BaseException) -> None:
+    """Contract 5.1: also one whose own task was cancelled, which is not the caller's."""
+
+    async def fetch() -> str:
+        raise error
+
+    async def main() -> None:
+        with Peer(logged_in) as peer:
+            streams = Streams(**at(peer), s=0, password=fetch)
+            with pytest.raises(ConnectionError, match=r"cannot log in to .*: password\(\) raised"):
+                await anext(streams)
+            await streams.aclose()
+
+    run(main())
+
+
+def test_reads_wait_for_credentials_that_are_fetched_again() -> None:
+    """And nothing else does: other tasks go on meanwhile."""
+    fetched: list[int] = []
+
+    async def fetch() -> str:
+        fetched.append(len(fetched))
+        await asyncio.sleep(0.01)
+        return "token"
+
+    async def main() -> None:
+        with Peer(logged_in) as peer:
+            options: dict[str, Any] = {"password": fetch, "credentials_max_age": 0.02, "block": 5}
+            async with Streams(**at(peer), s=0, **options) as streams:
+                assert (await anext(streams))[1] == b"1-0"
+                while len(fetched) < 4:
+                    assert await anext(streams, None) is None
+            assert peer.connections == 1
+            names = [command[0] for command in peer.commands]
+            assert names.count(b"AUTH") >= 3
+
+    run(main())
+
+
+def logged_in(conversation: Conversation) -> None:
+    """Serve one stream to whoever logs in."""
+    conversation.expect("AUTH")
+    conversation.reply(Simple("OK"))
+    while True:
+        command = conversation.expect()
+        if command[0] == b"AUTH":
+            conversation.reply(Simple("OK"))
+            continue
+        reply = read(command, {"s": ["1-0"]})
+        if reply is None:
+            conversation.pause(block_of(command) / 1000)
+        conversation.reply(reply)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

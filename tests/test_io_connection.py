@@ -73,7 +73,7 @@ class Reader:
         self.session: Session | None = None
         self.first_phase = Phase.IDLE
 
-    def opened(self, now: float, assignment: Any, address: str) -> Session:
+    def opened(self, now: float, assignment: Any, address: str, ask: object = None) -> Session:
         self.addresses.append(address)
         self.session = Session()
         self.session.phase = self.first_phase
@@ -461,7 +461,7 @@ class SlowPoller(Sockets):
         self.is_done = False
 
     def look_up(self, function: Callable[[], Any], owner: Connection) -> Any:
-        return SimpleNamespace(done=lambda: self.is_done, result=function)
+        return SimpleNamespace(done=lambda: self.is_done, result=function, cancel=lambda: None)
 
 
 def test_a_look_up_goes_on_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ from hypothesis import strategies as st
 
 import pystreamredis
 import pystreamredis.asyncio
-from pystreamredis.options import CONNECTION, OPTIONS, READ, ConnectionOptions, Option, ReadOptions
+from pystreamredis.options import (
+    CONNECTION,
+    OPTIONS,
+    READ,
+    ConnectionOptions,
+    Option,
+    ReadOptions,
+    is_async,
+)
 from tests.certificates import Authority
 from tests.simulation import reading
 from tools import option_tables
@@ -125,11 +134,12 @@ def test_fields_has_to_be_something_to_call(fields: Any) -> None:
 def test_the_defaults_of_a_connection_are_those_of_the_contract() -> None:
     """Contract 1.2: `db=0`, `protocol=2`, ...; 5.5: `socket_timeout` is 5 s."""
     options = ConnectionOptions()
-    assert options.password() is None
+    assert options.credentials()[1] is None
     assert {name: value for name, value in vars(options).items() if not name.startswith("_")} == {
         "address_remap": None,
         "client_name": None,
         "connect_timeout": 5.0,
+        "credentials_max_age": None,
         "db": 0,
         "decode_responses": False,
         "encoding": "utf-8",
@@ -232,7 +242,7 @@ def test_options_for_another_address_are_the_same_otherwise() -> None:
     options = ConnectionOptions("one", 1, username="me", password=SECRET, db=3, socket_timeout=7)
     other = options.at("two", 2)
     assert (other.address, options.address) == ("two:2", "one:1")
-    assert (other.username, other.password(), other.db) == ("me", SECRET, 3)
+    assert (other.username, other.credentials()[1], other.db) == ("me", SECRET, 3)
     assert other.socket_timeout == 7
     with pytest.raises(ValueError, match="port is 0"):
         options.at("two", 0)
@@ -244,23 +254,74 @@ def test_a_callable_host_is_asked_each_time() -> None:
     assert options.address == "wherever host() says"
     first = options.located()
     assert (first.address, first.located().address) == ("one:1", "[::1]:2")
-    assert first.password() == SECRET
+    assert first.credentials()[1] == SECRET
     named = ConnectionOptions("three", 3)
     assert named.located() is named
 
 
 def test_a_password_may_be_text_bytes_or_none() -> None:
     """Contract 1.2: a string or a callable returning one."""
-    assert ConnectionOptions(password=SECRET).password() == SECRET
-    assert ConnectionOptions(password=b"bytes").password() == b"bytes"
-    assert ConnectionOptions().password() is None
+    assert ConnectionOptions(password=SECRET).credentials()[1] == SECRET
+    assert ConnectionOptions(password=b"bytes").credentials()[1] == b"bytes"
+    assert ConnectionOptions().credentials()[1] is None
 
 
 def test_a_callable_password_is_asked_each_time() -> None:
     """Contract 1.2: asked at every connect."""
     passwords: Iterator[str | bytes] = iter(["first", b"second"])
     options = ConnectionOptions(password=lambda: next(passwords))
-    assert [options.password(), options.password()] == ["first", b"second"]
+    assert [options.credentials()[1], options.credentials()[1]] == ["first", b"second"]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (("you", "pw"), ("you", "pw")),
+        ((b"you", b"pw"), (b"you", b"pw")),
+        (("", "pw"), ("me", "pw")),
+        ((None, "pw"), ("me", "pw")),
+        (("you", ""), ("you", None)),
+        (("you", None), ("you", None)),
+        ("pw", ("me", "pw")),
+        (None, ("me", None)),
+    ],
+)
+def test_a_callable_may_return_the_user_name_as_well(found: Any, expected: Any) -> None:
+    """Contract 1.2, 6.7: an empty one is none, which is that of the options."""
+    assert ConnectionOptions(username="me", password=lambda: found).credentials() == expected
+
+
+@pytest.mark.parametrize("found", [("a", "b", "c"), (1, "pw"), ("me", 2), ("me", "\ud800"), ()])
+def test_a_tuple_that_is_no_user_and_password_is_an_os_error(found: Any) -> None:
+    """Contract 5.1."""
+    with pytest.raises(OSError, match=r"^password\(\) returned (a value of type tuple|text that)"):
+        ConnectionOptions(password=lambda: found).credentials()
+
+
+class AsyncCallable:
+    """An object that is called as an async function."""
+
+    async def __call__(self) -> str:
+        return "pw"
+
+
+async def fetch() -> str:
+    """Fetch a token."""
+    return "pw"
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [(fetch, True), (partial(fetch), True), (AsyncCallable(), True), (str, False), (len, False)],
+)
+def test_async_functions_are_told_from_others(function: Any, expected: bool) -> None:
+    assert is_async(function) is expected
+
+
+def test_a_password_that_can_be_had_at_once_is_not_asked_for() -> None:
+    assert ConnectionOptions(password="pw").ask_credentials is None
+    assert ConnectionOptions().ask_credentials is None
+    assert ConnectionOptions(password=fetch).ask_credentials is fetch
 
 
 @pytest.mark.parametrize("password", [5, ["open sesame"], {"p": SECRET}])
@@ -277,7 +338,7 @@ def test_a_password_of_another_type_is_refused_without_being_shown(password: Any
 @pytest.mark.parametrize("empty", ["", b"", lambda: "", lambda: b"", lambda: None, None])
 def test_an_empty_password_is_none(empty: Any) -> None:
     """Contract 6.7."""
-    assert ConnectionOptions(password=empty).password() is None
+    assert ConnectionOptions(password=empty).credentials()[1] is None
 
 
 @pytest.mark.parametrize("option", ["username", "client_name"])
@@ -320,7 +381,7 @@ def test_what_a_callable_password_raises_is_an_os_error(cause: Exception, text: 
         raise cause
 
     with pytest.raises(OSError, match=r"^password\(\) raised ") as caught:
-        ConnectionOptions(password=password).password()
+        ConnectionOptions(password=password).credentials()[1]
     assert str(caught.value) == f"password() raised {text}"
     assert caught.value.__cause__ is cause
 
@@ -330,16 +391,19 @@ def test_an_interruption_of_a_callable_password_stays_one() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ConnectionOptions(password=password).password()
+        ConnectionOptions(password=password).credentials()[1]
 
 
 def test_a_callable_that_returns_something_else_is_an_os_error_without_showing_what() -> None:
     """Contract 7: passwords are in no error text; 5.1: it is a failed connection."""
     secret = "-".join(["hunter", "2"])
     options = ConnectionOptions(password=lambda: [secret])
-    expected = "password() returned a value of type list, but must return a str or bytes"
+    expected = (
+        "password() returned a value of type list, but must return a str or bytes, "
+        "or a tuple of user name and password"
+    )
     with pytest.raises(OSError, match=r"^password\(\) returned") as caught:
-        options.password()
+        options.credentials()[1]
     assert str(caught.value) == expected
     # The first frame is that of this test.
     assert caught.value.__traceback__ is not None
@@ -390,7 +454,7 @@ class TestRedirected:
 
         options = ConnectionOptions(lambda: ("one", 1), password=SECRET, address_remap=remap)
         other = options.redirected("10.0.0.1", 5)
-        assert (other.address, other.password()) == ("outside:7005", SECRET)
+        assert (other.address, other.credentials()[1]) == ("outside:7005", SECRET)
         # It is remapped wherever it redirects to, too.
         assert other.redirected("::1", 6).address == "outside:7006"
         assert given == [("10.0.0.1", 5), ("::1", 6)]
@@ -426,7 +490,7 @@ class TestElsewhere:
     def test_another_node_is_reached_in_the_same_way(self) -> None:
         options = ConnectionOptions("one", 1, password=SECRET, db=2)
         other = options.elsewhere("two", 2)
-        assert (other.address, other.password(), other.db) == ("two:2", SECRET, 2)
+        assert (other.address, other.credentials()[1], other.db) == ("two:2", SECRET, 2)
 
     def test_it_is_there_whatever_a_callable_host_says(self) -> None:
         other = ConnectionOptions(lambda: ("one", 1)).elsewhere("two", 2)
@@ -700,7 +764,7 @@ class TestPickle:
             pickle.dumps(options)
         options = ConnectionOptions(ask, username="me", password=b"x", decode_responses=True)
         copied = pickle.loads(pickle.dumps(options))
-        assert (copied.located().address, copied.password()) == ("asked:5", b"x")
+        assert (copied.located().address, copied.credentials()[1]) == ("asked:5", b"x")
         assert (copied.username, copied.decode_responses) == ("me", True)
         other = pickle.loads(pickle.dumps(ConnectionOptions("one", 1).at("two", 2)))
         assert other.address == "two:2"

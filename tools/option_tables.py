@@ -26,6 +26,7 @@ _MORE = {
     "connections": "/explanation/growing",
     "host": "/howto/find-the-server",
     "password": "/howto/tls-and-acl",
+    "credentials_max_age": "/howto/cloud",
     "ssl": "/howto/tls-and-acl",
 }
 

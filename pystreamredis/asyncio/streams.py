@@ -32,6 +32,7 @@ class Streams(construction.Streams):
     """
 
     _driver: Driver | None = None
+    _awaits = True
 
     @property
     def _is_closed(self) -> bool:

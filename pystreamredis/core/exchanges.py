@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from typing import Any, TypeAlias, TypeVar
 
-    from ..options import ConnectionOptions
+    from ..options import ConnectionOptions, Login
     from .stream import StreamState
 
     Result = TypeVar("Result")
@@ -99,14 +99,14 @@ class Dialogue:
 
 
 def handshake(
-    options: ConnectionOptions, address: str, password: str | bytes | None, *, hello: bool
+    options: ConnectionOptions, address: str, login: Login, *, hello: bool
 ) -> Exchange[bool]:
     """Log in, and choose protocol and database, as far as the options ask for it.
 
     Args:
         options: Options of the connection.
         address: Address of the peer, for errors.
-        password: The password; None for no login, unless there is a user name.
+        login: The user name and the password; there is no login where both are None.
         hello: True to begin with HELLO.
 
     Returns:
@@ -116,12 +116,13 @@ def handshake(
         RedisError: The server refuses.
     """
     commands: dict[str, bytes] = {}
-    if password is not None or options.username is not None:
-        login = (options.username, password or "") if options.username else (password or "",)
-        commands["AUTH"] = encode_command("AUTH", *login)
+    user, password = login
+    if password is not None or user is not None:
+        words = (user, password or "") if user else (password or "",)
+        commands["AUTH"] = encode_command("AUTH", *words)
     if options.db:
         commands[f"SELECT {options.db}"] = encode_command("SELECT", options.db)
-    is_refused = hello and (yield from _hello(options, address, password))
+    is_refused = hello and (yield from _hello(options, address, login))
     if hello and not is_refused:
         commands.pop("AUTH", None)
     if not commands:
@@ -133,13 +134,12 @@ def handshake(
     return is_refused
 
 
-def _hello(
-    options: ConnectionOptions, address: str, password: str | bytes | None
-) -> Exchange[bool]:
+def _hello(options: ConnectionOptions, address: str, login: Login) -> Exchange[bool]:
     """Say HELLO; return True if the server does not know it."""
     arguments: list[str | bytes | int] = ["HELLO", options.protocol]
-    if password is not None or options.username is not None:
-        arguments += "AUTH", options.username or "default", password or ""
+    user, password = login
+    if password is not None or user is not None:
+        arguments += "AUTH", user or "default", password or ""
     if options.client_name is not None:
         arguments += "SETNAME", options.client_name
     (reply,) = yield [encode_command(*arguments)]

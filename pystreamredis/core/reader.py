@@ -46,7 +46,7 @@ from .topology import Upstream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from ..exceptions import RedisError
@@ -327,12 +327,25 @@ class Reader:
 
     # Reports of the engine.
 
-    def opened(self, now: float, assignment: Assignment, address: str) -> Session:
-        """Take note of a new connection. If it is the only one, the wait begins here."""
+    def opened(
+        self,
+        now: float,
+        assignment: Assignment,
+        address: str,
+        ask: Callable[[], None] | None = None,
+    ) -> Session:
+        """Take note of a new connection. If it is the only one, the wait begins here.
+
+        Args:
+            now: Time, in seconds of the caller's clock.
+            assignment: The streams to read over it.
+            address: Address of the peer.
+            ask: As for the `Session`.
+        """
         if not any(other.session is not None for other in self.assignments):
             self._wait.restart(now)
         assignment.history.opened(address, now)
-        assignment.session = session = Session(assignment, address, now)
+        assignment.session = session = Session(assignment, address, now, ask)
         self.active[assignment] = None
         return session
 
@@ -356,7 +369,7 @@ class Reader:
             if session is None:
                 continue
             wake_at = session.wake_at
-            if wake_at is None or now < wake_at:
+            if wake_at is None or now < wake_at or session.phase is Phase.CLOSED:
                 continue
             if session.phase is Phase.IDLE:
                 session.poll_not_before = 0.0

@@ -10,6 +10,7 @@ lost or repeated by that::
 
 from __future__ import annotations
 
+from math import inf
 from operator import attrgetter
 
 from ..exceptions import AuthenticationError, ConnectionError, RedisError
@@ -37,6 +38,8 @@ from .slots import ON_THE_MOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.messages import StreamReply
     from ..protocol.xread import Reply
     from .assignment import Assignment
@@ -79,9 +82,17 @@ class Session:
             connections.
         address: Address of the peer.
         now: Time, in seconds of the caller's clock.
+        ask: The function that asks the caller's callable for credentials, after which somebody
+            calls `log_in`; None if they can be had at once.
     """
 
-    def __init__(self, assignment: Assignment, address: str, now: float) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        address: str,
+        now: float,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
         self.address = address
         self.phase = Phase.HANDSHAKE
         self.outgoing: list[bytes] = []
@@ -93,6 +104,9 @@ class Session:
         self.streams = StreamSet(self, assignment)
         self._replies = self._make_parser()
         self._dialogue: Dialogue | None = None
+        self._ask = ask
+        # Time to log in again.
+        self._login_at = inf
         # Bytes received since the last reply was complete.
         self._reply_size = 0
         self._last_received = self._last_activity = now
@@ -102,7 +116,7 @@ class Session:
         self._newcomers: list[StreamState] = []
         self.assign()
         self._newcomers = []
-        self._run(self._establish())
+        self._begin_login(now)
 
     # Questions of the reader.
 
@@ -142,8 +156,11 @@ class Session:
         phase, requests = self.phase, self._ahead.requests
         if phase is Phase.IDLE:
             return self.poll_not_before or None
+        if phase is Phase.CLOSED:
+            # It may have failed by itself, before anything was sent.
+            return 0.0 if self.events else None
         timeout = self._assignment.options.socket_timeout
-        if timeout is None or phase is Phase.CLOSED:
+        if timeout is None or not (requests or self._dialogue):
             return None
         due = requests[0].due if requests else 0.0
         return max(due, self._last_activity) + timeout
@@ -188,19 +205,27 @@ class Session:
         if self.phase is not Phase.IDLE or now < self.poll_not_before:
             return True
         self.poll_not_before = 0.0
-        if self._newcomers:
+        if now >= self._login_at:
+            self._begin_login(now)
+        elif self._newcomers:
             newcomers, self._newcomers = self._newcomers, []
             self.streams.forget_names()
             self._run(self._prepare(newcomers))
         elif now >= self._check_at:
-            self._check_at = now + SILENCE / 4
+            self._check_at = min(now + SILENCE / 4, self._login_at)
             streams = self._assignment.streams
             silent = [stream for stream in streams if now - stream.last_activity >= SILENCE]
             for stream in silent:
                 stream.last_activity = now
             if silent:
                 self._run(self._check_gaps(silent))
-        return self.phase is not Phase.IDLE
+        return self.phase is not Phase.IDLE or self.poll_not_before > 0
+
+    def log_in(self, outcome: Callable[[], object] | None = None) -> None:
+        """Log in with what the caller's callable has returned, or raised."""
+        if self.phase is not Phase.CLOSED:
+            self.poll_not_before = 0.0
+            self._run(self._log_in(outcome))
 
     def ask(self, now: float, block: int | None, wait: int) -> None:
         """Send the next XREADs, one for each group of streams that one XREAD may name.
@@ -346,7 +371,7 @@ class Session:
         if request.streams != streams:
             asked = set(request.streams)
             full = [stream for stream in full if stream in asked]
-        if not full or assignment.upstream.reading.hold:
+        if not full or assignment.upstream.reading.hold or now >= self._login_at:
             return
         predicted = self._replies.predict_last_ids([s.key for s in full], request.count)
         if not predicted:
@@ -593,19 +618,33 @@ class Session:
             dialogue.received_before = buffer.fed if len(buffer) else 0
             self.outgoing += commands
 
-    def _establish(self) -> Exchange[None]:
-        """Log in, and prepare all streams."""
+    def _begin_login(self, now: float) -> None:
+        """Log in, at first or again; nothing is read before there are credentials."""
+        self._login_at = now + (self._assignment.options.credentials_max_age or inf)
+        if self._ask is None:
+            self.log_in()
+            return
+        self.poll_not_before = inf
+        try:
+            self._ask()
+        except Exception as error:  # noqa: BLE001 - there may be no thread for it
+            self._fail(failures.login_failed(self.address, error), now, error)
+
+    def _log_in(self, outcome: Callable[[], object] | None) -> Exchange[None]:
+        """Log in; at first, prepare all streams as well."""
         options, history = self._assignment.options, self._assignment.history
-        dialogue, hello = self._dialogue, history.says_hello
+        is_first, is_unknown = self.phase is Phase.HANDSHAKE, False
+        dialogue, hello = self._dialogue, is_first and history.says_hello
         if dialogue is not None:
-            password = options.password()
+            login = options.credentials(outcome)
             dialogue.is_hello = hello
-            history.is_secret_sent = history.is_secret_sent or password is not None
-            is_unknown = yield from handshake(options, self.address, password, hello=hello)
+            history.is_secret_sent = history.is_secret_sent or login[1] is not None
+            is_unknown = yield from handshake(options, self.address, login, hello=hello)
+        if is_first:
             # The next connection may be to a server that knows HELLO.
             history.says_hello = wants_hello(options) and not is_unknown
-        self.phase = Phase.STARTING
-        yield from self._prepare(self._assignment.streams)
+            self.phase = Phase.STARTING
+            yield from self._prepare(self._assignment.streams)
 
     def _prepare(self, streams: list[StreamState]) -> Exchange[None]:
         """Check what was lost since streams were read last, and pin "now" where it is due."""

@@ -53,6 +53,9 @@ class Called:
         """Make the call."""
         return self._function()
 
+    def cancel(self) -> None:
+        """Do nothing: it was not made."""
+
 
 class Poller:
     """Watches sockets, among them one of its own that wakes it."""

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
             """Return True if the outcome is there."""
             ...
 
-        def result(self) -> tuple[ConnectionOptions, Addresses]:
+        def result(self) -> Any:
             """Return the outcome, or raise what went wrong."""
+            ...
+
+        def cancel(self) -> object:
+            """Take note that nobody needs the outcome any more."""
             ...
 
     class Watcher(Protocol):
@@ -132,6 +136,10 @@ class Connection:
             return False
         now = monotonic()
         self._reader.active[self._assignment] = None
+        if self._look_up is not None and self._look_up.done():
+            look_up, self._look_up = self._look_up, None
+            session.log_in(look_up.result)
+            return not self.close_if_over() and bool(self._fetched)
         data = self._fetched.pop(0) if self._fetched else self._receive()
         if isinstance(data, OSError):
             session.lose(now, data)
@@ -219,7 +227,10 @@ class Connection:
     def close(self) -> None:
         """End it, also if it is still being made."""
         self._assignment.is_connecting = False
-        self.deadline = self._look_up = None
+        self.deadline = None
+        look_up, self._look_up = self._look_up, None
+        if look_up is not None:
+            look_up.cancel()
         self._unsent = b""
         steps, self._steps = self._steps, None
         if steps is not None:
@@ -298,8 +309,15 @@ class Connection:
             poll.register(self._sock, select.POLLIN)
             self._look = poll.poll
         assignment.is_connecting = False
-        self.session = self._reader.opened(monotonic(), assignment, self._address)
+        ask = None if assignment.options.ask_credentials is None else self._ask
+        self.session = self._reader.opened(monotonic(), assignment, self._address, ask)
         self.close_if_over()
+
+    def _ask(self) -> None:
+        """Have the caller's callable asked for credentials."""
+        function = self._assignment.options.ask_credentials
+        if function is not None:
+            self._look_up = self._poller.look_up(function, self)
 
     def _fail(self, error: Exception) -> None:
         self.close()

@@ -13,13 +13,14 @@ from time import monotonic
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
+from ..options import is_async
 from .connection import READ, WRITE
 from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import Any
 
     from ..core.delivery import Batch
@@ -64,12 +65,26 @@ class LookUp:
         assert self._outcome is not None  # noqa: S101 - asked for after done()
         return self._outcome()
 
+    def cancel(self) -> None:
+        """Do nothing: no thread can be ended."""
+
 
 def _raising(error: BaseException) -> Callable[[], Any]:
     def outcome() -> Any:
         raise error
 
     return outcome
+
+
+async def _await(function: Callable[[], Awaitable[object]]) -> object:
+    try:
+        return await function()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Not the cancellation of the task that waits for messages.
+        raise OSError("it was cancelled") from error
 
 
 class Poller:
@@ -110,14 +125,27 @@ class Poller:
             else:
                 self._disarm(known[0], known[1])
 
-    def look_up(self, function: Callable[[], Any], owner: Connection) -> LookUp:
-        """Call what may block in a thread; the owner has to respond when that is done."""
+    def look_up(
+        self, function: Callable[[], Any], owner: Connection
+    ) -> LookUp | asyncio.Task[object]:
+        """Call what may block in a thread, or await it; the owner has to respond after that."""
 
         def notify() -> None:
             self._ready[owner] = None
             self.wake()
 
-        return LookUp(function, notify)
+        if not is_async(function):
+            return LookUp(function, notify)
+
+        def finish(task: asyncio.Task[object]) -> None:
+            # What nobody has looked at, asyncio would log.
+            if not task.cancelled():
+                task.exception()
+            notify()
+
+        task = asyncio.ensure_future(_await(function))
+        task.add_done_callback(finish)
+        return task
 
     def wake(self) -> None:
         """End the wait, if there is one."""
