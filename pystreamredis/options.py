@@ -403,6 +403,11 @@ class ConnectionOptions:
         password = given.pop("password")
         if password is not None and not isinstance(password, Secret):
             raise TypeError("a Redis whose password is a callable cannot be pickled")
+        if not isinstance(given["ssl"], bool):
+            raise TypeError(
+                "a Redis whose ssl is a context cannot be pickled; give the files of certificates "
+                "as ssl_ca_certs, ssl_certfile and ssl_keyfile"
+            )
         given |= {"host": self._find or self.host, "port": self.port}
         return partial(ConnectionOptions, **given, password=reveal(password)), ()
 

@@ -27,6 +27,7 @@ from pystreamredis.io.connection import READ, WRITE, Connection
 from pystreamredis.io.engine import Engine
 from pystreamredis.io.thread_poll import SelectPoll
 from pystreamredis.options import ConnectionOptions
+from tests.answers import Store
 from tests.live import LiveServer, next_live
 from tests.peer import SILENT, Conversation, Expect, Peer, closed_port, deaf_port
 from tests.scripted import at, ids_of, next_item, serve, serve_until_all_is_read, take
@@ -703,11 +704,43 @@ def test_a_parents_connections_are_not_its_childs(monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as child:
             child.setattr("pystreamredis.io.engine.Engine.forks", 1)
             child.setattr(Poller, "wake", wakes.append)
-            assert next(streams)[:2] == ("t", b"1-1")  # which was there already
             with pytest.raises(RuntimeError, match="belong to the parent of this process"):
                 list(streams)
             streams.close()
             assert wakes == []
+
+
+BATCH_IN_A_CHILD = """
+import os, sys, warnings
+from pystreamredis import Streams
+warnings.simplefilter("ignore")
+streams = Streams(**eval(sys.argv[1]), s=0, block=None)
+print(next(streams)[1], flush=True)
+pid = os.fork()
+for way in (lambda: next(streams), lambda: next(streams.batches(2))) if not pid else ():
+    try:
+        print(way(), flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+print(streams.positions, flush=True)
+if not pid:
+    os._exit(0)
+os.waitpid(pid, 0)
+print([message[1] for message in streams])
+"""
+
+
+@needs_fork
+def test_a_child_delivers_nothing_of_the_batch_of_its_parent() -> None:
+    """Contract 3.1: each message exactly once, not once in each process."""
+    with Peer(Store({"s": ["1-0", "2-0", "3-0"]})) as peer:
+        command = [sys.executable, "-c", BATCH_IN_A_CHILD, repr(at(peer))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=True)
+    lines = sorted(done.stdout.splitlines())
+    assert lines[0] == "[b'2-0', b'3-0']"
+    assert lines[1] == "b'1-0'"
+    assert [line[:20] for line in lines[2:4]] == ["these connections be"] * 2
+    assert lines[4:] == ["{'s': b'1-0'}"] * 2
 
 
 IN_A_CHILD = """

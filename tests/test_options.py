@@ -746,6 +746,28 @@ def renew(folder: Path, name: str) -> None:
     new.replace(folder / name)
 
 
+async def later() -> str:
+    """Return a password that somebody has to await."""
+    return SECRET
+
+
+class Later:
+    """A callable of that kind."""
+
+    async def __call__(self) -> str:
+        return SECRET
+
+
+@pytest.mark.parametrize("password", [later, Later()])
+def test_an_async_password_needs_somebody_who_awaits_it(password: Any) -> None:
+    """At once, not at each connect."""
+    for make in (pystreamredis.Redis, lambda **given: pystreamredis.Streams(s=0, **given)):
+        with pytest.raises(TypeError, match=r"^password is an async def, which pystreamredis\.asy"):
+            make(password=password)
+    assert pystreamredis.asyncio.Redis(password=password) is not None
+    assert pystreamredis.asyncio.Streams(password=password, s=0) is not None
+
+
 class TestPickle:
     """Contract 8.3: `Redis` where its options can, `Streams` not."""
 
@@ -772,6 +794,12 @@ class TestPickle:
     def test_a_password_that_is_a_callable_is_never_pickled(self) -> None:
         r = pystreamredis.Redis(password=ask)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="whose password is a callable cannot be pickled"):
+            pickle.dumps(r)
+        assert repr(copy.copy(r)) == repr(copy.deepcopy(r)) == repr(r)
+
+    def test_a_context_is_never_pickled(self) -> None:
+        r = pystreamredis.Redis(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        with pytest.raises(TypeError, match=r"whose ssl is a context cannot .* as ssl_ca_certs, "):
             pickle.dumps(r)
         assert repr(copy.copy(r)) == repr(copy.deepcopy(r)) == repr(r)
 

@@ -31,6 +31,7 @@ class Streams(construction.Streams):
     any task of it.
     """
 
+    _awaits = True
     _driver: Driver | None = None
     _awaits = True
 
@@ -175,6 +176,7 @@ class Redis(construction.Redis):
     The `Streams` that `streams` returns are not connected yet, as after their constructor.
     """
 
+    _awaits = True
     _kind = Streams
 
 

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from math import inf
 from time import monotonic
+from weakref import WeakSet
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
@@ -20,7 +21,7 @@ from .log import write
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
-    from typing import TypeAlias
+    from typing import ClassVar, TypeAlias
 
     from ..core.assignment import Assignment
     from ..core.delivery import Batch
@@ -65,9 +66,11 @@ class Engine:
     Attributes:
         is_closed: True once no operation shall go on.
         forks: Number of forks between this process and the first.
+        made: All engines that are in use.
     """
 
     forks = 0
+    made: ClassVar[WeakSet[Engine]] = WeakSet()
 
     def __init__(
         self,
@@ -92,6 +95,11 @@ class Engine:
         self._orders: deque[Order] = deque()
         # Connections that may have more bytes than a poller sees.
         self._pending: list[Connection] = []
+        Engine.made.add(self)
+
+    def leave_to_parent(self) -> None:
+        """Deliver nothing of what was read: after a fork it is the parent's."""
+        self._reader.batch.take_back()
 
     def establish(self, names: Iterable[Followed] | None = None) -> Steps:
         """Connect, log in, and pin "now".
@@ -293,6 +301,8 @@ class Engine:
 
 def _note_fork() -> None:
     Engine.forks += 1
+    for engine in list(Engine.made):
+        engine.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
