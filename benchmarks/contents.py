@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The bytes of an entry's strings, and its fields.
 SIZES = {"short": (64, 3), "text": (640, 3), "many": (640, 32), "long": (6000, 1)}
 BYTES = 6 << 20
-MAX_MESSAGES = 12_000
+MAX_MESSAGES = 8000
 _NAME = 4
 
 

@@ -31,7 +31,7 @@ COUNTS = (100, 300, 1000, 3000, 10_000)
 COUNT_MESSAGES = 120_000
 VALUES = (1 << 6, 1 << 8, 1 << 10, 1 << 12, 1 << 14, 1 << 16)
 VALUE_BYTES = 24 << 20
-CHUNKS = (1, 1 << 6, 1 << 12, 1 << 16, 1 << 20)
+CHUNKS = (1 << 4, 1 << 9, 1 << 14, 1 << 20)
 REPLIES = (1 << 18, 1 << 19, 1 << 20)
 # Fewer messages than this take too short a time to be told from noise: they are read repeatedly.
 LEAST_MESSAGES = 100_000
