@@ -156,6 +156,8 @@ def pytest_configure() -> None:
     untimed = settings(deadline=None, suppress_health_check=ignored)
     settings.register_profile("explore", untimed)
     settings.register_profile("same", untimed, derandomize=True)
+    # For what measures which lines run, not which values go wrong.
+    settings.register_profile("few", untimed, derandomize=True, max_examples=20)
     settings.load_profile("same")
     # A run that is ended by its CI tidies up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
