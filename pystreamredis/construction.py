@@ -46,8 +46,6 @@ class Streams:
     _awaits = False
     # Their types are in the stubs of the shells.
     __class_getitem__: Any = classmethod(GenericAlias)
-    # True if the shell can await the caller's functions.
-    _awaits = False
 
     def __init__(
         self,

@@ -33,7 +33,6 @@ class Streams(construction.Streams):
 
     _awaits = True
     _driver: Driver | None = None
-    _awaits = True
 
     @property
     def _is_closed(self) -> bool:
