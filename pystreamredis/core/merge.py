@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from ..protocol.ids import are_even, number_of
 from ..protocol.messages import Unmade
-from .delivery import Batch
+from .delivery import EMPTY, Batch
 from .failures import message_error
 
 TYPE_CHECKING = False
@@ -59,19 +59,24 @@ def release(
 
 
 class Queue:
-    """Messages that were released, and wait for their delivery.
+    """Messages that were released and wait for their delivery, and the record of deliveries.
 
     Attributes:
         runs: Messages of one stream each, in order.
         rest: The rest of a batch with an entry of which no message could be made; it comes
             before the runs.
         has_unmade: True once there was any such entry.
+        delivered: Positions at the beginning of the current batch.
+        counted: Number of messages delivered before a batch, and that batch: one object, so
+            that other threads see both change at once.
     """
 
     def __init__(self) -> None:
         self.runs: list[list[Message]] = []
         self.rest: list[Message] = []
         self.has_unmade = False
+        self.delivered: dict[Followed, bytes | str] = {}
+        self.counted: tuple[int, Batch] = (0, EMPTY)
 
     def next_batch(self) -> Batch:
         """Take out the messages to deliver next.
@@ -87,8 +92,10 @@ class Queue:
         if at:
             self.rest = messages[at:]
             return Batch.of(messages[:at])
+        name, entry_id, entry = messages[0]
         self.rest = messages[1:]
-        raise message_error(*messages[0])
+        self.delivered[name] = entry_id
+        raise message_error(name, entry_id, entry)
 
     def discard(self, names: set[Followed]) -> None:
         """Drop the messages of some streams."""

@@ -30,7 +30,7 @@ from __future__ import annotations
 from math import inf
 from operator import attrgetter
 
-from ..exceptions import ConnectionError, MessageError
+from ..exceptions import ConnectionError
 from ..protocol.ids import number_of
 from ..protocol.messages import Unmade
 from ..starts import parse_streams_at
@@ -108,13 +108,8 @@ class Reader:
         # Messages to deliver after the batch.
         self._queue = Queue()
         self._failures: list[RedisError] = []
-        # Positions at the beginning of the batch.
-        self._delivered: dict[Followed, bytes | str] = {}
         # True if messages may have become deliverable, though no read was answered.
         self._may_release = False
-        # Number of messages delivered before a batch, and that batch: one object, so that other
-        # threads see both change at once.
-        self._counted: tuple[int, Batch] = (0, EMPTY)
         # Number of outages, and time of the last answer.
         self._outages = 0
         self._answered_at: float | None = None
@@ -165,14 +160,14 @@ class Reader:
         rest = self.batch.take_back()
         self._install(Batch.of([message for message in rest if message[0] not in dropped]))
         for name in dropped:
-            self._delivered.pop(name, None)
+            self._queue.delivered.pop(name, None)
 
     @property
     def positions(self) -> dict[Any, Any]:
         """The ID of the last message of each stream that was delivered, or its start."""
         current = self.batch.delivered()
         found = {
-            name: upstream.positions(self._delivered, current)
+            name: upstream.positions(self._queue.delivered, current)
             for name, upstream in self._upstreams.items()
         }
         return found.get(None, found)
@@ -190,7 +185,7 @@ class Reader:
 
     def stats(self, now: float) -> dict[str, Any]:
         """Return figures about the reading so far, for any thread."""
-        before, batch = self._counted
+        before, batch = self._queue.counted
         answered_at, used = self._answered_at, [a for a in self.assignments if a.streams]
         streams = {}
         for name, upstream in self._upstreams.items():
@@ -215,7 +210,7 @@ class Reader:
         batch = self.batch
         if batch.is_over and not self._queue.runs and not self._queue.rest:
             return complete if complete >= 0 else None
-        delivered = {**self._delivered, **batch.delivered()}
+        delivered = {**self._queue.delivered, **batch.delivered()}
         newest = max((number_of(at) >> 64 for at in delivered.values()), default=0)
         return min(complete, newest - 1) if newest else None
 
@@ -242,7 +237,7 @@ class Reader:
             RedisError: A failure, if failures are to be raised.
         """
         if self._queue.runs or self._queue.rest:
-            return self._install(self._next_batch())
+            return self._install(self._queue.next_batch())
         if len(self.assignments) > 1:
             self._park()
         self._take_events(now)
@@ -298,7 +293,7 @@ class Reader:
         is_ready = True
         for assignment in self.assignments_of(names):
             session = assignment.session
-            if session is not None and session.has_newcomers:
+            if session is not None and not session.is_ready:
                 session.prepare(now)
             if assignment.streams and assignment.failure is None:
                 is_ready = is_ready and session is not None and session.is_ready
@@ -398,13 +393,13 @@ class Reader:
         """
         self._install(EMPTY)
         followed = {stream.name for stream in self._streams}
-        self._delivered = {n: at for n, at in self._delivered.items() if n in followed}
-        self._queue = Queue()
+        self._queue.delivered = {n: at for n, at in self._queue.delivered.items() if n in followed}
+        self._queue.runs, self._queue.rest = [], []
         self._completed = []
         for assignment in self.assignments:
             self.disconnect(assignment)
         for upstream in self._upstreams.values():
-            upstream.rewind(self._delivered)
+            upstream.rewind(self._queue.delivered)
         self._look_over()
 
     def disconnect(self, assignment: Assignment) -> None:
@@ -512,24 +507,12 @@ class Reader:
     def _install(self, batch: Batch) -> Batch:
         # In this order, so that no other thread sees positions go back.
         if self.batch is not EMPTY:
-            self._delivered.update(self.batch.delivered())
-            self._counted = self._counted[0] + self.batch.count, batch
+            self._queue.delivered.update(self.batch.delivered())
+            self._queue.counted = self._queue.counted[0] + self.batch.count, batch
         else:
-            self._counted = self._counted[0], batch
+            self._queue.counted = self._queue.counted[0], batch
         self.batch = batch
         return batch
-
-    def _next_batch(self) -> Batch:
-        """Take out the messages to deliver next.
-
-        Raises:
-            MessageError: The next entry could not be made into a message.
-        """
-        try:
-            return self._queue.next_batch()
-        except MessageError as error:
-            self._delivered[error.stream] = error.id
-            raise
 
     def _release(self, now: float) -> Batch | None:
         """Take out the messages that became deliverable since the last time."""
@@ -556,7 +539,7 @@ class Reader:
         if self._queue.runs:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
-            return self._next_batch()
+            return self._queue.next_batch()
         if hold is not None and hold.is_holding:
             return None
         for assignment, request in completed:

@@ -126,11 +126,6 @@ class Session:
         return self.phase in (Phase.IDLE, Phase.READING) and not self._newcomers
 
     @property
-    def has_newcomers(self) -> bool:
-        """True if streams have to be prepared before they are read."""
-        return bool(self._newcomers)
-
-    @property
     def is_parked(self) -> bool:
         """True if nothing is to be done before a reply comes."""
         return self.phase is Phase.READING and not (self.events or self.outgoing)
