@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pystreamredis.command.clock import forget_zone
 from pystreamredis.command.monitoring import Monitor, list_silent
 
 GIVEN: dict[str, object] = {"quiet": None, "Sream0": None, "gone": "0", "old": "5-1", "busy": None}
@@ -37,6 +39,19 @@ def test_streams_without_a_message_are_named_at_the_end() -> None:
         "no messages in 'gone' (empty, or misspelt)",
         "no messages in 'old' after 5-1",
     ]
+
+
+def test_a_time_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC0")
+    time.tzset()
+    forget_zone()
+    began = {"a": f"1530403199999-{2**64 - 1}"}
+    assert list_silent(began, {"a": 1_530_403_200_000}, began, is_over=True) == [
+        "no messages in 'a' since 2018-07-01 00:00:00.000"
+    ]
+    monkeypatch.undo()
+    time.tzset()
+    forget_zone()
 
 
 def test_three_streams_are_named_and_the_others_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .clock import ms_of
+from .clock import local_time, ms_of
 from .progress import FIRST_CLOCK, duration
 
 TYPE_CHECKING = False
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Number of streams that a remark names.
 _NAMED = 3
 _EMPTY = "0-0"
+# End of the position from which all of the next ms is read.
+_END_OF_MS = f"-{2**64 - 1}"
 # Time between two touches of the file, in seconds.
 _TOUCH_EVERY = 1.0
 
@@ -44,6 +46,8 @@ def _circumstances(given: object, began: str, *, is_over: bool) -> str:
     text = ", from now on" if given is None and not is_over else ""
     if began == _EMPTY:
         return f"{text} (empty, or misspelt)"
+    if began.endswith(_END_OF_MS):
+        return text or f" since {local_time(ms_of(began) + 1)}"
     return text or f" after {began}"
 
 
