@@ -108,7 +108,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def modules_in_the_tree() -> Iterator[tuple[str, Path]]:
     house = ROOT / "pystreamredis"
-    for path in [*house.glob("**/*.py"), house / "py.typed"]:
+    for path in [*house.glob("**/*.py"), *house.glob("**/*.pyi"), house / "py.typed"]:
         if "protocol" not in path.relative_to(house).parts:
             yield f"pystreamredis/{path.relative_to(house)}", path
     for path in (ROOT / "protocol").glob("*.py"):
