@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pystreamredis.core.assignment import (
     Assignment,
     History,
+    Outages,
     Predictions,
     ReadSize,
     add_jitter,
@@ -35,7 +36,7 @@ class Record:
     """The history of some connections, and the lines that it has made for the log."""
 
     def __init__(self) -> None:
-        self.history = History(ConnectionOptions(), 100)
+        self.history = History(ConnectionOptions(), 100, Outages())
         self.lines: list[tuple[int, str]] = []
 
     def answer(self) -> None:
@@ -45,6 +46,68 @@ class Record:
     def fail(self, text: str, now: float) -> None:
         line = self.history.failed(ConnectionError(text), now)
         self.lines.append((line.level, line.text))
+
+
+class TestOutages:
+    """Many connections to one server, or to the nodes of a cluster: few lines for the log."""
+
+    def test_of_many_connections_the_first_answer_is_logged(self) -> None:
+        outages = Outages()
+        lines = [outages.answered("", "host:1", 1.0) for _ in range(29)]
+        assert [line.level for line in lines] == [INFO, *[DEBUG] * 28]
+        # The nodes of a cluster are one server to the caller.
+        outages = Outages()
+        lines = [outages.answered(f"host:{at % 3}", f"host:{at % 3}", 1.0) for at in range(8)]
+        assert [line.level for line in lines] == [INFO, *[DEBUG] * 7]
+
+    def test_an_outage_is_logged_once_for_each_server(self) -> None:
+        outages, gone = Outages(), ConnectionError("gone")
+        for server in ("a", "b"):
+            outages.answered(server, server, 1.0)
+        lines = [outages.failed(server, gone, 1.0, 5.0) for server in ("a", "a", "b", "a", "b")]
+        assert [line.level for line in lines] == [WARNING, DEBUG, WARNING, DEBUG, DEBUG]
+        lines = [outages.answered(server, server, 7.0) for server in ("a", "a", "b", "b")]
+        assert [line.level for line in lines] == [INFO, DEBUG, INFO, DEBUG]
+        assert lines[0].text == "connected to a after an outage of 2.0 s"
+
+    def test_a_loss_that_is_noticed_late_is_not_another_outage(self) -> None:
+        """A connection over which nothing was on its way, say."""
+        outages, gone = Outages(), ConnectionError("gone")
+        outages.answered("", "host:1", 1.0)
+        outages.failed("", gone, 1.0, 5.0)
+        outages.answered("", "host:1", 6.0)
+        assert outages.failed("", gone, 1.0, 9.0).level == DEBUG
+        assert outages.failed("", gone, 6.0, 9.0).level == WARNING
+
+    def test_a_failure_after_a_loss_that_was_noticed_late_is_an_outage(self) -> None:
+        outages, gone = Outages(), ConnectionError("gone")
+        one, other = (History(ConnectionOptions(), 100, outages) for _ in range(2))
+        for history in (one, other):
+            history.opened("host:1", 1.0)
+            history.answered()
+        levels = [one.failed(gone, 5.0).level]
+        one.opened("host:1", 6.0)
+        levels += [one.answered().level, other.failed(gone, 7.0).level]
+        levels += [other.failed(gone, 8.0).level, other.failed(gone, 9.0).level]
+        assert levels == [WARNING, INFO, DEBUG, WARNING, DEBUG]
+
+    def test_a_node_that_takes_the_place_of_another_is_logged(self) -> None:
+        outages = Outages()
+        outages.answered("a", "a", 1.0)
+        outages.failed("a", ConnectionError("gone"), 1.0, 5.0)
+        lines = [outages.answered("b", "b", 6.0) for _ in range(2)]
+        assert [(line.level, line.text) for line in lines] == [
+            (INFO, "connected to b"),
+            (DEBUG, "connected to b"),
+        ]
+
+    def test_no_outage_lasts_for_less_than_no_time(self) -> None:
+        """A connection that was opened before another one broke may be the first to be answered."""
+        outages = Outages()
+        outages.failed("", ConnectionError("gone"), 1.0, 5.0)
+        assert outages.answered("", "host:1", 4.0).text == (
+            "connected to host:1 after an outage of 0.0 s"
+        )
 
 
 class TestHistory:
@@ -118,11 +181,11 @@ class TestHistory:
         self, options: dict[str, object], says_hello: bool
     ) -> None:
         """Contract 6.1."""
-        history = History(ConnectionOptions(**options), 100)  # type: ignore[arg-type]
+        history = History(ConnectionOptions(**options), 100, Outages())  # type: ignore[arg-type]
         assert history.says_hello is says_hello
 
     def test_nothing_is_known_of_a_peer_at_first(self) -> None:
-        history = History(ConnectionOptions(), 70)
+        history = History(ConnectionOptions(), 70, Outages())
         assert (history.is_understood, history.address_turn) == (False, 0)
         assert (history.read_size.count, history.predictions.are_useful) == (70, True)
 

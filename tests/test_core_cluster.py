@@ -312,6 +312,24 @@ def test_a_dead_node_is_reported_once_and_its_heir_found() -> None:
         simulation.unreachable = set()
 
 
+def test_each_node_that_fails_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However many slots it has; and the cluster is one line at the start."""
+    caplog.set_level("INFO", "pystreamredis")
+    cluster = spread_cluster()
+    simulation = cluster.follow(dict.fromkeys(NAMES, 0), block=100, **RETURNED)
+    for name in NAMES:
+        cluster.add(name)
+    simulation.rest()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    caplog.clear()
+    kill(cluster, simulation, *PORTS[:2])
+    failures = [simulation.next() for _ in range(12)]
+    assert all(isinstance(failure, ConnectionError) for failure in failures if failure)
+    warned = [record.getMessage() for record in caplog.records if record.levelno > 20]
+    assert sorted(address(port) in text for text in warned for port in PORTS[:2]).count(True) == 2
+    assert len(warned) == 2
+
+
 # Nodes behind NAT.
 
 

@@ -642,3 +642,35 @@ def test_streams_go_where_the_fewest_are(begun: list[int], more: int) -> None:
     assert sorted(added, key=id) == sorted(fresh, key=id)
     grown = [len(share) for share, old in zip(shares, before, strict=True) if len(share) > len(old)]
     assert max(grown, default=0) <= min(map(len, shares)) + 1
+
+
+# The log.
+
+
+def levels_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Take out the levels of what was logged, but for debugging."""
+    levels = [record.levelname for record in caplog.records if record.levelno > 10]
+    caplog.clear()
+    return levels
+
+
+def test_thousands_of_streams_are_few_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One at the start, and two for an outage, over however many connections."""
+    caplog.set_level("DEBUG", "pystreamredis")
+    names = [b"s%d" % at for at in range(3000)]
+    server = server_with({name: [1] for name in names[::100]})
+    simulation = Simulation(server, names, block=100, **RETURNED).establish()
+    assert len(simulation.links) == 30
+    assert simulation.rest() == []
+    assert levels_of(caplog) == ["INFO"]
+    simulation.unreachable = {"localhost:6379"}
+    simulation.cut()
+    assert all(isinstance(simulation.next(), ConnectionError) for _ in range(70))
+    assert levels_of(caplog) == ["WARNING"]
+    simulation.unreachable = set()
+    server.add(names[7], written(2))
+    while not isinstance(simulation.next(), tuple):
+        pass
+    simulation.rest()
+    assert levels_of(caplog) == ["INFO"]
+    assert simulation.reader.stats(simulation.now)["outages"] == 1

@@ -140,6 +140,47 @@ def wants_hello(options: ConnectionOptions) -> bool:
     return options.protocol != 2 or options.client_name is not None
 
 
+class Outages:
+    """The outages of one server, or of each node of a cluster, and the lines for the log.
+
+    Many connections lead to one server: the first to fail, and the first to be answered again, are
+    what is worth a line. The others are for debugging.
+    """
+
+    def __init__(self) -> None:
+        # Servers that have answered.
+        self._known: set[str] = set()
+        # By server: time when the outage began, and when the last one was over.
+        self._lost_at: dict[str, float] = {}
+        self._over_at: dict[str, float] = {}
+
+    def answered(self, server: str, address: str, opened_at: float) -> Log:
+        """Take note of the first answer over a connection; return a line for the log."""
+        text = f"connected to {address}"
+        lost_at = self._lost_at.pop(server, None)
+        # In an outage of one node, another one may take its place.
+        is_new = server not in self._known and (self._lost_at or not self._known)
+        self._known.add(server)
+        if lost_at is not None:
+            self._over_at[server] = opened_at
+            text += f" after an outage of {max(0.0, opened_at - lost_at):.1f} s"
+        return Log(DEBUG if lost_at is None and not is_new else INFO, text)
+
+    def failed(self, server: str, failure: RedisError, opened_at: float, now: float) -> Log:
+        """Take note of a failure; return a line for the log.
+
+        A failure begins an outage, and is a warning, unless it is one more amid an outage, or that
+        of a connection from before the last one, which was noticed late.
+        """
+        lost_at = self._lost_at.get(server)
+        if lost_at is not None:
+            return Log(DEBUG, f"{failure} (for {now - lost_at:.1f} s now)")
+        if opened_at < self._over_at.get(server, 0.0):
+            return Log(DEBUG, str(failure))
+        self._lost_at[server] = now
+        return Log(WARNING, str(failure))
+
+
 class History:
     """The record of the connections of one assignment, one after the other.
 
@@ -154,9 +195,17 @@ class History:
         is_understood: True once a peer has sent RESP.
         is_answered: True once an XREAD was answered over the last connection.
         address_turn: Number of the host's addresses to try later, since they were of no use.
+
+    Args:
+        options: Options of the connections.
+        count: The most entries of each stream that one read asks for.
+        outages: The outages of the server or cluster.
+        server: The node of the cluster; the only server has no name, wherever it is found.
     """
 
-    def __init__(self, options: ConnectionOptions, count: int) -> None:
+    def __init__(
+        self, options: ConnectionOptions, count: int, outages: Outages, server: str = ""
+    ) -> None:
         self.predictions = Predictions()
         self.read_size = ReadSize(count)
         self.look_back_size = _LOOK_BACK
@@ -165,9 +214,10 @@ class History:
         self.is_understood = False
         self.is_answered = False
         self.address_turn = 0
+        self._outages = outages
+        self._server = server
         self._address = ""
         self._opened_at = 0.0
-        self._lost_at: float | None = None
 
     def opened(self, address: str, now: float) -> None:
         """Take note of a new connection; nothing was answered yet."""
@@ -177,24 +227,17 @@ class History:
 
     def answered(self) -> Log:
         """Take note of the first answer over a connection; return a line for the log."""
-        text = f"connected to {self._address}"
-        if self._lost_at is not None:
-            text += f" after an outage of {self._opened_at - self._lost_at:.1f} s"
-            self._lost_at = None
-        return Log(INFO, text)
+        return self._outages.answered(self._server, self._address, self._opened_at)
 
     def failed(self, failure: RedisError, now: float) -> Log:
         """Take note of a failure; return a line for the log.
 
-        A failure begins an outage, and is a warning, unless it is one more try amid one. An
-        address that was of no use has its turn again after the host's other ones.
+        An address that was of no use has its turn again after the host's other ones.
         """
         if not self.is_answered:
             self.address_turn += 1
-        if self._lost_at is None:
-            self._lost_at = now
-            return Log(WARNING, str(failure))
-        return Log(DEBUG, f"{failure} (for {now - self._lost_at:.1f} s now)")
+        opened_at, self._opened_at = self._opened_at, now
+        return self._outages.failed(self._server, failure, opened_at, now)
 
 
 class Assignment:
@@ -226,7 +269,8 @@ class Assignment:
         self.key = key
         self.streams: list[StreamState] = []
         self.session: Session | None = None
-        self.history = History(options, upstream.reading.count)
+        server = "" if key is None else options.address
+        self.history = History(options, upstream.reading.count, upstream.outages, server)
         self.failure: Failed | None = None
         self.retry_at = 0.0
         self.is_connecting = False

@@ -12,7 +12,7 @@ from bisect import insort
 from ..protocol.ids import number_of
 from ..protocol.messages import MessageFactory
 from ..starts import parse_start
-from .assignment import Assignment
+from .assignment import Assignment, Outages
 from .cluster import Cluster
 from .events import Phase
 from .slots import is_cluster_error
@@ -150,6 +150,7 @@ class Upstream:
         streams: Its streams, in the order in which they were given.
         topology: Its connections.
         failures: Failures to report that belong to no assignment any more.
+        outages: The outages of its servers.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Upstream:
             options.encoding_errors,
         )
         self.streams: list[StreamState] = []
+        self.outages = Outages()
         self.topology: Topology = Standalone(self)
         self.failures: list[RedisError] = []
 
