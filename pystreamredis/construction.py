@@ -14,7 +14,6 @@ from .io.log import write
 from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, is_async, pick
 from .secret import conceal, conceal_keywords, conceal_url
 from .starts import check_keywords, find_doubtful_starts
-from .url import parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +143,8 @@ class Streams:
             streams: As in the constructor.
             options: Options and streams as in the constructor; they take precedence.
         """
+        from .url import parse_url  # here alone, so that a copy can do without
+
         url = conceal(url)
         conceal_keywords(options)
         return cls(streams=streams, **parse_url(url) | options)
@@ -309,6 +310,8 @@ class Redis:
             url: The URL.
             options: Connection options; they take precedence.
         """
+        from .url import parse_url  # here alone, so that a copy can do without
+
         url = conceal(url)
         conceal_keywords(options)
         return cls(**parse_url(url) | options)

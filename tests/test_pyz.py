@@ -64,7 +64,29 @@ def test_it_holds_the_sources_as_they_are(pyz: Path) -> None:
         found = {entry.filename: archive.read(entry) for entry in files}
     assert {entry.compress_type for entry in files} == {zipfile.ZIP_DEFLATED}
     del found["__main__.py"]
-    assert found == expected
+    compiled = {name for name in found if name.endswith(".pyc")} - {"__main__.pyc"}
+    assert compiled == {name + "c" for name in expected if name.endswith(".py")}
+    assert {name: data for name, data in found.items() if not name.endswith(".pyc")} == expected
+
+
+def test_what_is_compiled_is_used(pyz: Path) -> None:
+    """By the Python that built it: nothing of it is compiled again."""
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+seen = []
+sys.addaudithook(lambda event, args: seen.append(str(args[1])) if event == "compile" else None)
+import pystreamredis.command.main
+print([name for name in seen if "pyz" in name])
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(pyz)],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
 
 
 FAILS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,46 @@ def test_the_copy_reads_streams_under_its_own_name(program: Path, url: str) -> N
 def test_the_command_of_the_copy_runs(program: Path, url: str) -> None:
     printed = run(program, "-m", "corp.inner.feed", url, "a", "b", "--exit", "--format", "{id}")
     assert printed == "1-0\n2-0\n"
+
+
+# What may be deleted from a copy, as docs/howto/embed.rst has it.
+SETS = {
+    "asyncio": ["asyncio", "io/event_loop.py"],
+    "command": ["command", "__main__.py"],
+    "url": ["url.py", "command", "__main__.py"],
+    "tests": ["protocol/strategies.py", "testing.py"],
+    "types": ["streams.pyi", "asyncio/streams.pyi", "py.typed"],
+}
+SETS["all of them"] = sorted({part for parts in SETS.values() for part in parts}, reverse=True)
+READING = """
+import sys
+from feed import Redis, Streams
+port = int(sys.argv[1].rpartition(":")[2])
+with Streams("127.0.0.1", port, a=0, b=0, block=None) as streams:
+    print(*streams)
+print(Redis("127.0.0.1", port))
+"""
+
+
+@pytest.mark.parametrize("parts", SETS.values(), ids=SETS)
+def test_a_copy_reads_without_the_parts_that_may_be_deleted(
+    parts: list[str], tmp_path: Path, url: str
+) -> None:
+    copy = tmp_path / "feed"
+    shutil.copytree(HOUSE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in parts:
+        path = copy / part
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=not path.parent.exists())
+    assert run(tmp_path, "-c", READING, url).splitlines() == [
+        "('b', b'1-0', {b'f': b'1'}) ('a', b'2-0', {b'f': b'2'})",
+        f"<Redis at {url.removeprefix('redis://')}, db 0>",
+    ]
+
+
+def test_the_sets_are_those_of_the_page() -> None:
+    page = (Path(__file__).parent.parent / "docs/howto/embed.rst").read_text("utf-8")
+    for parts in list(SETS.values())[:-1]:
+        assert [part for part in parts if f"``{part}``" not in page and ".pyi" not in part] == []

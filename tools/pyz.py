@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import re
 import shutil
 import zipapp
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,15 @@ def build(target: Path) -> int:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "pystreamredis", Path(folder, "pystreamredis"), ignore=ignored)
         Path(folder, "__main__.py").write_text(MAIN.format(major=major, minor=minor), "utf-8")
+        # Compiled for the Python that runs this; any other one takes the sources beside.
+        compileall.compile_dir(
+            folder,
+            quiet=1,
+            legacy=True,
+            stripdir=folder,
+            prependdir=target.name,
+            invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+        )
         zipapp.create_archive(folder, target, "/usr/bin/env python3", compressed=True)
     target.chmod(0o755)
     return target.stat().st_size
