@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +192,8 @@ class AsyncRedis:
     vars()["streams"].__signature__ = inspect.signature(pystreamredis.asyncio.Redis.streams)
 
 
+# It is no package: copied, where it is used.
+sys.path.append(str(Path(__file__).parent.parent / "micro"))
 micro: Any = import_module("pystreamredis_micro")
 # It has classes of its own, which the contract's tests do not know.
 for _error in ("RedisError", "ConnectionError", "ProtocolError", "ResponseError"):
