@@ -5,14 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from types import FrameType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pystreamredis
-from pystreamredis import Streams
+from pystreamredis import ProtocolError, Streams
+from tests.peer import Peer
+from tests.scripted import at, entries
+from tests.servers import LONG
 from tools import live
+
+if TYPE_CHECKING:
+    from tests.peer import Conversation
 
 FOLDERS = [Path(pystreamredis.__file__).parent, Path(pystreamredis.protocol.__file__).parent]
 Measure = Callable[[Iterator[object], live.Calls], list[live.Passage]]
@@ -63,3 +70,27 @@ def test_a_lone_message_takes_four_system_calls() -> None:
         found = [system_calls(streams, known) for _ in range(live.WARM_UP + live.MEASURED)]
     # More polls where a machine is so busy that the message is late.
     assert min(found[live.WARM_UP :], key=len) == ["poll", "send", "poll", "recv"]
+
+
+@pytest.mark.parametrize("surplus", [entries("s", "9-0"), None, []])
+def test_a_reply_before_its_request_is_refused_while_live(surplus: Any) -> None:
+    """Contract 6.5: the bytes had arrived before the read was sent, so they do not answer it."""
+    may_send, is_sent = Event(), Event()
+
+    def answer(conversation: Conversation) -> None:
+        conversation.expect("XREAD")
+        conversation.reply(entries("s", "1-0"))
+        if not is_sent.is_set():
+            assert may_send.wait(LONG)
+            conversation.reply(surplus)
+            is_sent.set()
+        conversation.expect("XREAD")
+        conversation.reply(entries("s", "2-0"))
+
+    with Peer(answer) as peer, Streams(**at(peer), s="0-0", block=0) as streams:
+        assert next(streams)[1] == b"1-0"
+        may_send.set()
+        assert is_sent.wait(LONG)
+        with pytest.raises(ProtocolError, match="a reply that nobody asked for"):
+            next(streams)
+        assert streams.positions == {"s": b"1-0"}
