@@ -21,7 +21,7 @@ STYLES = {
     "ours asyncio": ("pystreamredis.asyncio", "#e5484d", "*", 50),
     "hiredis loop": ("hand-written hiredis loop", "#3b82f6", "D", 38),
     HIREDIS: ("redis-py with hiredis", INK, "|", 130),
-    PLAIN_HIREDIS: ("the same, not merged", INK, ">", 30),
+    PLAIN_HIREDIS: ("redis-py with hiredis, plain loop", INK, ">", 30),
     "redis.asyncio+hiredis": ("redis.asyncio with hiredis", "#64748b", "1", 60),
     "valkey-py": ("valkey-py", "#d08700", "s", 34),
     "glide": ("valkey-glide (Rust)", "#2e9e6b", "^", 44),
@@ -68,7 +68,9 @@ def draw(results: Results, path: Path) -> None:
             "ytick.color": INK,
         }
     )
-    jobs = [*results.kinds(), *(job for job in READING if results.select(job=job))]
+    # Real data comes first, the slowest of all at the top.
+    kinds = sorted(results.kinds(), key=lambda kind: speed(results, "ours", kind) or 0)
+    jobs = [*kinds, *(job for job in READING if results.select(job=job))]
     figure, axes = plt.subplots(figsize=(5.4, 1.9 + 0.33 * len(jobs)))
     for reader in (*READERS, *PLAIN):
         label, colour, marker, area = STYLES[reader]
