@@ -157,7 +157,8 @@ class Pace:
 
     def __init__(self, patterns: Patterns) -> None:
         self.entry_size = 0
-        self.entries = _MAX_ENTRIES
+        # As many as a pattern is made of.
+        self.entries = _SAMPLES
         self.pattern: Pattern | None = None
         # The first entry shows whether a pattern of other streams reads it.
         self.matching = Attempts(1)
@@ -189,11 +190,11 @@ class Pace:
         self._others += number
         self.matching.pause -= number
         self.splitting.pause -= number
-        if self.pattern is None and entries[-1]:
+        if entries[-1]:
             # Streams are often alike.
-            self.pattern = self._patterns.find(entries[-1][0])
+            self.pattern = self._patterns.find(entries[-1][0], self.pattern)
         if self._credit + self._matched + self._others >= _COST:
-            step = number // _SAMPLES + 1
+            step = number // (2 * _SAMPLES) + 1
             pairs = zip(ids[::step], entries[::step], strict=True)
             self._samples += [[entry_id, *items] for entry_id, items in pairs if items]
             if len(self._samples) >= _SAMPLES:

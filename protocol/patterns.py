@@ -49,11 +49,8 @@ _MIN_SHARE = 32
 _MAX_ABSENT = 4
 # The most patterns that are kept.
 _MAX_PATTERNS = 32
-# The most entries of one match, what they capture together, and the size of their expression:
-# each match takes time of its own, but a larger one is made slowly.
-_MAX_AT_ONCE = 8
-_MAX_CAPTURES = 32
-_MAX_SIZE = 2048
+# Two entries of so few fields share a match: each match takes time of its own.
+_MAX_SHARED = 10
 # The most CR in a string: each takes time of its own, and slices take less for many.
 _MAX_CR = 64
 # The longest string of which the length is compared; an entry with a longer one is sliced.
@@ -139,13 +136,11 @@ class Pattern:
         # The columns of which lengths are captured, and whether these have one digit.
         self._stated: dict[str, bool] = {}
         entry = self._write()
-        at_once = [1]
-        if not any(block for *_, block in fields):
-            most = min(_MAX_AT_ONCE, _MAX_CAPTURES // len(self._targets), _MAX_SIZE // len(entry))
-            at_once = [most, 1] if most > 1 else [1]
+        is_shared = len(fields) <= _MAX_SHARED and not any(block for *_, block in fields)
+        at_once = (2, 1) if is_shared else (1,)
         self._readers = [self._reader(entry, number, is_text=False) for number in at_once]
         # Where each byte is one letter, all the lengths hold for letters as well.
-        texts = at_once if factory.is_ascii_based else []
+        texts = at_once if factory.is_ascii_based else ()
         self._text_readers = [self._reader(entry, number, is_text=True) for number in texts]
 
     def read(
@@ -306,9 +301,16 @@ class Patterns:
         self._patterns: dict[Any, Pattern] = {}
         self._by_name: dict[bytes | None, Pattern] = {}
 
-    def find(self, name: bytes) -> Pattern | None:
-        """Find the latest pattern of entries whose first field has a name, or any name."""
-        return self._by_name.get(name) or self._by_name.get(None)
+    def find(self, name: bytes, known: Pattern | None) -> Pattern | None:
+        """Find the latest pattern of entries whose first field has a name, or any name.
+
+        It has all the names of the pattern that is known; where there is none, return that one.
+        """
+        latest = self._by_name.get(name) or self._by_name.get(None)
+        if latest is None or known is None or latest is known:
+            return latest or known
+        names = {field[0] for field in latest.fields}
+        return latest if names.issuperset(field[0] for field in known.fields) else known
 
     def forget_captured(self) -> None:
         """Find no pattern that captures names before another one is chosen."""
