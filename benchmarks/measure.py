@@ -126,7 +126,7 @@ class Latencies:
         return False
 
     def _see(self, data: Any) -> bool:
-        """Note when a message came; tell whether it was the last one."""
+        """Note when a message came; return whether it was the last one."""
         seen = self.nanoseconds
         if not seen:
             # Not from the beginning on: connecting is another matter.

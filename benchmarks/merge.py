@@ -23,7 +23,7 @@ _id_of = itemgetter(1)
 
 
 class Merge:
-    """What to ask for next, and what of the replies can be delivered."""
+    """The state of a merge: the next request, and the messages that can be delivered."""
 
     def __init__(self, names: list[str], count: int) -> None:
         self.is_drained = False
@@ -31,7 +31,7 @@ class Merge:
         self.positions: dict[str, Any] = dict.fromkeys(names, "0")
         self._count = count
         self._order = names
-        # What lies beyond the watermark.
+        # The messages beyond the watermark.
         self._held: dict[str, list[Message]] = {}
 
     def asked(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cluster import ClusterLink
     from server import Link
 
-# Who reads how many nodes. redis-py has another client for a cluster.
+# The readers of so many nodes. redis-py has another client for a cluster.
 READERS = (
     (1, "ours"),
     (1, "redis-py+hiredis"),

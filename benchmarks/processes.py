@@ -21,7 +21,7 @@ TIMEOUT = 120
 
 
 def start(reader: str, job: Job, **task: Any) -> subprocess.Popen[str]:
-    """Start a measurement; `measure.py` tells what the task may hold."""
+    """Start a measurement; `measure.py` says what the task may hold."""
     task |= {"reader": reader, "job": job._asdict()}
     command = [sys.executable, str(HERE / "measure.py")]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Where this reader's time goes, function by function; ``run.py --profile`` prints it.
+"""A profile of this reader, function by function; ``run.py --profile`` prints it.
 
 For orientation: the profiler makes calls of Python functions look dearer than they are. What a
 message takes in all is measured without it. Times are of the processor, so that waits do not count.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from merge import Message
     from server import Link
 
-# How many functions to name.
+# The number of functions to name.
 _LINES = 24
 
 

@@ -23,7 +23,7 @@ RECEIVE = 1 << 18
 
 
 class Job(NamedTuple):
-    """What to read.
+    """The task of a reader.
 
     `limit` is XREAD's COUNT; `block` is 0 when waiting for new messages, else None.
     """
@@ -43,7 +43,7 @@ class Consumer(Protocol):
         """Take note that the first request is about to be sent."""
 
     def take(self, messages: Iterable[Message]) -> bool:
-        """Take messages one at a time; tell whether no more are wanted."""
+        """Take messages one at a time; return whether no more are wanted."""
 
     async def take_async(self, messages: AsyncIterable[Message]) -> bool:
         """Take them from what is for ``async for``."""
@@ -460,9 +460,9 @@ READERS: dict[str, Callable[[Job, Consumer], str]] = {
     "hiredis loop": hiredis_loop,
     "raw": raw,
 }
-# What real data is read with besides: without a merge, which one stream does not need.
+# One more reader of real data: without a merge, which one stream does not need.
 PLAIN = {"redis-py+hiredis, plain": redis_py_plain}
-# What only live reading among many streams is measured with.
+# A reader of many live streams only.
 AT_SCALE = {"ours, one connection": ours_over_one_connection}
-# What only a cluster is read with.
+# A reader of clusters only.
 IN_CLUSTERS = {"RedisCluster": redis_cluster}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from server import Link
 
 COUNTS = (100, 1000)
-# What is read before the clock runs, so that no lazy import or first connection counts.
+# Read before the clock runs, so that no lazy import or first connection counts.
 WARM_UP = Workload("warm-up", 1, 50, WORKLOADS["wide"].fields)
 # The readers that can be asked for text instead of bytes.
 DECODING = (
@@ -90,7 +90,7 @@ def _read(
             job = Job(link.port, recording.names, count, decode=workload.decode, replay=str(replay))
             for number in range(rounds):
                 for reader in chosen:
-                    # What is read is the same in each round: it is checked in the first one.
+                    # Each round reads the same: it is checked in the first one.
                     result = measure(
                         reader, job, warm_up=WARM_UP.names(), passes=1, is_checked=not number
                     )

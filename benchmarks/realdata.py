@@ -37,7 +37,7 @@ MESSAGES = 8000
 # Kinds with large entries have fewer of them.
 MAX_BYTES = 8 << 20
 STREAMS = (1, 4)
-# Of a mail, or of a page: what a line-wise shipper would send at once.
+# Lines of a mail in one entry.
 LINES = 12
 
 

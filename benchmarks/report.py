@@ -1,4 +1,4 @@
-"""What the measurements say, as tables in reStructuredText.
+"""The report: tables of the measurements in reStructuredText.
 
 Also a program: ``report.py [results.json]`` shows a result again, and ``--write`` puts its
 figures where README.rst and the documentation have them.

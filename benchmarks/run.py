@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LIVE = {"live-1": 1}
 LIVE_MESSAGES = 2000
-# What the targets are of comes first.
+# The jobs that the targets need most come first.
 JOBS = (*KINDS, "contents", *LIVE, "startup", *WORKLOADS, "scale", "growth", "nodes")
 ROUNDS = 7
 # One import takes so little that more rounds cost nothing; growth compares a reader with itself.

@@ -115,7 +115,7 @@ class Link:
             return f"Redis {self.info('redis_version')}"
 
     def _send(self, commands: list[bytes]) -> bytes:
-        # What the server echoes last shows that all replies before it are there.
+        # The echo comes last: all replies before it are there then.
         self._socket.sendall(b"".join(commands) + encode([b"ECHO", b"marker"]))
         replies = bytearray()
         while not replies.endswith(MARKER):

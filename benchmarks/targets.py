@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was seen of a target, where it is furthest from being reached."""
+    """The ratio seen for a target, at the place where it is furthest from being reached."""
 
     target: Target
     seen: float | None
@@ -55,7 +55,7 @@ class Verdict:
 
     @property
     def margin(self) -> float:
-        """How many times as good as it has to be; below 1, by how much it is missed."""
+        """The ratio seen in terms of the bound: below 1, the target is missed."""
         if self.seen is None:
             return 0.0
         bound = self.target.bound

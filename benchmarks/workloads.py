@@ -1,4 +1,4 @@
-"""What is read: streams of made-up messages whose IDs interleave as those of real writers do."""
+"""The made-up workloads: streams of made-up messages whose IDs interleave as those of real writers do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Entry = tuple[str, bytes, Fields]
 """``(stream name, ID, fields)``"""
 
 FIRST_MS = 1_700_000_000_000
-# How far the clock goes on between two messages: some share a millisecond.
+# Steps of the clock between two messages, in ms: some messages share one.
 STEPS = (0, 0, 1, 1, 1, 2, 3)
 # Once in so many messages a writer adds a dozen in one millisecond, so that
 # sequence numbers of two digits occur and comparing IDs as text would be wrong.
@@ -101,7 +101,7 @@ def _unique(rng: random.Random, index: int) -> Fields:
     return {b"field-%d-%d" % (index, column): b"%d" % rng.randrange(10**6) for column in range(3)}
 
 
-# What looks like the wire format, so that a reader which searches for it is led astray.
+# Pieces of the wire format, by which a reader that searches for it is led astray.
 _TRAPS = (b"\r\n", b"\0", b"\r", b"\n", b"$5\r\n", b"\r\n*2\r\n$3\r\n", b"1-1\r\n", b"\0\0\r\n\0")
 
 
