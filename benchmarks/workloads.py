@@ -1,4 +1,4 @@
-"""The made-up workloads: streams of made-up messages whose IDs interleave as those of real writers do."""
+"""The made-up workloads: streams of messages whose IDs interleave as those of real writers do."""
 
 from __future__ import annotations
 
