@@ -1,13 +1,17 @@
-"""RESP for tests: a plain blocking client, and reply bytes for scripted peers.
+"""RESP for tests: a plain blocking client, and what scripted peers send and read.
 
-It is written apart from the library on purpose, so that both cannot share a mistake.
+The bytes are made and read by `pystreamredis.protocol`, which fuzz/conformance.json compares
+with bytes that are written out by hand.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from pystreamredis import protocol
+from pystreamredis.protocol import NEED_DATA, Parser, Push, ServerError, Typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,119 +19,51 @@ if TYPE_CHECKING:
 
     Argument = str | bytes | int | float
 
+__all__ = ["NULL", "Error", "Push", "Simple", "encode"]  # what scripts of peers send
+
+Error = ServerError
+NULL = Typed(b"_", None)  # RESP3's; None is encoded as the null array of RESP2
+
 
 class CommandError(Exception):
     """An error reply."""
 
 
-class Error(NamedTuple):
-    """To be encoded as an error reply."""
-
-    text: str
-
-
-class Simple(NamedTuple):
-    """To be encoded as a simple string."""
-
-    text: str
+def Simple(text: str) -> Typed:  # noqa: N802  # as the classes beside it
+    """Make a simple string."""
+    return Typed(b"+", text)
 
 
-class Push(NamedTuple):
-    """To be encoded as a RESP3 push."""
-
-    items: Sequence[Any]
-
-
-class Attribute(NamedTuple):
-    """To be encoded as RESP3 attributes, which stand before a reply."""
-
-    pairs: dict[Any, Any]
-
-
-class Raw(NamedTuple):
-    """Bytes that are to be sent as they are."""
-
-    data: bytes
-
-
-NULL = Raw(b"_\r\n")  # RESP3's; None is encoded as the null array of RESP2
+def Attribute(pairs: dict[Any, Any]) -> Typed:  # noqa: N802
+    """Make attributes, which stand before a reply."""
+    return Typed(b"|", pairs)
 
 
 def encode(value: Any) -> bytes:
-    """Make the bytes of a reply: see the classes above for what Python has no type for."""
-    if isinstance(value, Raw):
-        return value.data
-    if value is None:
-        return b"*-1\r\n"
-    if isinstance(value, (Error, Simple)):
-        return (b"-" if isinstance(value, Error) else b"+") + value.text.encode() + b"\r\n"
-    if isinstance(value, bool):
-        return b"#t\r\n" if value else b"#f\r\n"
-    if isinstance(value, int):
-        return b":%d\r\n" % value
-    if isinstance(value, float):
-        return b",%b\r\n" % repr(value).encode()
-    if isinstance(value, (str, bytes)):
-        return _bulk(value)
-    return _encode_aggregate(value)
-
-
-def _encode_aggregate(value: Any) -> bytes:
-    if isinstance(value, (dict, Attribute)):
-        mark, pairs = (b"%", value) if isinstance(value, dict) else (b"|", value.pairs)
-        items = [item for pair in pairs.items() for item in pair]
-        return b"%b%d\r\n%b" % (mark, len(pairs), b"".join(map(encode, items)))
-    if isinstance(value, Push):
-        mark, items = b">", list(value.items)
-    elif isinstance(value, (set, frozenset)):
-        mark, items = b"~", sorted(value, key=repr)
-    elif isinstance(value, (list, tuple)):
-        mark, items = b"*", list(value)
-    else:
-        raise TypeError(f"cannot encode {type(value).__name__}, expected a kind of reply")
-    return b"%b%d\r\n%b" % (mark, len(items), b"".join(map(encode, items)))
+    """Make the bytes of a reply."""
+    return protocol.encode(Typed(b"*", None) if value is None else value)
 
 
 def encode_command(*args: Argument) -> bytes:
-    """Make the bytes of a command: an array of bulk strings."""
-    return b"*%d\r\n%b" % (len(args), b"".join(map(_bulk, args)))
-
-
-def _bulk(value: Argument) -> bytes:
-    data = value if isinstance(value, bytes) else str(value).encode()
-    return b"$%d\r\n%b\r\n" % (len(data), data)
+    """Make the bytes of a command; any argument may be a number."""
+    return protocol.encode_command(*(a if isinstance(a, bytes) else str(a) for a in args))
 
 
 class CommandParser:
     """Takes in what clients send, in pieces of any size, and gives the commands."""
 
     def __init__(self) -> None:
-        self._data = b""
+        self._parser = Parser()
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """Take in bytes; give the commands that are complete now."""
-        self._data += data
+        self._parser.feed(data)
         commands = []
-        while (taken := self._take()) is not None:
-            commands.append(taken)
+        while (command := self._parser.next_value()) is not NEED_DATA:
+            if type(command) is not list or not all(type(word) is bytes for word in command):
+                raise ValueError(f"got {command!r}, expected a command")
+            commands.append(command)
         return commands
-
-    def _take(self) -> list[bytes] | None:
-        header, newline, rest = self._data.partition(b"\r\n")
-        if not newline:
-            return None
-        words = []
-        for _ in range(_count(header, b"*")):
-            header, newline, rest = rest.partition(b"\r\n")
-            if not newline:
-                return None
-            size = _count(header, b"$")
-            if len(rest) < size + 2:
-                return None
-            words.append(rest[:size])
-            rest = rest[size + 2 :]
-        self._data = rest
-        return words
 
 
 class ReplyScanner:
@@ -139,59 +75,23 @@ class ReplyScanner:
 
     def __init__(self) -> None:
         self.reply = b""
-        # What is missing: bytes of a string, items of the aggregates around.
-        self._skip = 0
-        self._items: list[int] = []
-        self._header = b""
+        self._parser = Parser()
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take in bytes; give the replies that are complete now, one after the other."""
-        replies, start, at = [], 0, 0
-        while at < len(data):
-            if self._skip:
-                taken = min(self._skip, len(data) - at)
-                self._skip -= taken
-                at += taken
-            else:
-                end = data.find(b"\n", at) + 1 or len(data)
-                self._header += data[at:end]
-                at = end
-                if not self._header.endswith(b"\n"):
-                    break
-                self._take_header()
-            if not self._skip and not self._is_within():
-                replies.append(self.reply + data[start:at])
-                self.reply, start = b"", at
-        self.reply += data[start:]
+        parser, replies, start = self._parser, [], self._parser.buffer.fed - len(self.reply)
+        self.reply += data
+        parser.feed(data)
+        while parser.next_value() is not NEED_DATA:
+            size = parser.consumed - start
+            replies.append(self.reply[:size])
+            self.reply = self.reply[size:]
+            start += size
         return replies
-
-    def _take_header(self) -> None:
-        header, self._header = self._header.rstrip(), b""
-        mark, number = header[:1], header[1:]
-        if mark in b"$=!" and number != b"-1":
-            self._skip = int(number) + 2
-        elif mark in b"*~>%|" and number != b"-1":
-            # Attributes stand before a reply, which is one more item.
-            self._items.append(int(number) * (2 if mark in b"%|" else 1) + (mark == b"|") + 1)
-
-    def _is_within(self) -> bool:
-        """Count an item, and say whether some are missing."""
-        while self._items:
-            self._items[-1] -= 1
-            if self._items[-1]:
-                return True
-            self._items.pop()
-        return False
-
-
-def _count(header: bytes, mark: bytes) -> int:
-    if header[:1] != mark:
-        raise ValueError(f"got {header[:40]!r}, expected {mark!r} and a number")
-    return int(header[1:])
 
 
 class Client:
-    """A blocking RESP2 connection: to a host and port, or to a unix socket's path.
+    """A blocking connection: to a host and port, or to a unix socket's path.
 
     Simple and bulk strings come as bytes, error replies are raised as CommandError.
     """
@@ -202,7 +102,7 @@ class Client:
         else:
             self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.sock.settimeout(timeout)
-        self._data = b""  # not makefile(), which is of no use after a timeout
+        self._parser = Parser()
         try:
             self.sock.connect(host if port is None else (host, port))
         except BaseException:
@@ -221,7 +121,7 @@ class Client:
 
     def is_stale(self) -> bool:
         """Whether anything has come that nobody asked for: mostly the end."""
-        return bool(self._data or select.select([self.sock], [], [], 0)[0])
+        return bool(len(self._parser.buffer) or select.select([self.sock], [], [], 0)[0])
 
     def command(self, *args: Argument) -> Any:
         """Send a command and read its reply."""
@@ -250,37 +150,16 @@ class Client:
         return reply
 
     def _read(self) -> Any:
-        line = self._read_line()
-        mark, rest = line[:1], line[1:]
-        if mark == b"+":
-            return rest
-        if mark == b"-":
-            return CommandError(rest.decode(errors="replace"))
-        if mark not in b":$*":
-            raise ValueError(f"got {line!r}, expected RESP2")
-        number = int(rest)
-        if mark == b":":
-            return number
-        if number < 0:
-            return None
-        if mark == b"*":
-            return [self._read() for _ in range(number)]
-        return self._read_exactly(number + 2)[:-2]
+        while (value := self._parser.next_value()) is NEED_DATA:
+            data = self.sock.recv(65536)
+            if not data:
+                seen = self._parser.expecting()
+                raise ConnectionError(f"the server closed the connection after {seen}")
+            self._parser.feed(data)
+        return _with_errors(value)
 
-    def _read_line(self) -> bytes:
-        while b"\r\n" not in self._data:
-            self._receive_more()
-        line, _, self._data = self._data.partition(b"\r\n")
-        return line
 
-    def _read_exactly(self, size: int) -> bytes:
-        while len(self._data) < size:
-            self._receive_more()
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-    def _receive_more(self) -> None:
-        data = self.sock.recv(65536)
-        if not data:
-            raise ConnectionError(f"the server closed the connection after {self._data[-99:]!r}")
-        self._data += data
+def _with_errors(value: Any) -> Any:
+    if isinstance(value, ServerError):
+        return CommandError(value.text)
+    return list(map(_with_errors, value)) if type(value) is list else value
