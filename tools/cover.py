@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tests of a module that are not called after it.
 OTHER_TESTS = {
     "protocol/__init__.py": ["test_protocol_package.py"],
-    "protocol/errors.py": ["test_protocol_package.py", "test_protocol_parser.py"],
+    "protocol/errors.py": ["test_protocol_package.py", "test_protocol_buffer.py"],
     "protocol/messages.py": ["test_protocol_messages.py", "test_protocol_xread.py"],
     "protocol/patterns.py": ["test_protocol_entries.py"],
     "protocol/predict.py": ["test_protocol_xread.py"],
-    "protocol/strategies.py": ["test_protocol_encoder.py", "test_protocol_parser.py"],
+    "protocol/strategies.py": ["test_protocol_encoder.py", "test_protocol_buffer.py"],
     "pystreamredis/__init__.py": ["test_package.py"],
     "pystreamredis/asyncio/__init__.py": ["test_asyncio.py"],
     "pystreamredis/asyncio/streams.py": ["test_asyncio.py"],
