@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 # The most bytes of a window: the words of more do not fit into the processor's cache.
 _WINDOW = 16_384
 # The same for a pattern, which makes fewer words of them.
-MAX_WINDOW = 65_536
+MAX_WINDOW = 32_768
 # The most entries of a window, and the fewest that are worth one.
 _MAX_ENTRIES = 1024
 _MIN_ENTRIES = 4

@@ -29,6 +29,7 @@ from .wire import (
     array,
     bulk,
     by_whole_values,
+    by_xread_parser,
     bytewise,
     drain,
     encode_entry,
@@ -744,6 +745,68 @@ def test_entries_of_known_schemas_are_read_by_pattern(monkeypatch: pytest.Monkey
 
     _read_all(_replies(of_shapes, 2000))
     assert counts["entries"] > 1000
+
+
+def _with_labels(at: int) -> list[bytes]:
+    """Fields in one order, of which each entry lacks some."""
+    labels = (b"host", b"zone", b"app", b"job")
+    there = [name for place, name in enumerate(labels) if at >> place & 1]
+    return [b"value", b"%d" % at, *(item for name in there for item in (name, b"x" * (at % 7)))]
+
+
+def test_entries_that_lack_fields_are_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _count_reads(monkeypatch)
+    _read_all(_replies(_with_labels, 2000))
+    assert counts["patterns"] == 1
+    assert counts["entries"] > 1800
+
+
+@pytest.mark.parametrize("fields", [dict, list, tuple])
+@pytest.mark.parametrize("encoding", [None, "utf-8", "utf-16"])
+def test_fields_that_may_lack_are_told_from_empty_ones(fields: Any, encoding: str | None) -> None:
+    data = b"".join(_replies(_with_labels, 500))
+    factory = MessageFactory(fields, encoding, "replace")
+    assert typed(by_xread_parser([data], NAMES, factory).values) == typed(
+        by_whole_values(data, NAMES, factory).values
+    )
+
+
+@pytest.mark.parametrize("stated", [b"*2", b"*4", b"*8", b"*10", b"*5"])
+def test_a_number_of_fields_that_lies_is_found_out(stated: bytes) -> None:
+    """Where fields may lack, nothing else says how many there are."""
+    learnt = b"".join(_replies(_with_labels, 300))
+    true = encode_entry((b"90000-0", [b"value", b"1", b"zone", b"x", b"job", b""]))
+    assert true.count(b"*6") == 1
+    entries = [encode_entry((b"9000%d-0" % at, _with_labels(at))) for at in range(1, 9)]
+    head = b"*1\r\n*2\r\n$1\r\ns\r\n*9\r\n"
+    data = learnt + head + true.replace(b"*6", stated) + b"".join(entries)
+    found, expected = (
+        by_xread_parser([data], NAMES),
+        by_whole_values(data, NAMES, MessageFactory()),
+    )
+    assert found.values == expected.values
+    assert len(found.values) == 3
+    assert found.error is not None
+
+
+def test_strings_of_many_cr_are_not_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each CR takes an expression time of its own, slices none."""
+    counts = _count_reads(monkeypatch)
+    _read_all(_replies(lambda _: [b"a", b"\r\n" * 70], 500))
+    assert counts["patterns"] == 0
+    _read_all(_replies(lambda at: [b"a", b"x\r\n" * (at % 3 if at < 200 else 70)], 3000))
+    assert counts["patterns"] == 1
+    assert counts["windows"] < 60
+
+
+def test_nothing_is_learnt_from_large_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _count_reads(monkeypatch)
+    parser = XreadParser(NAMES)
+    for reply in _replies(lambda _: [b"a", b"x" * 50_000], 300):
+        parser.feed(reply)
+        assert parser.predict_last_ids([b"s"], 100) is None
+        parser.next_reply()
+    assert counts["patterns"] == counts["windows"] == 0
 
 
 def test_values_with_line_ends_are_read_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
