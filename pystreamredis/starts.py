@@ -33,7 +33,7 @@ class Last:
             raise TypeError(f"Last({n!r}): n must be an int")
         if not 1 <= n <= _MOST_LAST:
             raise ValueError(f"Last({n}): n must be from 1 to {_MOST_LAST}")
-        self.n = n
+        self.n: int = n
 
     def __repr__(self) -> str:
         return f"Last({self.n})"

@@ -29,8 +29,8 @@ class Diagnostics(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.is_terminal = os.isatty(2)
-        self.has_connected = False
+        self.is_terminal: bool = os.isatty(2)
+        self.has_connected: bool = False
         self._has_line = False
 
     def emit(self, record: logging.LogRecord) -> None:

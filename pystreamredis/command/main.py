@@ -30,8 +30,8 @@ class CtrlC:
     """
 
     def __init__(self) -> None:
-        self.has_come = False
-        self.is_exception = False
+        self.has_come: bool = False
+        self.is_exception: bool = False
 
     def handle(self, *_: object) -> None:
         """Record the signal."""

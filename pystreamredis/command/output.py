@@ -41,14 +41,14 @@ class Output:
     """
 
     def __init__(self, fd: int, wait: Callable[[int], bool]) -> None:
-        self.is_gone = False
+        self.is_gone: bool = False
         self.failure: OSError | None = None
         self._fd = fd
         self._wait = wait
         mode = os.fstat(fd).st_mode
-        self.is_file = stat.S_ISREG(mode)
-        self.is_pipe = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-        self.is_terminal = os.isatty(fd)
+        self.is_file: bool = stat.S_ISREG(mode)
+        self.is_pipe: bool = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self.is_terminal: bool = os.isatty(fd)
         self._blocks = self.is_pipe or self.is_terminal
 
     @property

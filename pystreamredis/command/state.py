@@ -38,7 +38,8 @@ class State:
     def __init__(self, path: str) -> None:
         # A link stays: the file that it points to is replaced.
         self._path = os.path.realpath(path)
-        self.positions = self._stored = self._load()
+        self.positions: dict[str, str] = self._load()
+        self._stored = self.positions
         folder = os.path.dirname(self._path)
         if not os.path.isdir(folder):
             raise StateError(f"state {path}: the folder {folder} does not exist")
