@@ -1,6 +1,6 @@
 """Signals that end the command, or ask it for figures: nothing is left half done by them.
 
-No exception interrupts a write, after which nobody could tell what was written. One more
+No exception interrupts a write, after which it would not be known what was written. One more
 signal, from somebody who does not want to wait, acts as in any other program.
 """
 
