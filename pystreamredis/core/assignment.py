@@ -28,23 +28,17 @@ if TYPE_CHECKING:
 
 # The most entries that are asked for at once when streams are looked back at.
 _LOOK_BACK = 1000
-# Growth of COUNT after replies that left room, and the replies that have to come whole before
-# it grows again after one that broke off: they double each time.
-_GROWTH = 4
-_MOST_PATIENCE = 1024
 # The smallest reply that COUNT is lowered for, in bytes.
 _SMALL = 65_536
 # The pause before another try to connect where `block` is 0, in ms.
 _PAUSE = 1000
-# The random part of a pause, in parts of it at most.
-_JITTER = 0.5
 
 
 def add_jitter(pause: float) -> float:
-    """Make a pause longer by a random part, so that readers do not come back all at once."""
+    """Make a pause longer by up to a half: readers should not come back all at once."""
     from random import random  # slow to import, and needed after failures alone
 
-    return pause * (1 + _JITTER * random())  # noqa: S311
+    return pause * (1 + random() / 2)  # noqa: S311
 
 
 def pauses_of(block: int | None, retry_delay: RetryDelay | None) -> Iterator[float]:
@@ -117,7 +111,9 @@ class ReadSize:
             self.count = max(1, self.count * self.max_reply // size)
         elif self.count < self.most:
             self._whole += 1
-            more = min(self.most, self.count + 1 + self.count // _GROWTH)
+            # After a reply that broke off, the replies that have to come whole before COUNT
+            # grows again double each time.
+            more = min(self.most, self.count + 1 + self.count // 4)
             if self._whole >= self._patience and size * more <= self.max_reply * self.count:
                 self.count = more
                 self._whole = 0
@@ -131,7 +127,7 @@ class ReadSize:
     def broke(self, entries: int) -> None:
         """Adapt to a reply that broke off after so many entries of its fullest stream."""
         self.count = max(1, (min(entries, self.count) or self.count) // 2)
-        self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        self._patience = min(2 * self._patience, 1024)
         self._whole = 0
 
 

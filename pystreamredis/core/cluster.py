@@ -47,8 +47,6 @@ _PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 # Milliseconds in which more failures of a node are not reported, where `block` is shorter.
 _QUIET = 1000
-# The most nodes that are remembered; no cluster has more.
-_NODES = 64
 
 
 class Share:
@@ -231,7 +229,8 @@ class SlotMap:
         return nodes[addresses[turn % len(addresses)]]
 
     def _remember(self, node: ConnectionOptions) -> None:
-        self._nodes = dict([*self._nodes.items(), (node.address, node)][-_NODES:])
+        # No cluster has more nodes than are remembered.
+        self._nodes = dict([*self._nodes.items(), (node.address, node)][-64:])
 
 
 class Cluster:

@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 # States of a server that pass: it loads its data, has lost its master or its cluster, runs a
 # script, or becomes a replica while clients wait.
 _TEMPORARY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNBLOCKED"})
-_MAX_CLIENTS = "ERR max number of clients"
-_CREDENTIALS = frozenset({"NOAUTH", "WRONGPASS"})
 # The most that is shown of a peer's error, in characters.
 _SHOWN = 500
 
 
 def is_temporary(error: ServerError) -> bool:
     """Return True if the same command may succeed a moment later."""
-    return error.code in _TEMPORARY or error.text.startswith(_MAX_CLIENTS)
+    return error.code in _TEMPORARY or error.text.startswith("ERR max number of clients")
 
 
 def may_be_one_stream(error: ServerError) -> bool:
@@ -54,7 +52,7 @@ def refusal(
     text = f"{address} refused {asked}{at}: {escape(error.text, _SHOWN)}"
     if is_temporary(error):
         return ConnectionError(text)
-    if error.code in _CREDENTIALS or asked == "AUTH":
+    if error.code in ("NOAUTH", "WRONGPASS") or asked == "AUTH":
         return AuthenticationError(text, code=escape(error.code))
     return ResponseError(text, code=escape(error.code), stream=stream)
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..starts import Followed
     from .stream import StreamState
 
-_id = itemgetter(1)
-
 BATCH_SIZE = 8192
 """Number of messages that are sorted at once, unless the streams are many."""
 LEAST_SHARE = 32
@@ -170,7 +168,7 @@ def _sorted(runs: list[list[Message]]) -> list[Message]:
         batch.sort(key=_number)
         return batch
     # Numbers of equal length compare as their texts do.
-    batch.sort(key=_id)
+    batch.sort(key=itemgetter(1))
     if are_even([message[1] for message in batch]):
         return batch
     # Within one ms, sequences may have several lengths. The shortest ones before the first

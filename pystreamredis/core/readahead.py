@@ -284,14 +284,10 @@ def choose_streams(
     count = request.count
     beyond = {stream for stream in ends if stream.count_after(watermark)}
     # The stream that is behind holds back no message of its own, so others do.
-    if min((*ends, *left_out), key=_last_number_of).pending:
+    if min((*ends, *left_out), key=lambda stream: number_of(stream.last_id)).pending:
         beyond.update(stream for stream in ends if stream.pending)
     beyond.update(s for s in left_out if s.count_after(watermark) > count)
     return [stream for stream in streams if stream not in beyond] if beyond else streams
-
-
-def _last_number_of(stream: StreamState) -> int:
-    return number_of(stream.last_id)
 
 
 def _check(stream: StreamState, messages: list[Message], last_id: bytes) -> bytes:

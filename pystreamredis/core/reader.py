@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from .events import Event
     from .stream import StreamState
 
-_place = attrgetter("place")
 # Number of streams that a description names.
 _NAMED = 3
 
@@ -252,7 +251,9 @@ class Reader:
         if self._failures:
             return self.report(self._failures.pop(0))
         if now >= self._wait.ends_at and self._is_over():
-            return self._deliver_timeout()
+            if not self._reading.stop_on_timeout:
+                return self._install(EMPTY)
+            return self._install(Item(self._reading.timeout_response, in_batches=[]))
         self._ask_for_caller(now)
         return None
 
@@ -582,13 +583,15 @@ class Reader:
         found: list[StreamState] = []
         for assignment in assignments:
             found += assignment.find_unsettled()
-        found.sort(key=_place)
+        found.sort(key=attrgetter("place"))
         return found
 
     def _deliver_failure(self, assignment: Assignment, failure: Failed) -> Batch:
         assignment.failure = None
         # Connections to one server keep the order that a single one would.
-        assignment.is_down = assignment.upstream.is_cluster or self._has_several_servers()
+        assignment.is_down = (
+            assignment.upstream.is_cluster or len({a.server for a in self.assignments}) > 1
+        )
         # Messages that were held back by these streams alone are released.
         self._may_release = len(self.assignments) > 1
         is_raised = self._is_raised(failure.error)
@@ -600,11 +603,6 @@ class Reader:
             assignment.must_pause = False
         return self.report(failure.error)
 
-    def _deliver_timeout(self) -> Batch:
-        if not self._reading.stop_on_timeout:
-            return self._install(EMPTY)
-        return self._install(Item(self._reading.timeout_response, in_batches=[]))
-
     def _is_raised(self, error: RedisError) -> bool:
         return self._reading.raise_connection_exceptions or not isinstance(error, ConnectionError)
 
@@ -615,9 +613,6 @@ class Reader:
         is_news = assignment.upstream.topology.failed(assignment, failure.time)
         self._look_over()
         return is_news
-
-    def _has_several_servers(self) -> bool:
-        return len({assignment.server for assignment in self.assignments}) > 1
 
     # Reads.
 

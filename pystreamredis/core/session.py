@@ -50,13 +50,6 @@ if TYPE_CHECKING:
 SILENCE = 30.0
 """Seconds without an entry of a stream after which to look whether it lost any."""
 
-# Pause after a round of reads by slot that do not block, in seconds: at least, and for each
-# slot. So many reads take a node 1 or 2 % of its time.
-_REST = 0.01
-_REST_FOR_SLOT = 0.0005
-# Pause after a blocking read that was answered early with nothing, in seconds: some servers
-# and proxies take no notice of BLOCK.
-_EARLY_REST = 0.05
 # The longest that a read blocks which leaves streams out, in ms: these may be released at any
 # moment, and hold others back until they are read again. Nor may reads block for long where more
 # streams may come at any moment.
@@ -448,7 +441,8 @@ class Session:
     def _rest_after_nothing(self, request: Request) -> None:
         """Pause after a read that has found nothing sooner than it should."""
         if request.blocks and self._last_received < request.due:
-            self.rest_until(min(request.due, self._last_received + _EARLY_REST))
+            # Some servers and proxies take no notice of BLOCK: at most 20 such reads a second.
+            self.rest_until(min(request.due, self._last_received + 0.05))
         elif request.is_poll:
             self.rest_until(self._last_received + _SHORT / 1000)
 
@@ -552,7 +546,8 @@ class Session:
         rests = upstream.reading.block is not None or request.is_poll
         if rests and all(map(_is_caught_up, request.streams)):
             slots = len(upstream.topology.group(request.streams))
-            self.rest_until(self._last_received + max(_REST, slots * _REST_FOR_SLOT))
+            # So many reads take a node 1 or 2 % of its time.
+            self.rest_until(self._last_received + max(0.01, slots * 0.0005))
 
     def _redirect(self, error: ServerError, streams: list[StreamState]) -> bool:
         """Report an error if it only says that streams are read elsewhere, or later."""

@@ -92,7 +92,7 @@ class StreamState:
         pending = self.pending
         if not pending or number_of(pending[-1][1]) <= watermark:
             return 0
-        return len(pending) - bisect_right(pending, watermark, key=_number)
+        return len(pending) - bisect_right(pending, watermark, key=lambda m: number_of(m[1]))
 
     def restart(self, last_id: bytes) -> None:
         """Read the stream again after an ID, and forget what is pending."""
@@ -100,7 +100,3 @@ class StreamState:
         self.pending = []
         self.caught_up = False
         self.passed = None
-
-
-def _number(message: Message) -> int:
-    return number_of(message[1])

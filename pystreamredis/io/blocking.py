@@ -27,8 +27,6 @@ _LONGEST = 86_400.0
 # The longest delay of a signal's handler, in seconds: a signal that comes right before the
 # system is asked to wait does not end that wait, and Python runs no handler before its end.
 _SLICE = 0.05
-# Pause of a thread that waits for another one to change the streams, in seconds.
-_MOMENT = 0.001
 _OF_THE_PARENT = (
     "these connections belong to the parent of this process; "
     "make a new Streams(streams=positions) in each process"
@@ -295,7 +293,7 @@ class Driver(Engine):
         if self.is_closed:  # by a thread that has it for a moment
             return False
         if self._is_changing and self._owner != get_ident():
-            sleep(_MOMENT)
+            sleep(0.001)
             return True
         raise RuntimeError("another thread is iterating, expected one at a time") from None
 

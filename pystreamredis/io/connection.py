@@ -65,8 +65,6 @@ _FAMILY_UNIX = getattr(socket, "AF_UNIX", None)
 # Bytes received by one call: usually, and while large replies come in.
 _FEW = 65_536
 _MOST = 1_048_576
-# Pieces that are received before anybody asks for them.
-_ENOUGH = 4
 
 
 class Connection:
@@ -207,10 +205,10 @@ class Connection:
                 self.close()
 
     def fetch(self) -> bool:
-        """Receive before anybody asks; return False if nothing more should be received."""
+        """Receive before anybody asks, up to 4 pieces; return False if nothing more should be."""
         if self.session is None or self._sock is None:
             return False
-        if self._unsent or len(self._fetched) >= _ENOUGH:
+        if self._unsent or len(self._fetched) >= 4:
             return False
         data = self._receive()
         if data is not None:
