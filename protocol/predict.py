@@ -27,7 +27,7 @@ _match_head = re.compile(
 
 
 def predict_last_ids(
-    data: bytes, pos: int, keys: Sequence[bytes], sizes: Sequence[int], count: int
+    data: bytes, pos: int, keys: Sequence[bytes], sizes: Sequence[int], count: int, left: int
 ) -> list[bytes] | None:
     """Predict the last IDs of a stream that is being read, and of those to come.
 
@@ -37,6 +37,7 @@ def predict_last_ids(
         keys: The keys of the streams to come.
         sizes: About how many bytes an entry of each takes.
         count: The number of entries that each stream has in a full reply.
+        left: The number of entries to come of the stream that is being read.
 
     Returns:
         The stream's that is being read, empty if no entry of it is there, and each other's;
@@ -63,7 +64,12 @@ def predict_last_ids(
         return None
     strings = int(last[2])
     found_strings, end = slice_strings(data, last.end(), strings)
-    if len(found_strings) < strings or end < len(data):
+    if len(found_strings) < strings:
+        # The last entry has begun if as many have as there must be, all with IDs of its length.
+        opening = b"%b%d\r\n" % (_OPENING, len(last[1]))
+        if data.count(opening, starts[-1]) != (count if keys else left):
+            return None
+    elif end < len(data):
         return None
     return [head[1] if head else b"" for head in heads]
 

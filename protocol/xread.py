@@ -315,7 +315,8 @@ class XreadParser:
         if not expected * 3 // 4 <= len(buffer) <= largest:
             return None
         buffer.join()
-        ends = predict_last_ids(buffer.data, buffer.pos, keys[len(begun) :], coming, count)
+        left = count - numbers[-1] if numbers else 0
+        ends = predict_last_ids(buffer.data, buffer.pos, keys[len(begun) :], coming, count, left)
         if ends is None:
             return None
         read = [_last_id_of(messages) for _, messages in begun]

@@ -751,6 +751,18 @@ def _ends(streams: list[Stream]) -> list[bytes]:
     return [entries[-1][0] for _, entries in streams]
 
 
+@pytest.mark.parametrize("keys", [[b"s"], [b"s", b"t"]])
+def test_the_end_is_foreseen_before_the_last_bytes_come(keys: list[bytes]) -> None:
+    """The last entry need not be all there, if as many have begun as there must be."""
+    streams = _full(keys, 8, 1)
+    data = encode_reply(streams)
+    for missing in range(1, 8):
+        parser = XreadParser(NAMES)
+        parser.feed(data[:-missing])
+        assert parser.predict_last_ids(keys, 8) == _ends(streams), missing
+        assert parser.predict_last_ids(keys, 9) is None
+
+
 @pytest.mark.parametrize("resp3", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 100])
 @pytest.mark.parametrize("keys", [[b"s"], [b"s", b"t"], [b"", b"s", b"\xff\r\n"]])

@@ -36,8 +36,10 @@ _PAUSE = 1000
 
 def add_jitter(pause: float) -> float:
     """Make a pause longer by up to a half: readers should not come back all at once."""
-    from random import random  # slow to import, and needed after failures alone
-
+    try:
+        from random import random  # slow to import, and needed after failures alone
+    except OSError:  # no descriptor is left to read it
+        return pause
     return pause * (1 + random() / 2)  # noqa: S311
 
 

@@ -92,12 +92,14 @@ class ReadAhead:
     Attributes:
         requests: The requests in the order of sending. The next reply answers the first.
         doubted: Streams of which a nil has to come again before it is believed.
+        believe_at: Time when it is believed all the same, in seconds of the caller's clock.
     """
 
     def __init__(self, predictions: Predictions) -> None:
         self._predictions = predictions
         self.requests: deque[Request] = deque()
         self.doubted: set[StreamState] = set()
+        self.believe_at = 0.0
         # The beginning of the last request: mostly the same streams are read again.
         self._head = b""
         self._head_of: tuple[list[StreamState], int, int | None] = [], 0, None

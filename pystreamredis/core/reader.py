@@ -371,6 +371,7 @@ class Reader:
                 session.poll_not_before = 0.0
             else:
                 session.time_out(now)
+                self._may_release = True
 
     def report(self, error: RedisError) -> Batch:
         """Raise a failure, or return it as what is delivered next."""

@@ -151,7 +151,8 @@ class Session:
         if timeout is None or not (requests or self._dialogue):
             return None
         due = requests[0].due if requests else 0.0
-        return max(due, self._last_activity) + timeout
+        deadline = max(due, self._last_activity) + timeout
+        return min(deadline, self._ahead.believe_at) if self._ahead.doubted else deadline
 
     @property
     def expects_nothing(self) -> bool:
@@ -329,6 +330,12 @@ class Session:
 
     def time_out(self, now: float) -> None:
         """Take note that nothing came until `wake_at`."""
+        ahead = self._ahead
+        if ahead.doubted and now >= ahead.believe_at:
+            for stream in self.streams.distrust(list(ahead.doubted)):
+                stream.caught_up = True
+            ahead.doubted.clear()
+            return
         options, seconds = self._assignment.options, now - self._last_activity
         self._break_off()
         self._fail(failures.no_reply(options, self.address, seconds), now)
@@ -403,6 +410,8 @@ class Session:
         whole, size = request.round or request, self._reply_size
         self._reply_size = 0
         is_doubtful = not reply and self._is_doubtful(request)
+        if is_doubtful:
+            self._note_answer()
         if is_doubtful and whole is request:
             self._confirm()
             return
@@ -451,9 +460,10 @@ class Session:
 
         A reply too many is a nil most often. While history is read it would release messages
         of other streams past those that are still to come: the pending ones, and over other
-        connections those that arrive until the mistake is found out. A nil at the end of its
-        time to block is an ordinary one. So is the first one of a stream whose slot is read in
-        turn with others: each slot without entries would cost one more read.
+        connections those that arrive until the mistake is found out, which takes no longer than
+        the next reply. A nil at the end of its time to block is an ordinary one. So is the first
+        one of a stream whose slot is read in turn with others: each slot without entries would
+        cost one more read.
         """
         doubted, upstream = self._ahead.doubted, self._assignment.upstream
         behind = {stream for stream in request.streams if not stream.caught_up}
@@ -467,6 +477,7 @@ class Session:
         if is_alone and not any(map(_pending_of, upstream.streams)):
             return False
         doubted.update(behind)
+        self._ahead.believe_at = self._last_received + 0.1
         return True
 
     def _apply(self, replies: list[StreamReply], request: Request) -> bool:
