@@ -34,8 +34,8 @@ MAX_BULK = 512 * 1024 * 1024
 MAX_ITEMS = 2**21
 # An XREAD reply nests four deep, the deepest reply of any command about ten.
 MAX_DEPTH = 64
-# The most bytes of a push or an attribute: nobody has asked for them, and they are kept
-# until they are whole. Servers send some hundred.
+# The most bytes of a push, or of an item's attributes: nobody has asked for them, and they
+# are kept until they are whole. Servers send some hundred.
 MAX_ASIDE = 1024 * 1024
 # The most bytes of one value, its attributes and all lines included. Strings of a stream's
 # entry have at most 1 GiB in all (Redis since 6.2.6), and a command that adds one was never
@@ -62,19 +62,19 @@ _UNKNOWN = -1
 """The length of what is streamed (``$?``, ``*?``) until its end comes."""
 
 _OPENED = NeedData()
-"""In lieu of a value: an aggregate was opened, or a part of one was taken in."""
+"""Instead of a value: an aggregate was opened, or a part of one was taken in."""
 
 
 class _Aggregate:
     """An aggregate whose items are still coming in.
 
     Attributes:
-        aside: The push or the attribute that it is or is within, if any.
         attributes: Those before the item that is coming in.
-        size: The bytes so far of a push or an attribute, or of a streamed string.
+        is_aside: True if it is a push or an attribute, or within one.
+        size: The bytes so far of a streamed string.
     """
 
-    __slots__ = ("aside", "attributes", "items", "kind", "missing", "size")
+    __slots__ = ("attributes", "is_aside", "items", "kind", "missing", "size")
 
     def __init__(self, kind: bytes, missing: int, outer: _Aggregate | None) -> None:
         self.kind = kind
@@ -82,9 +82,7 @@ class _Aggregate:
         self.items: list[Value] = []
         self.size = 0
         self.attributes: Map | None = None
-        self.aside: _Aggregate | None = self if kind in b">|" else None
-        if outer is not None and outer.aside is not None:
-            self.aside = outer.aside
+        self.is_aside: bool = kind in b">|" or (outer is not None and outer.is_aside)
 
     def close(self, types: bool) -> Value:
         """Make the value, now that all items are there."""
@@ -160,6 +158,8 @@ class Parser:
         # Number of the items and the bytes so far of the value that is coming in.
         self._items = 0
         self._size = 0
+        # Number of the bytes of the push, or of the attributes of the next item.
+        self._aside_size = 0
         # Number of the bytes taken last, which an error is about.
         self._taken = 0
         self._open: list[_Aggregate] = []
@@ -210,7 +210,7 @@ class Parser:
                     value = self._put(value)
                 if value is not _OPENED:
                     self.is_within_value = False
-                    self._items = self._size = 0
+                    self._items = self._size = self._aside_size = 0
                     self.attributes, self._coming_attributes = self._coming_attributes, None
                     if isinstance(value, Typed):
                         value.attributes = self.attributes
@@ -298,11 +298,11 @@ class Parser:
             raise ProtocolError(
                 f"value of {self._size} bytes or more, expected at most {self.max_size}"
             )
-        if self._open and (aside := self._open[-1].aside) is not None:
-            aside.size += size
-            if aside.size > MAX_ASIDE:
+        if self._open and self._open[-1].is_aside:
+            self._aside_size += size
+            if self._aside_size > MAX_ASIDE:
                 raise ProtocolError(
-                    f"push or attribute of {aside.size} bytes, expected at most {MAX_ASIDE}"
+                    f"push or attributes of {self._aside_size} bytes, expected at most {MAX_ASIDE}"
                 )
 
     def _count_item(self) -> None:
@@ -321,6 +321,8 @@ class Parser:
                         value.attributes = aggregate.attributes
                     aggregate.attributes = None
                 aggregate.items.append(value)
+                if not aggregate.is_aside:
+                    self._aside_size = 0
                 aggregate.missing -= aggregate.missing > 0
             if aggregate.missing:
                 return _OPENED
@@ -403,7 +405,10 @@ class Parser:
 
 
 def _joined(first: Map | None, second: Map) -> Map:
-    return second if first is None else Map([*first, *second])
+    if first is None:
+        return second
+    first += second
+    return first
 
 
 def _simple(text: bytes) -> bytes:
