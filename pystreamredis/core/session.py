@@ -435,8 +435,10 @@ class Session:
             self._note_answer()
         if replies and self._ahead.doubted:
             self._ahead.doubted.difference_update(request.streams)
-        if not self._apply(replies, request):
+        if not self.streams.apply(replies, request, self._last_received):
             self._rest_after_nothing(request)
+        if self._replies.unmade:
+            self._note_unmade()
         read_size = history.read_size
         if size > read_size.max_reply or read_size.count < read_size.most:
             read_size.completed(size)
@@ -480,17 +482,9 @@ class Session:
         self._ahead.believe_at = self._last_received + 0.1
         return True
 
-    def _apply(self, replies: list[StreamReply], request: Request) -> bool:
-        """Make the entries of a reply pending; return True if there are any.
-
-        Raises:
-            WireError: An entry is not after the ID that was asked for.
-        """
-        found = self.streams.apply(replies, request, self._last_received)
-        if self._replies.unmade:
-            self.events += [message[2] for message in self._replies.unmade]
-            self._replies.unmade.clear()
-        return found
+    def _note_unmade(self) -> None:
+        self.events += [message[2] for message in self._replies.unmade]
+        self._replies.unmade.clear()
 
     def _break_off(self) -> None:
         """Apply what has come of a reply that breaks off, and ask for less the next time."""
@@ -510,7 +504,8 @@ class Session:
         """
         replies, request = self._replies.take_partial(), self._ahead.requests[0]
         try:
-            self._apply(replies, request)
+            self.streams.apply(replies, request, self._last_received)
+            self._note_unmade()
         except WireError:
             return []
         # The rest of the reply is unknown; streams that have left are read elsewhere.
