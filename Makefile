@@ -45,6 +45,8 @@ lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m pyright
+	@# All that a user can reach has a type.
+	$(RUN) -m pyright --verifytypes pystreamredis --ignoreexternal
 
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs

@@ -30,9 +30,9 @@ class Buffer:
     __slots__ = ("_awaits_line", "_missing", "_pieces", "_waiting", "data", "fed", "pos")
 
     def __init__(self) -> None:
-        self.data = b""
-        self.pos = 0
-        self.fed = 0
+        self.data: bytes = b""
+        self.pos: int = 0
+        self.fed: int = 0
         self._pieces: deque[bytes] = deque()
         self._waiting = 0  # bytes in them
         # How many bytes must come before another look is of any use.

@@ -116,7 +116,7 @@ class Attempts:
     __slots__ = ("_next_pause", "_streak", "pause")
 
     def __init__(self, pause: int = 0) -> None:
-        self.pause = pause
+        self.pause: int = pause
         self._next_pause = 1
         self._streak = 0
 
@@ -156,13 +156,13 @@ class Pace:
     )
 
     def __init__(self, patterns: Patterns) -> None:
-        self.entry_size = 0
+        self.entry_size: int = 0
         # As many as a pattern is made of.
-        self.entries = _SAMPLES
+        self.entries: int = _SAMPLES
         self.pattern: Pattern | None = None
         # The first entry shows whether a pattern of other streams reads it.
-        self.matching = Attempts(1)
-        self.splitting = Attempts()
+        self.matching: Attempts = Attempts(1)
+        self.splitting: Attempts = Attempts()
         self._patterns = patterns
         self._credit = _FIRST_CREDIT
         # Since the last choice of a pattern: the number of entries that it has read, and of

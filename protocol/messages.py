@@ -37,8 +37,8 @@ class Unmade:
     __slots__ = ("cause", "pairs")
 
     def __init__(self, pairs: list[tuple[bytes, bytes]], cause: Exception) -> None:
-        self.pairs = pairs
-        self.cause = cause
+        self.pairs: list[tuple[bytes, bytes]] = pairs
+        self.cause: Exception = cause
 
     def __repr__(self) -> str:
         return f"Unmade({len(self.pairs)} pairs, {type(self.cause).__name__})"
@@ -62,7 +62,9 @@ class MessageFactory:
         self.fields = fields
         self.encoding = encoding
         self.errors = errors
-        self.is_ascii_based = encoding is not None and codecs.lookup(encoding).name in _ASCII_BASED
+        self.is_ascii_based: bool = (
+            encoding is not None and codecs.lookup(encoding).name in _ASCII_BASED
+        )
 
     def text(self, item: bytes) -> str:
         """Decode a field or a value."""

@@ -147,8 +147,8 @@ class Parser:
         requests: bool = False,
     ) -> None:
         self.attributes: Map | None = None
-        self.is_within_value = False
-        self.buffer = Buffer() if buffer is None else buffer
+        self.is_within_value: bool = False
+        self.buffer: Buffer = Buffer() if buffer is None else buffer
         self.max_size = max_size
         self._max_bulk = max_bulk
         self._max_depth = max_depth

@@ -129,7 +129,7 @@ class Pattern:
     def __init__(self, id_column: Column, fields: Sequence[Field], factory: MessageFactory) -> None:
         self.id_column = id_column
         self.fields = fields
-        self.captures_names = fields[0][0] is None
+        self.captures_names: bool = fields[0][0] is None
         self._factory = factory
         # The names of what is captured, in the code that makes messages of it.
         self._targets: list[str] = []

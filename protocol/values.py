@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # as in typing, which costs milliseconds to import
 if TYPE_CHECKING:
     from typing import (
         Any,
+        ClassVar,
         Final,
         Self,  # known to type checkers, needed by them alone
         TypeAlias,
@@ -45,7 +46,7 @@ class ServerError:
     __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text: str = text
 
     @property
     def code(self) -> str:
@@ -135,9 +136,9 @@ class Typed:
     __slots__ = ("attributes", "kind", "value")
 
     def __init__(self, kind: bytes, value: Value, attributes: Map | None = None) -> None:
-        self.kind = kind
-        self.value = value
-        self.attributes = attributes
+        self.kind: bytes = kind
+        self.value: Value = value
+        self.attributes: Map | None = attributes
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -146,7 +147,7 @@ class Typed:
             and (type(other.value), other.value) == (type(self.value), self.value)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore
 
     def __repr__(self) -> str:
         attributes = "" if self.attributes is None else f", {self.attributes!r}"

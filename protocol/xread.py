@@ -66,8 +66,8 @@ class EntryParser:
     def __init__(self, values: Parser) -> None:
         self._values = values
         self._buffer = values.buffer
-        self.is_within = False
-        self.start = 0
+        self.is_within: bool = False
+        self.start: int = 0
         # The entry that is coming in: its ID, its strings so far, and how many more there
         # are; -1 if the parser of values reads it.
         self._id = b""
@@ -183,7 +183,7 @@ class XreadParser:
         self._patterns = Patterns(self._factory)
         self._entry = EntryParser(self._values)
         self._runs = RunReader(self._buffer, self._factory)
-        self.unmade = self._runs.unmade
+        self.unmade: list[Message] = self._runs.unmade
         # What was read of a reply that is not all there: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 class Streams:
     """Streams to follow, and the positions of what was delivered."""
 
-    # True if a coroutine is awaited that a callable option returns.
-    _awaits = False
     # Their types are in the stubs of the shells.
     __class_getitem__: Any = classmethod(GenericAlias)
+    # True if the shell can await the caller's functions.
+    _awaits = False
 
     def __init__(
         self,
@@ -89,7 +89,6 @@ class Streams:
         password = conceal(password)
         host = conceal_url(host)
         conceal_keywords(named_streams)
-        _check_password(password, self._awaits)
         arguments = locals()
         check_keywords("Streams()", named_streams)
         reading = ReadOptions(**pick(READ, arguments))
@@ -263,7 +262,6 @@ def closed_error() -> RuntimeError:
 class Redis:
     """A server's address and credentials."""
 
-    _awaits = False
     __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
@@ -297,7 +295,6 @@ class Redis:
         password = conceal(password)
         host = conceal_url(host)
         conceal_keywords(unknown)
-        _check_password(password, self._awaits)
         arguments = locals()
         _refuse_unknown(unknown)
         self._connection = ConnectionOptions(**pick(CONNECTION, arguments))
@@ -377,22 +374,6 @@ def _read_sources(sources: Mapping[str, Redis]) -> Servers:
     return servers
 
 
-def _check_password(password: object, awaits: bool) -> None:
-    """Refuse an ``async def``, unless somebody awaits it.
-
-    Raises:
-        TypeError: Nobody does.
-    """
-    for function in (password, getattr(password, "__call__", None)):  # noqa: B004
-        code = getattr(function, "__code__", None)
-        # By its flag: the import of inspect would take longer than all others together.
-        if not awaits and code is not None and code.co_flags & _COROUTINE:
-            raise TypeError(
-                "password is an async def, which pystreamredis.asyncio alone awaits; "
-                "give a plain function"
-            )
-
-
 def _refuse_unknown(unknown: Mapping[str, object]) -> None:
     check_keywords("Redis()", unknown)
     for name in unknown:
@@ -409,6 +390,5 @@ def _hint_at_host(servers: Servers) -> str:
     return f"; {only.host!r} was taken as the host: for a stream, give streams={only.host!r}"
 
 
-_COROUTINE = 0x80  # as inspect has it
 # The keywords that do not name a stream in `Streams(...)`.
 _KEYWORDS = ("streams", *OPTIONS)

@@ -31,8 +31,8 @@ class Streams(construction.Streams):
     any task of it.
     """
 
-    _awaits = True
     _driver: Driver | None = None
+    _awaits = True
 
     @property
     def _is_closed(self) -> bool:
@@ -175,7 +175,6 @@ class Redis(construction.Redis):
     The `Streams` that `streams` returns are not connected yet, as after their constructor.
     """
 
-    _awaits = True
     _kind = Streams
 
 

@@ -90,8 +90,8 @@ class ReadSize:
     """
 
     def __init__(self, most: int) -> None:
-        self.count = most
-        self.max_reply = _SMALL
+        self.count: int = most
+        self.max_reply: int = _SMALL
         self.most = most
         self._whole = 0
         self._patience = 1
@@ -204,14 +204,14 @@ class History:
     def __init__(
         self, options: ConnectionOptions, count: int, outages: Outages, server: str = ""
     ) -> None:
-        self.predictions = Predictions()
-        self.read_size = ReadSize(count)
+        self.predictions: Predictions = Predictions()
+        self.read_size: ReadSize = ReadSize(count)
         self.look_back_size = _LOOK_BACK
-        self.says_hello = wants_hello(options)
+        self.says_hello: bool = wants_hello(options)
         self.is_secret_sent = False
         self.is_understood = False
-        self.is_answered = False
-        self.address_turn = 0
+        self.is_answered: bool = False
+        self.address_turn: int = 0
         self._outages = outages
         self._server = server
         self._address = ""
@@ -268,9 +268,9 @@ class Assignment:
         self.streams: list[StreamState] = []
         self.session: Session | None = None
         server = "" if key is None else options.address
-        self.history = History(options, upstream.reading.count, upstream.outages, server)
+        self.history: History = History(options, upstream.reading.count, upstream.outages, server)
         self.failure: Failed | None = None
-        self.retry_at = 0.0
+        self.retry_at: float = 0.0
         self.is_connecting = False
         self.is_down = False
         self.is_lane = False

@@ -64,7 +64,7 @@ class Share:
         self.key = key
         self.options = options
         self.streams: list[StreamState] = []
-        self.not_before = 0.0
+        self.not_before: float = 0.0
         self.held_apart: list[list[StreamState]] = []
 
 
@@ -244,7 +244,7 @@ class Cluster:
     def __init__(self, upstream: Upstream, assignments: list[Assignment]) -> None:
         self._upstream = upstream
         self._map = SlotMap(upstream.options, upstream.reading.connections)
-        self.assignments = assignments
+        self.assignments: list[Assignment] = assignments
 
     def assign(self, streams: list[StreamState]) -> None:
         """Have exactly these streams read, each where it lives; what stays the same goes on."""

@@ -44,10 +44,10 @@ class Wait:
 
     def __init__(self, block: int | None) -> None:
         self.block = block
-        self.block_ahead = block if block is None else min(block or _SLICE, _SLICE)
-        self.number = 0
+        self.block_ahead: int | None = block if block is None else min(block or _SLICE, _SLICE)
+        self.number: int = 0
         self._seconds = inf if block == 0 else (block or 0) / 1000
-        self.ends_at = inf
+        self.ends_at: float = inf
 
     def begin(self, now: float) -> None:
         """Begin to wait."""
@@ -93,7 +93,7 @@ class Batch:
     __slots__ = ("_ends", "_seen", "_taken_back", "iterator", "messages")
 
     def __init__(self, messages: list[Message], ends: Mapping[Followed, bytes | str]) -> None:
-        self.messages = messages
+        self.messages: list[Message] = messages
         self.iterator: Iterator[Any] = iter(messages)
         self._ends = ends
         # The number of messages delivered before the last look, and the last ID of each stream
@@ -161,7 +161,7 @@ class Item(Batch):
 
     def __init__(self, *items: object, in_batches: object = None) -> None:
         super().__init__([], {})
-        self.iterator = iter(items)
+        self.iterator: Iterator[Any] = iter(items)
         self._in_batches = in_batches
 
     def take(self, n: int) -> Iterable[Any]:  # noqa: ARG002

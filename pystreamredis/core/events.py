@@ -40,9 +40,9 @@ class Redirected:
     __slots__ = ("error", "streams", "time")
 
     def __init__(self, error: ServerError, streams: list[StreamState], time: float) -> None:
-        self.error = error
-        self.streams = streams
-        self.time = time
+        self.error: ServerError = error
+        self.streams: list[StreamState] = streams
+        self.time: float = time
 
 
 class Failed:
@@ -56,8 +56,8 @@ class Failed:
     __slots__ = ("error", "time")
 
     def __init__(self, error: RedisError, time: float) -> None:
-        self.error = error
-        self.time = time
+        self.error: RedisError = error
+        self.time: float = time
 
 
 class Log:
@@ -71,8 +71,8 @@ class Log:
     __slots__ = ("level", "text")
 
     def __init__(self, level: int, text: str) -> None:
-        self.level = level
-        self.text = text
+        self.level: int = level
+        self.text: str = text
 
 
 if TYPE_CHECKING:

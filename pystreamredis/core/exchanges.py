@@ -56,8 +56,8 @@ class Gap:
     __slots__ = ("kind", "oldest")
 
     def __init__(self, kind: str, oldest: bytes) -> None:
-        self.kind = kind
-        self.oldest = oldest
+        self.kind: str = kind
+        self.oldest: bytes = oldest
 
 
 class Dialogue:
@@ -76,7 +76,7 @@ class Dialogue:
     def __init__(self, exchange: Exchange[None]) -> None:
         self._exchange = exchange
         self.replies: list[Any] = []
-        self.awaited = 0
+        self.awaited: int = 0
         self.received_before = 0
         self.max_entries = 0
         self.is_hello = False

@@ -91,8 +91,8 @@ class ExactHold:
     due_at: float | None = None
 
     def __init__(self) -> None:
-        self.complete = -1
-        self.late = 0
+        self.complete: int = -1
+        self.late: int = 0
         # The largest ID up to which the last read of each connection was complete.
         self._bounds: dict[Assignment, float] = {}
         # Times when a larger ms than ever before was received, each with that ms. Older ones

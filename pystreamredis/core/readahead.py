@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .stream import StreamState
 
-last_id_of = attrgetter("last_id")
+last_id_of: attrgetter[Any] = attrgetter("last_id")
 
 
 class Request:
@@ -81,8 +81,8 @@ class Request:
         self.streams = streams
         self.after = after
         self.count = count
-        self.due = now + (block or 0) / 1000
-        self.blocks = block is not None
+        self.due: float = now + (block or 0) / 1000
+        self.blocks: bool = block is not None
         self.wait = wait
 
 

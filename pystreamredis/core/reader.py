@@ -99,7 +99,7 @@ class Reader:
         self.active: dict[Assignment, None] = {}
         self.batch: Batch = EMPTY
         self.log: list[Log] = []
-        self.has_streams = False
+        self.has_streams: bool = False
         # Deadline of the first reply that a parked connection waits for.
         self._parked_until = inf
         # Reads that were answered, and not looked at yet.

@@ -87,14 +87,14 @@ class Session:
         ask: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
-        self.phase = Phase.HANDSHAKE
+        self.phase: Phase = Phase.HANDSHAKE
         self.outgoing: list[bytes] = []
         self.events: list[Event] = []
-        self.poll_not_before = 0.0
+        self.poll_not_before: float = 0.0
         self._assignment = assignment
         self._ahead = ReadAhead(assignment.history.predictions)
         self._values = Parser()
-        self.streams = StreamSet(self, assignment)
+        self.streams: StreamSet = StreamSet(self, assignment)
         self._replies = self._make_parser()
         self._dialogue: Dialogue | None = None
         self._ask = ask

@@ -56,21 +56,21 @@ class StreamState:
     )
 
     def __init__(self, name: Followed, key: bytes, start: bytes | int | None) -> None:
-        self.name = name
-        self.key = key
-        self.start = start if isinstance(start, bytes) else None
-        self.from_end = start if isinstance(start, int) else 0
-        self.last_id = self.start or ZERO
+        self.name: Followed = name
+        self.key: bytes = key
+        self.start: bytes | None = start if isinstance(start, bytes) else None
+        self.from_end: int = start if isinstance(start, int) else 0
+        self.last_id: bytes = self.start or ZERO
         self.pending: list[Message] = []
-        self.caught_up = False
+        self.caught_up: bool = False
         self.passed: bytes | None = None
         self.session: Session | None = None
-        self.last_activity = 0.0
+        self.last_activity: float = 0.0
         self.reported_gap: str | None = None
-        self.gaps = 0
-        self.was_read = False
+        self.gaps: int = 0
+        self.was_read: bool = False
         self.slot: int | None = None
-        self.place = 0
+        self.place: int = 0
 
     def __repr__(self) -> str:
         return f"<StreamState {self.name!r} at {self.last_id!r}, {len(self.pending)} pending>"

@@ -77,7 +77,7 @@ class Standalone:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._lane: Assignment | None = None
-        self.assignments = [Assignment(upstream, upstream.options, None)]
+        self.assignments: list[Assignment] = [Assignment(upstream, upstream.options, None)]
 
     def assign(self, streams: list[StreamState]) -> None:
         """Have exactly these streams read: new ones where the fewest streams are."""
@@ -164,13 +164,13 @@ class Upstream:
         self.options = options
         self.reading = reading
         self._keywords = keywords
-        self.factory = MessageFactory(
+        self.factory: MessageFactory = MessageFactory(
             reading.fields,
             options.encoding if options.decode_responses else None,
             options.encoding_errors,
         )
         self.streams: list[StreamState] = []
-        self.outages = Outages()
+        self.outages: Outages = Outages()
         self.topology: Topology = Standalone(self)
         self.failures: list[RedisError] = []
 

@@ -43,7 +43,7 @@ class Order:
 
     def __init__(self, operation: Callable[[], Steps], notify: Callable[[], object]) -> None:
         self.operation = operation
-        self.is_done = False
+        self.is_done: bool = False
         self.error: Exception | None = None
         self._notify = notify
 
