@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from pystreamredis import (
 from tests.certificates import Authority
 from tests.peer import Conversation, Peer
 from tests.proxy import Proxy
-from tests.servers import wait_until
+from tests.servers import LONG, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,7 +198,8 @@ def test_nodes_that_announce_what_cannot_be_reached_are_reached_all_the_same(
         wait_until(lambda: cluster.node_of(9) is replica)
         added = [cluster.add(name).encode() for name in names]
         found: list[bytes] = []
-        while len(found) < len(added):
+        deadline = monotonic() + LONG
+        while len(found) < len(added) and monotonic() < deadline:
             with suppress(ConnectionError):
                 found += [message[1] for message in streams]
         assert sorted(found) == sorted(added)

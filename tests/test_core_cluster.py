@@ -333,6 +333,16 @@ def test_each_node_that_fails_is_a_line_of_the_log(caplog: pytest.LogCaptureFixt
 # Nodes behind NAT.
 
 
+def rest_until(simulation: Simulation, number: int) -> list[Any]:
+    """Take what comes, until there are so many messages."""
+    items: list[Any] = []
+    for _ in range(50):
+        items += simulation.rest()
+        if len(numbers_of(items)) >= number:
+            break
+    return items
+
+
 def behind_nat() -> tuple[SimulatedCluster, Callable[[tuple[str, int]], tuple[str, int]]]:
     """Make a cluster whose nodes name addresses of their own network, and what translates them."""
     cluster = spread_cluster()
@@ -356,9 +366,7 @@ def test_nodes_are_reached_where_the_caller_says(own: int) -> None:
     cluster.begin_to_move(b"b", PORTS[0])
     simulation.at(0.3, lambda: cluster.move(b"b", PORTS[0]))
     expected = [cluster.add(b"b")]
-    while not (found := numbers_of(simulation.rest())):
-        pass
-    assert found == expected
+    assert numbers_of(rest_until(simulation, 1)) == expected
     home = cluster.home(b"b")
     kill(cluster, simulation, home)
     failure = simulation.next()
@@ -366,10 +374,7 @@ def test_nodes_are_reached_where_the_caller_says(own: int) -> None:
     assert f"localhost:{home}" in str(failure)
     fail_over(cluster, home, PORTS[1])
     expected = [cluster.add(name) for name in NAMES]
-    items: list[Any] = []
-    while len(numbers_of(items)) < len(NAMES):
-        items += simulation.rest()
-    assert sorted(numbers_of(items)) == expected
+    assert sorted(numbers_of(rest_until(simulation, len(NAMES)))) == expected
     assert set(simulation.addresses) == set(map(address, PORTS))
 
 
@@ -389,8 +394,7 @@ def test_a_node_without_a_known_address_is_a_failure_that_says_so() -> None:
     assert sum(isinstance(item, ConnectionError) for item in others) >= 4
     assert cluster.reads - reads <= 20 + 60 * (simulation.now - began)
     cluster.announced[PORTS[1]] = "10.0.0.1:6379"
-    while not numbers_of(others, b"b"):
-        others.append(simulation.next())
+    others += rest_until(simulation, 1)
     assert numbers_of(others) == expected
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeAlias, assert_type
 
 import pystreamredis.asyncio as aio
-from pystreamredis import ConnectionError, Redis, Streams, StrictRedis
+from pystreamredis import ConnectionError, Last, Redis, Streams, StrictRedis
 
 Binary: TypeAlias = tuple[Any, bytes, dict[bytes, bytes]]
 Text: TypeAlias = tuple[Any, str, dict[str, str]]
@@ -24,6 +24,7 @@ def numbers(pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
 def follow(*, flag: bool, options: dict[str, Any]) -> None:
     """Make streams in each way."""
     assert_type(Streams("localhost", 6379, s=0), Streams[Binary])
+    assert_type(Streams(s=Last(3), password=lambda: ("me", "pw")), Streams[Binary])
     assert_type(next(Streams(s=0)), Binary)
     assert_type(next(Streams(s=0, decode_responses=False)), Binary)
     assert_type(next(Streams(s=0, decode_responses=True)), Text)
