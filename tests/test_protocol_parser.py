@@ -643,6 +643,8 @@ ITEMS = b":1\r\n" * (MAX_ASIDE // 2 + 1)
         b"*1\r\n|1\r\n*?\r\n" + ITEMS,
         b">1\r\n$%d\r\n" % (MAX_ASIDE + 1),
         b"|1\r\n$?\r\n;%d\r\n" % (MAX_ASIDE + 1),
+        b"|1\r\n:1\r\n:2\r\n" * (MAX_ASIDE // 8 + 1),
+        b"*1\r\n" + b"|1\r\n:1\r\n:2\r\n" * (MAX_ASIDE // 8 + 1),
     ],
     ids=lambda begun: repr(begun[:20]),
 )
