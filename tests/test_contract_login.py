@@ -255,6 +255,6 @@ def test_an_async_function_is_for_asyncio_alone(shell: str) -> None:
                 assert next(streams)[1] == b"1-0"
             assert peer.commands[0] == [b"AUTH", b"token"]
             return
-        with pytest.raises(TypeError, match=r"^password is an async def, which pystreamredis"):
+        with pytest.raises(TypeError, match=r"^password is an async function, which only pystr"):
             Streams(**at(peer), s=0, password=fetch)
         assert peer.connections == 0
