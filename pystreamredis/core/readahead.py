@@ -99,7 +99,7 @@ class ReadAhead:
         self._predictions = predictions
         self.requests: deque[Request] = deque()
         self.doubted: set[StreamState] = set()
-        self.believe_at = 0.0
+        self.believe_at: float = 0.0
         # The beginning of the last request: mostly the same streams are read again.
         self._head = b""
         self._head_of: tuple[list[StreamState], int, int | None] = [], 0, None
