@@ -359,7 +359,6 @@ class ConnectionOptions:
         _check_together(checked)
         kept = ConnectionOptions.__annotations__
         vars(self).update({name: value for name, value in checked.items() if name in kept})
-        self._find: Callable[[], tuple[str, int]] | None = host if callable(host) else None
         # A callable host has no name before it is asked.
         self.host = "" if callable(host) else host
         self._password: Callable[[], object] = checked["password"] or Secret(None)
@@ -381,7 +380,7 @@ class ConnectionOptions:
     @property
     def finds_host(self) -> bool:
         """True if a callable finds the host at each connect."""
-        return self._find is not None
+        return callable(self._given["host"])
 
     @property
     def is_tls(self) -> bool:
@@ -408,7 +407,7 @@ class ConnectionOptions:
                 "a Redis whose ssl is a context cannot be pickled; give the files of certificates "
                 "as ssl_ca_certs, ssl_certfile and ssl_keyfile"
             )
-        given |= {"host": self._find or self.host, "port": self.port}
+        given |= {"host": given["host"] if self.finds_host else self.host, "port": self.port}
         return partial(ConnectionOptions, **given, password=reveal(password)), ()
 
     def make_ssl_context(self) -> SSLContext | None:
@@ -453,7 +452,7 @@ class ConnectionOptions:
                 "from a unix socket; give host and port of a node instead"
             )
         other = self.at(host, port)
-        other._find = None
+        other._given = {**self._given, "host": host}
         return other
 
     def located(self) -> ConnectionOptions:
@@ -463,9 +462,9 @@ class ConnectionOptions:
             OSError: The callable has raised an exception, which is chained, or has returned
                 something that is not an address.
         """
-        if self._find is None:
+        if not self.finds_host:
             return self
-        return self._found_by("host()", self._find)
+        return self._found_by("host()", self._given["host"])
 
     def redirected(self, host: str, port: int) -> ConnectionOptions:
         """Return the same options for a node that a redirection names: `address_remap` is asked.
