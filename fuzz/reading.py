@@ -81,7 +81,7 @@ def any_honest_server_is_read_to_its_end_in_order(data: bytes) -> None:
     assert found == [
         (name, simulation.written(entry), items) for entry, _, name, items in sorted(expected)
     ]
-    assert read.most_held <= 2 * count, "too many held"
+    assert read.most_held <= 2 * count, f"{read.most_held} held of a stream, count is {count}"
 
 
 def _entries(
