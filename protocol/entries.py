@@ -54,9 +54,8 @@ if TYPE_CHECKING:
     Run: TypeAlias = tuple[list[bytes], list[list[bytes]], int]
     """The IDs of entries, their names and values, and the position after them."""
 
-# The most bytes of a window: the words of more do not fit into the processor's cache.
-_WINDOW = 16_384
-# The same for a pattern, which makes fewer words of them.
+# The most bytes of a window: the words of more do not fit into the processor's cache, and
+# are more objects for the garbage collector to look at.
 MAX_WINDOW = 32_768
 # The most entries of a window, and the fewest that are worth one.
 _MAX_ENTRIES = 1024
@@ -204,9 +203,13 @@ class Pace:
         # If the pattern reads nearly all entries, the others need none.
         if self._matched <= 64 * self._others:
             known = self.pattern if self._matched > self._others else None
-            self.pattern = self._patterns.choose(self._samples, known)
-            self.matching = Attempts()
-            self._credit -= _COST
+            pattern = self._patterns.choose(self._samples, known)
+            # To find no other one takes less time.
+            self._credit -= _COST // 4
+            if pattern is not self.pattern:
+                self._credit -= _COST * 3 // 4
+                self.pattern = pattern
+                self.matching = Attempts()
         self._start_over()
 
     def _start_over(self) -> None:
@@ -253,8 +256,7 @@ class RunReader:
         run: Run = [], [], start
         if is_window and most >= _MIN_ENTRIES and pace.splitting.pause <= 0:
             most = min(most, pace.entries)
-            limit = max(_WINDOW, _MIN_ENTRIES * size)
-            limit = min(rest, limit, most * size * 9 // 8 + 64) if size else min(rest, 4096)
+            limit = min(rest, MAX_WINDOW, most * size * 9 // 8 + 64) if size else min(rest, 4096)
             run = self._split(start, start + limit, most)
             pace.splitting.note(len(run[0]))
             pace.note_window(len(run[0]), 0 if len(run[0]) == most else start + limit - run[2])

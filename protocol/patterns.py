@@ -324,7 +324,11 @@ class Patterns:
             known: The pattern of other entries, which must go on to be read.
         """
         number = len(samples)
-        samples = [each for each in samples if max(s.count(b"\r") for s in each) <= _MAX_CR]
+        samples = [
+            each
+            for each in samples
+            if len(each) <= 2 * _MAX_FIELDS + 1 and max(s.count(b"\r") for s in each) <= _MAX_CR
+        ]
         fields: list[Field] = []
         if not samples or (known is None and not _are_most(len(samples), number)):
             return known
