@@ -35,7 +35,7 @@ class Buffer:
         self.fed: int = 0
         self._pieces: deque[bytes] = deque()
         self._waiting = 0  # bytes in them
-        # How many bytes must come before another look is of any use.
+        # Number of bytes that must come before another look is of any use.
         self._missing = 0
         self._awaits_line = False
 

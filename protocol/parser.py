@@ -41,7 +41,7 @@ MAX_ASIDE = 1024 * 1024
 # entry have at most 1 GiB in all (Redis since 6.2.6), and a command that adds one was never
 # longer unless configured otherwise (client-query-buffer-limit); the rest is for their lengths.
 MAX_SIZE = 2**30 + 2**26
-# What CPython converts by default (sys.int_info.default_max_str_digits).
+# The most digits that CPython converts by default (sys.int_info.default_max_str_digits).
 MAX_DIGITS = 4300
 
 # int() and float() take more than the wire allows: b"1_0", b" 5", b"infinity".
@@ -438,7 +438,7 @@ def _big_number(text: bytes) -> int:
         raise ProtocolError(f"big number of {digits} digits, expected at most {MAX_DIGITS}")
     try:
         return int(text)
-    except ValueError as error:  # where the program has lowered the limit
+    except ValueError as error:  # the program has lowered the limit
         raise ProtocolError(f"big number of {digits} digits: {error}") from None
 
 

@@ -139,7 +139,7 @@ class Pattern:
         is_shared = len(fields) <= _MAX_SHARED and not any(block for *_, block in fields)
         at_once = (2, 1) if is_shared else (1,)
         self._readers = [self._reader(entry, number, is_text=False) for number in at_once]
-        # Where each byte is one letter, all the lengths hold for letters as well.
+        # If each byte is one letter, all the lengths hold for letters as well.
         texts = at_once if factory.is_ascii_based else ()
         self._text_readers = [self._reader(entry, number, is_text=True) for number in texts]
 

@@ -184,11 +184,11 @@ class XreadParser:
         self._entry = EntryParser(self._values)
         self._runs = RunReader(self._buffer, self._factory)
         self.unmade: list[Message] = self._runs.unmade
-        # What was read of a reply that is not all there: its streams, of the last one maybe
+        # The part of an incomplete reply that was read: its streams, of the last one maybe
         # not all entries, and the rest of the head of the next one.
         self._replies: list[StreamReply] | None = None
         self._head: Generator[bool, None, None] | None = None
-        # What that reply began with, and how many entries the last stream has in it.
+        # The first byte of that reply, and how many entries the last stream has in it.
         self._kind = b""
         self._streams = 0
         self._count = 0
@@ -396,7 +396,7 @@ class XreadParser:
         name = name_of(key, self._names)
         self._check_count(key, count)
         self._count = count
-        # What is learnt from a few entries is not worth the time. A window must not exceed
+        # Learning from a few entries is not worth the time. A window must not exceed
         # the limit of an entry.
         is_run = count >= _MIN_RUN and self._values.max_size >= MAX_WINDOW
         self._pace = self._pace_of(name) if is_run else None

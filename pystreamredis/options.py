@@ -319,7 +319,7 @@ class ReadOptions:
     def __init__(self, **given: Any) -> None:
         self.__dict__ |= _check_all(READ, given)
         if self.hold == "exact" and self.connections is None:
-            # Of one connection, each answer tells of all streams.
+            # Over one connection, each answer covers all streams.
             self.connections = 1
 
 

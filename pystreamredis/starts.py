@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Name: TypeAlias = str | bytes
-    # What messages are named by: of several sources, with that of theirs.
+    # The name in a message: with several sources, a pair of the source's name and the stream's.
     Followed: TypeAlias = Name | tuple[str, Name]
     Start: TypeAlias = int | str | bytes | datetime | Last | None
     OfOneSource: TypeAlias = (

@@ -619,7 +619,7 @@ def _swallow(data: bytes, random: Random) -> bytes:
 
 
 def _replace(data: bytes, random: Random) -> bytes:
-    """Something else in lieu of a string."""
+    """Something else instead of a string."""
     found = random.choice(list(BULK.finditer(data)))
     size = int(found[1])
     string = data[found.end() : found.end() + size]

@@ -138,7 +138,7 @@ class Poller:
             return LookUp(function, notify)
 
         def finish(task: asyncio.Task[object]) -> None:
-            # What nobody has looked at, asyncio would log.
+            # An exception that nobody has looked at would be logged by asyncio.
             if not task.cancelled():
                 task.exception()
             notify()
