@@ -252,13 +252,6 @@ class Streams:
         )
 
 
-def closed_error() -> RuntimeError:
-    """Make the error for a change of streams that are closed."""
-    return RuntimeError(
-        "add() was called after close(); make another one: Streams(streams=positions)"
-    )
-
-
 class Redis:
     """A server's address and credentials."""
 

@@ -186,6 +186,8 @@ class Streams(construction.Streams):
     def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
         """Follow more streams, from any thread; "now" is the moment of the call.
 
+        After `close` it does nothing but to list them in `positions`.
+
         Args:
             streams: Names, or names and start values, as the constructor takes them.
             named_streams: The same as keywords.
@@ -194,15 +196,12 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
-            RuntimeError: The iterator is closed.
         """
         self._check_added(streams, named_streams)
-        if self._driver is not None:
-            self._driver.change(self._driver.add, streams, named_streams)
-        elif self._is_late:
+        if self._driver is None:
             self._reader.add(streams, named_streams)
         else:
-            raise construction.closed_error()
+            self._driver.change(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.

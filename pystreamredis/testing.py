@@ -154,11 +154,8 @@ class Recorded:
 
         Raises:
             ValueError, TypeError: A bad name or start value, or a stream that is followed already.
-            RuntimeError: It is closed.
         """
         with self._changed:
-            if self._is_closed:
-                raise RuntimeError("the iterator is closed; make another one to follow streams")
             added = self._follow(streams, named_streams)
             recorded = chain.from_iterable(self._messages.get(name, ()) for name in added)
             earlier = sorted(filter(self._is_wanted, recorded), key=lambda m: number_of(m[1]))

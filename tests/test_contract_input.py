@@ -121,7 +121,6 @@ BAD_STARTS = [
     ("-", ValueError),
     ("1-", ValueError),
     ("-1", ValueError),
-    ("+", ValueError),
     (">", ValueError),
     ("$$", ValueError),
     (" 1", ValueError),

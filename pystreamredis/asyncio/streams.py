@@ -98,6 +98,8 @@ class Streams(construction.Streams):
     async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
         """Follow more streams, also while another task waits; "now" is the moment of the call.
 
+        After `aclose` it does nothing but to list them in `positions`.
+
         Args:
             streams: Names, or names and start values, as the constructor takes them.
             named_streams: The same as keywords.
@@ -106,13 +108,13 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
-            RuntimeError: The iterator is closed, or this is called amid the work of this very
-                task, by `fields`, say.
+            RuntimeError: It is called amid the work of this very task, by `fields`, say.
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
-            raise construction.closed_error()
-        await self._driver.change(self._driver.add, streams, named_streams)
+            self._reader.add(streams, named_streams)
+        else:
+            await self._driver.change(self._driver.add, streams, named_streams)
 
     def discard(self, *names: Followed) -> None:
         """Drop streams, with their messages that were not delivered yet.

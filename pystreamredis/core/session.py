@@ -479,7 +479,7 @@ class Session:
         if is_alone and not any(map(_pending_of, upstream.streams)):
             return False
         doubted.update(behind)
-        self._ahead.believe_at = self._last_received + 0.1
+        self._ahead.believe_at = self._last_received + 0.5
         return True
 
     def _note_unmade(self) -> None:
