@@ -369,7 +369,7 @@ class Story:
 class TestStreamsThatAreWritten:
     """Streams that grow: every message of each, in order and exactly once."""
 
-    @settings(deadline=None, max_examples=120)
+    @settings(deadline=None, max_examples=60)
     @given(
         st.lists(steps, max_size=40),
         COUNTS,
