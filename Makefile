@@ -46,7 +46,8 @@ lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m mypy
 	$(RUN) -m pyright
 	@# All that a user can reach has a type.
-	$(RUN) -m pyright --verifytypes pystreamredis --ignoreexternal
+	@# It looks for the package with the python of PATH.
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pyright --verifytypes pystreamredis --ignoreexternal
 
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
