@@ -202,6 +202,7 @@ def test_colours_are_those_of_the_terminal_unless_asked() -> None:
         (["a", "--limit", "x"], "argument -n/--limit: 'x', expected a whole number"),
         (["a", "--count", "-1"], "--count"),
         (["a", "--block", "1.5"], "argument --block: '1.5', expected a whole number, 0 or more"),
+        (["a", "--hold", "x"], "--hold: 'x', expected a whole number, 0 or more, or exact"),
         (["a", "--until", "soon"], "argument --until: 'soon', expected <ms>"),
         (["a", "--csv", ""], "argument --csv: no fields are given"),
         (["a", "--format", "{nothing}"], "argument -f/--format: unknown name {nothing}, expected"),

@@ -301,7 +301,7 @@ def _add_reading(parser: ArgumentParser) -> None:
     add(
         "--hold",
         metavar="MS",
-        type=_typed(lambda text: text if text == "exact" else _natural(text)),
+        type=_typed(_hold),
         default=0,
         help="keep each message back for MS, so that late ones are sorted in; with 'exact', until "
         "no smaller ID can come",
@@ -513,3 +513,10 @@ def _natural(text: str, least: int = 0) -> int:
 
 def _positive(text: str) -> int:
     return _natural(text, 1)
+
+
+def _hold(text: str) -> int | str:
+    try:
+        return text if text == "exact" else _natural(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or exact") from error
