@@ -145,7 +145,7 @@ def test_strict_decoding_fails_for_one_message_alone(count: int, where: str) -> 
     options: dict[str, Any] = {"decode_responses": True, "encoding_errors": "strict"}
     with (
         Peer(Store({"s": held})) as peer,
-        Streams(**at(peer), s=0, block=20, count=count, **options) as streams,
+        Streams(**at(peer), s=0, block=2000, count=count, **options) as streams,
     ):
         assert next(streams) == ("s", "1-0", {"n": "1"})
         for entry_id in ("2-0", "3-0"):
