@@ -203,3 +203,20 @@ def test_a_repr_names_three_streams_and_says_if_it_is_closed() -> None:
             assert repr(streams) == f"<Streams of 's', 't', 'u' and 2 more {where}>"
             streams.discard(*"stuvw")
             assert repr(streams).startswith("<Streams of no streams at")
+
+
+def test_a_stream_that_was_added_leaves_it_connected() -> None:
+    """Contract 2.7: it was read over a connection of its own, which ends with the next answer."""
+    server = LiveServer(s=["1-0"], t=["1-0"])
+    with Peer(server) as peer, Streams(**at(peer), s=0, block=0) as streams:
+        assert next(streams)[0] == "s"
+        found: list[Any] = []
+        waiting = Thread(target=lambda: found.extend(next(streams)[0] for _ in range(2)))
+        waiting.start()
+        wait_until(lambda: streams.caught_up)
+        streams.add(t=0)
+        wait_until(lambda: found)
+        server.streams["s"].append("2-0")
+        waiting.join()
+        assert found == ["t", "s"]
+        assert figures(streams, "connected") == [True]

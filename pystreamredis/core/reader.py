@@ -191,7 +191,7 @@ class Reader:
             at = self.positions if name is None else self.positions[name]
             streams.update({s.name: upstream.figures_of(s, at) for s in upstream.streams})
         return {
-            "connected": all(a.session is not None and a.session.is_ready for a in used),
+            "connected": all(map(_is_connected, used)),
             "outages": self._outages,
             "answered": None if answered_at is None else max(0.0, now - answered_at),
             "delivered": before + batch.count,
@@ -680,6 +680,12 @@ class Reader:
         if block is None:
             return request.wait == self._wait.number
         return answered_at >= self._wait.ends_at
+
+
+def _is_connected(assignment: Assignment) -> bool:
+    """Return True if a connection is logged in, though streams may have come to it since."""
+    session = assignment.session
+    return session is not None and (session.is_ready or assignment.history.is_answered)
 
 
 def _goes_on(assignment: Assignment) -> bool:
