@@ -231,8 +231,8 @@ class Peer:
                 self._threads.append(
                     Thread(target=self._converse, args=(sock, conversation), daemon=True)
                 )
-                self._threads[-1].start()
                 self.connections += 1
+                self._threads[-1].start()
 
     def _converse(self, sock: socket.socket, conversation: Conversation) -> None:
         script = self._scripts[min(conversation.number, len(self._scripts) - 1)]
