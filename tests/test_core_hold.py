@@ -244,6 +244,25 @@ def test_dropped_messages_are_not_waited_for() -> None:
     assert not clocked.exact.is_holding
 
 
+@pytest.mark.parametrize("connections", [None, 2])
+def test_nothing_is_proved_of_streams_that_have_come_to_a_connection(
+    connections: int | None,
+) -> None:
+    """Contract 3.3: the reads before were without them."""
+    clocked = Clocked(1, connections)
+    clocked.write("a")
+    clocked.take(1)
+    simulation = clocked.simulation
+    assert simulation.next() is None
+    assert clocked.exact.limit(simulation.reader.assignments, simulation.now) > 0
+    simulation.add({"e": 0})
+    assert clocked.exact.limit(simulation.reader.assignments, simulation.now) < 0
+    clocked.names.append("e")
+    clocked.write("b")
+    clocked.server.add(b"e", written(int(simulation.now * 1000) * MS))
+    assert len(clocked.take(2)) == 2
+
+
 def test_completeness_is_known_with_exact_hold_only() -> None:
     simulation = Simulation(Server(), ["a"], hold=5).establish()
     with pytest.raises(ValueError, match="exact"):

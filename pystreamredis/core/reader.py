@@ -428,6 +428,8 @@ class Reader:
             assignment.history.read_size.share(self._reading.max_bytes, len(assignments))
         self._look_at(self.assignments if assignments == self.assignments else assignments)
         self.has_streams = any(assignment.streams for assignment in assignments)
+        if self._exact is not None:
+            self._exact.forget()
         # Streams that were dropped or moved apart may have held messages back.
         self._may_release = True
 
