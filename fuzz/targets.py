@@ -175,7 +175,7 @@ def _value(shaper: Shaper, depth: int) -> Any:
 
 
 def types_and_attributes_are_kept(data: bytes) -> None:
-    """What is read with its types is encoded to bytes that are read as the same, and no other."""
+    """Encode values that were read with their types, and read the same again."""
     parser = Parser(types=True)
     values, _ = outcome(parser.feed, parser.next_value, [data])
     parser, again = Parser(types=True), Parser(types=True)
@@ -346,7 +346,7 @@ def _compare(
 
     values, is_broken = outcome(lambda _: None, take, [data])
     if fast[1]:
-        # What follows the reply that was refused was not read.
+        # The rest after the refused reply was not read.
         values = values[: len(fast[0])]
     _agree(replies, fast, parser, (values, is_broken))
 

@@ -74,7 +74,7 @@ async def ask_for_batch(batches: Any) -> tuple[Any, ...]:
 
 
 class AsyncBatches:
-    """What looks like the iterator that `Streams.batches` returns."""
+    """An iterator like the one that `Streams.batches` returns."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from tests.answers import Request
     from tests.peer import Conversation
 
-# Where messages are, but no socket is made, which would be closed by nobody.
+# Files that deliver messages and make no socket: an interruption there leaves none open.
 PLACES = tuple(str(Path(pystreamredis.__file__).parent / name) for name in ("streams.py", "core"))
 LENGTH = 60
-# Of unequal length, with IDs that interleave, and some that are equal.
+# Histories of unequal length, with IDs that interleave, and some that are equal.
 HISTORIES = {
     "s": ids(LENGTH, 1001),
     "t": ids(LENGTH // 2, 1020),

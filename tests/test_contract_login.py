@@ -25,7 +25,7 @@ LIFE = 10.0
 
 
 class Service:
-    """What gives out tokens, one after the other.
+    """A service that gives out tokens, one after the other.
 
     Attributes:
         asked: Number of tokens that were given out.
@@ -87,7 +87,7 @@ def follow(service: Callable[[], Any], max_age: float | None, **options: Any) ->
 
 @pytest.mark.parametrize("block", [500, 2000])
 def test_a_connection_logs_in_again_before_the_server_closes_it(block: int) -> None:
-    """Where servers close connections whose token has expired, this one is never closed."""
+    """Servers that close connections with an expired token never close this one."""
     service = Service()
     simulation = follow(service, 6.0, block=block)
     assert simulation.next()[1] == b"1-0"
@@ -100,7 +100,7 @@ def test_a_connection_logs_in_again_before_the_server_closes_it(block: int) -> N
 
 
 def test_without_a_greatest_age_each_connection_logs_in_once() -> None:
-    """What is not asked for is not sent: the server closes the connection, and the next is made."""
+    """No AUTH is sent unasked: the server closes the connection, and the next is made."""
     service = Service()
     simulation = follow(service, None, block=500)
     failures = 0

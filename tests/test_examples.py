@@ -535,7 +535,7 @@ def test_the_connection_of_a_browser_that_has_gone_is_closed(url: str, client: C
 def test_a_page_in_a_browser_shows_each_message_once(
     url: str, client: Client, tmp_path: Path
 ) -> None:
-    """Whether it is loaded again, or the program starts again, or both."""
+    """The page may be loaded again, or the program may start again, or both."""
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:

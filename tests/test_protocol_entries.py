@@ -773,7 +773,7 @@ def test_fields_that_may_lack_are_told_from_empty_ones(fields: Any, encoding: st
 
 @pytest.mark.parametrize("stated", [b"*2", b"*4", b"*8", b"*10", b"*5"])
 def test_a_number_of_fields_that_lies_is_found_out(stated: bytes) -> None:
-    """Where fields may lack, nothing else says how many there are."""
+    """Only this number says how many fields there are, if some may lack."""
     learnt = b"".join(_replies(_with_labels, 300))
     true = encode_entry((b"90000-0", [b"value", b"1", b"zone", b"x", b"job", b""]))
     assert true.count(b"*6") == 1

@@ -720,7 +720,7 @@ def test_parsers_may_share_a_buffer() -> None:
 @settings(deadline=None, max_examples=200)
 @given(values=st.lists(strategies.typed_values | strategies.pushes, max_size=4), data=st.data())
 def test_every_value_comes_out_as_it_was_encoded(values: list[Any], data: st.DataObject) -> None:
-    """Of every type, one after the other, in any pieces; and as it is without the types."""
+    """Values of every type, in any pieces, with their types and without."""
     wire = b"".join(map(encode, values))
     parser = Parser(types=True)
     pieces = data.draw(strategies.pieces(wire))
@@ -819,7 +819,7 @@ def test_a_whole_value_has_so_many_bytes_at_most() -> None:
             assert _parsed(pieces, Parser(max_size=20)).error == error, data
 
 
-# What clients send. Source: processInlineBuffer() and sdssplitargs() of Redis.
+# Requests of clients. Source: processInlineBuffer() and sdssplitargs() of Redis.
 
 REQUESTS: list[tuple[bytes, list[list[bytes]]]] = [
     (b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", [[b"GET", b"a"]]),

@@ -28,7 +28,7 @@ TUTORIAL = (ROOT / "docs" / "tutorial.rst").read_text("utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.rst").read_text("utf-8")
 BLOCKS = blocks_of(README)
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and not block.caption]
-# What is typed in one after the other.
+# Blocks to type in, one after the other.
 SESSION = [block for block in BLOCKS if block.language == "console" or block.caption]
 LINES = 200
 

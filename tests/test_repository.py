@@ -1,4 +1,4 @@
-"""What several files of the repository say has to be the same: versions, targets, modules."""
+"""Agreement of the files of the repository: versions, targets, modules."""
 
 from __future__ import annotations
 
