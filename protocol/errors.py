@@ -1,4 +1,4 @@
-"""What the wire format raises: bytes that are no RESP, and nothing else."""
+"""The only error of the wire format: bytes that are not valid RESP."""
 
 
 class ProtocolError(ValueError):

@@ -175,7 +175,7 @@ class Parser:
 
     @property
     def is_aside(self) -> bool:
-        """Whether that is a push, or an attribute before a value, so no part of a reply."""
+        """True if that is a push, or an attribute before a value, so no part of a reply."""
         if not self._open:
             # An attribute was read, and what it is of has not come; or another is coming in.
             is_between = self.is_within_value and self._body is None
@@ -221,7 +221,7 @@ class Parser:
             raise
 
     def expecting(self) -> str | None:
-        """What is missing of a value that has begun; None between two values.
+        """Describe what a value that has begun lacks; None between two values.
 
         For the text of an error when the peer closes the connection, as in
         "12 bytes of a bulk string, expected 40".

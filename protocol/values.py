@@ -33,7 +33,7 @@ class NeedData:
 
 
 NEED_DATA: Final = NeedData()
-"""What a parser answers when more bytes must come first; compare with ``is``."""
+"""The answer of a parser when more bytes must come first; compare with ``is``."""
 
 
 class ServerError:

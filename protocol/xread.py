@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .values import Value
 
     Reply: TypeAlias = list[StreamReply] | ServerError | None
-    """What the server answers: entries, an error, or nil."""
+    """An answer of the server: entries, an error, or nil."""
 
 # The fewest entries for which a stream's pace is kept.
 _MIN_RUN = 4
@@ -274,13 +274,13 @@ class XreadParser:
 
     @property
     def is_within_reply(self) -> bool:
-        """Whether some of a reply has come, but not all. Pushes and attributes are none."""
+        """True if some of a reply has come, but not all. Pushes and attributes are none."""
         if self._replies is not None or self._values.is_within_value:
             return not self._values.is_aside
         return self._buffer.peek() not in (b"", b">", b"|")
 
     def expecting(self) -> str | None:
-        """What is missing of a reply that has begun; None between two replies."""
+        """Description of what a reply that has begun lacks; None between two replies."""
         return self._values.expecting() or (
             None if self._replies is None else "some of an XREAD reply, expected all of it"
         )
