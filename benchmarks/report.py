@@ -180,6 +180,19 @@ def _nodes(results: Results) -> str:
     return rst_table([*header, "connections", "history: µs/message", "CPU µs"], rows)
 
 
+def _order(results: Results) -> str:
+    rows = []
+    for rate, hold in product(*(results.distinct(key, job="order") for key in ("rate", "hold"))):
+        row = {"job": "order", "rate": rate, "hold": hold}
+        late, messages = (sum(results.values(key, **row)) for key in ("late", "messages"))
+        keys = ("p50_us", "p99_us", "cpu_us", "reads")
+        pace = f"{rate:,} a second" if rate else "as fast as can be"
+        medians = [_show(results.median(key, **row), 0) for key in keys]
+        rows.append([pace, hold, f"{late:,} of {messages:,}", *medians])
+    header = ["written", "hold", "out of order", "p50 µs", "p99 µs", "CPU µs", "reads a second"]
+    return rst_table(header, rows, texts=2)
+
+
 def _startup(results: Results) -> str:
     keys = ("import_ms", "rss_kib", "private_kib")
     rows = [
@@ -260,6 +273,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
     ("Live: 1,000 messages a second", ("live-1",), _live),
     ("Among many streams: 1,000 messages a second to all of them", ("scale",), _scale),
     ("One server, and a cluster of three nodes", ("nodes",), _nodes),
+    ("Order, while four writers write to ten streams", ("order",), _order),
     ("Start-up", ("startup",), _startup),
     ("Cost against size", ("growth",), _growth),
     ("Targets", (), _targets),
@@ -285,7 +299,7 @@ _ROOT = Path(__file__).parent.parent
 _SECTION = re.compile(
     r"(?<=^\.\. bench: )(?!end$)(\w+)\n.*?(?=^\.\. bench: end$)", re.DOTALL | re.MULTILINE
 )
-FILES = ("README.rst", "docs/explanation/performance.rst")
+FILES = ("README.rst", "docs/explanation/performance.rst", "docs/explanation/order.rst")
 
 
 def _summary(run: dict[str, Any]) -> str:
@@ -331,7 +345,11 @@ def _section(name: str, run: dict[str, Any]) -> str:
     results = Results(run["rows"])
     if name == "targets":
         return _targets(results) + "\n"
-    job, table = {"kinds": ("real", _kinds), "contents": ("contents", _contents)}[name]
+    job, table = {
+        "kinds": ("real", _kinds),
+        "contents": ("contents", _contents),
+        "order": ("order", _order),
+    }[name]
     return (table(results) if results.select(job=job) else "Not measured yet.") + "\n"
 
 

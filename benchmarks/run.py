@@ -23,6 +23,7 @@ import chart
 from growth import measure_growth
 from live import measure_scale, read_live
 from nodes import measure_nodes
+from order import measure_order
 from profiling import profile
 from readers import READERS
 from reading import read_contents, read_real, read_workload
@@ -34,14 +35,14 @@ from startup import measure_imports
 from workloads import WORKLOADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from server import Link
 
 LIVE = {"live-1": 1}
 LIVE_MESSAGES = 2000
 # The jobs that the targets need most come first.
-JOBS = (*KINDS, "contents", *LIVE, "startup", *WORKLOADS, "scale", "growth", "nodes")
+JOBS = (*KINDS, "contents", *LIVE, "startup", *WORKLOADS, "scale", "growth", "order", "nodes")
 ROUNDS = 7
 # One import takes so little that more rounds cost nothing; growth compares a reader with itself.
 STARTUP_ROUNDS = 21
@@ -71,9 +72,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help=f"default: {ROUNDS}, {STARTUP_ROUNDS} of "
-        f"startup, {GROWTH_ROUNDS} of growth, {SCALE_ROUNDS} of scale and of nodes; with --quick "
-        "1 of each",
+        help=f"default: {ROUNDS}, {STARTUP_ROUNDS} of startup, {GROWTH_ROUNDS} of growth, "
+        f"{SCALE_ROUNDS} of scale, order and nodes; with --quick 1 of each",
     )
     parser.add_argument("--messages", type=int, help="of each workload, and of each live job")
     parser.add_argument(
@@ -114,21 +114,21 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
         chosen: int | None = arguments.messages
         return chosen or int(default * scale)
 
-    if job == "startup":
-        return measure_imports(rounds(STARTUP_ROUNDS))
+    live_messages = messages(LIVE_MESSAGES)
+    measured: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "startup": lambda: measure_imports(rounds(STARTUP_ROUNDS)),
+        "contents": lambda: read_contents(link, rounds(ROUNDS), scale),
+        "growth": lambda: measure_growth(link, rounds(GROWTH_ROUNDS), scale),
+        "order": lambda: measure_order(link, rounds(SCALE_ROUNDS), scale),
+        "scale": lambda: measure_scale(link, readers, rounds(SCALE_ROUNDS), live_messages),
+        "nodes": lambda: measure_nodes(link, readers, rounds(SCALE_ROUNDS), live_messages, scale),
+    }
+    if job in measured:
+        return measured[job]()
     if job in KINDS:
         return read_real(link, job, readers, rounds(ROUNDS), scale)
-    if job == "contents":
-        return read_contents(link, rounds(ROUNDS), scale)
-    if job == "growth":
-        return measure_growth(link, rounds(GROWTH_ROUNDS), scale)
-    if job == "scale":
-        return measure_scale(link, readers, rounds(SCALE_ROUNDS), messages(LIVE_MESSAGES))
-    if job == "nodes":
-        live_messages = messages(LIVE_MESSAGES)
-        return measure_nodes(link, readers, rounds(SCALE_ROUNDS), live_messages, scale)
     if job in LIVE:
-        return read_live(link, LIVE[job], readers, rounds(ROUNDS), messages(LIVE_MESSAGES))
+        return read_live(link, LIVE[job], readers, rounds(ROUNDS), live_messages)
     workload = WORKLOADS[job]
     return read_workload(link, workload, readers, rounds(ROUNDS), messages(workload.messages))
 
