@@ -9,7 +9,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import trustme
+import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,8 @@ class Authority(Certificate):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "authority")
         self._folder = folder
+        # It needs cryptography, which is not to be had as a wheel for each Python.
+        trustme = pytest.importorskip("trustme", reason="trustme is not installed")
         self._authority = trustme.CA()
         self._authority.cert_pem.write_to_path(self.certfile)
         self._authority.private_key_pem.write_to_path(self.keyfile)

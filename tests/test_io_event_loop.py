@@ -1,4 +1,4 @@
-"""`pystreamredis.io.event_loop`: the poller for asyncio, and look-ups in threads."""
+"""`pystreamredis.io.event_loop`: the poller for asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pystreamredis.io.connection import READ, WRITE
-from pystreamredis.io.event_loop import LookUp, Poller
+from pystreamredis.io.event_loop import Poller
 from pystreamredis.io.thread_poll import ThreadPoll
 from tests.servers import LONG, wait_until
 
@@ -153,48 +153,13 @@ def test_a_socket_that_cannot_be_watched_breaks_its_connection_off(
     run(main)
 
 
-@pytest.mark.parametrize("raises", [True, False])
-def test_a_look_up_ends_in_a_thread_of_its_own(raises: bool) -> None:
-    def look_up() -> str:
-        if raises:
-            raise LookupError("nobody")
-        return threading.current_thread().name
-
-    async def main() -> None:
-        done = asyncio.Event()
-        outcome = LookUp(look_up, done.set)
-        await asyncio.wait_for(done.wait(), LONG)
-        assert outcome.done()
-        if raises:
-            with pytest.raises(LookupError):
-                outcome.result()
-        else:
-            assert outcome.result() == "pystreamredis look-up"
-
-    asyncio.run(main())
-
-
-def test_a_look_up_may_end_after_its_event_loop() -> None:
-    over = threading.Event()
-
-    async def main() -> LookUp:
-        return LookUp(lambda: over.wait(LONG), lambda: None)
-
-    outcome = asyncio.run(main())
-    assert not outcome.done()
-    over.set()
-    wait_until(outcome.done)
-
-
-def test_without_a_thread_a_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_sockets_cannot_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", fail)
 
     async def main() -> None:
-        with pytest.raises(OSError, match="no thread for a look-up"):
-            LookUp(list, lambda: None)
         with pytest.raises(OSError, match="no thread to watch sockets"):
             ThreadPoll(asyncio.get_running_loop(), lambda _: None)
 

@@ -85,7 +85,7 @@ def test_the_command_of_the_copy_runs(program: Path, url: str) -> None:
 
 # What may be deleted from a copy, as docs/howto/embed.rst has it.
 SETS = {
-    "asyncio": ["asyncio", "io/event_loop.py"],
+    "asyncio": ["asyncio", "awaited.py", "io/event_loop.py", "io/tasks.py"],
     "command": ["command", "__main__.py"],
     "url": ["url.py", "command", "__main__.py"],
     "tests": ["protocol/strategies.py", "testing.py"],

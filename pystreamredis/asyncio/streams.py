@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from .. import construction
+from .. import awaited, construction
 from ..io.event_loop import Driver
-from ..options import OPTIONS
-from ..secret import conceal_keywords, conceal_url
-from ..starts import check_names
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Self
-
-    from ..starts import Followed, Start, StreamsArgument
 
 
-class Streams(construction.Streams):
+class Streams(awaited.Streams):
     """An asynchronous iterator over the messages of many streams, merged and sorted by ID.
 
     Options, messages, order and errors are those of `pystreamredis.Streams`; calls that
@@ -31,144 +22,8 @@ class Streams(construction.Streams):
     any task of it.
     """
 
-    _driver: Driver | None = None
-    _awaits = True
-
-    @property
-    def _is_closed(self) -> bool:
-        return self._driver is None
-
     def _begin(self) -> None:
         self._driver = Driver(self._reader)
-
-    @classmethod
-    async def connect(cls, /, *args: Any, **options: Any) -> Self:
-        """Make one as the constructor does, and connect: "now" is now.
-
-        Raises:
-            ValueError, TypeError: A bad option or start value.
-            ConnectionError: The server cannot be reached, unless
-                `raise_connection_exceptions` is False.
-            ResponseError: The server refuses for good.
-        """
-        # Reports with local variables show what a frame has.
-        args = (*map(conceal_url, args[:1]), *args[1:])
-        conceal_keywords(options)
-        return await cls(*args, **options).__aenter__()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        for message in self._reader.batch.iterator:
-            return message
-        driver = self._driver
-        if driver is None:
-            raise StopAsyncIteration
-        batch = await driver.run(driver.next_batch)
-        if self._driver is None:
-            batch.take_back()
-        for message in batch.iterator:
-            return message
-        raise StopAsyncIteration
-
-    def batches(self, n: int) -> Batches:
-        """Iterate over lists of messages: those that are there now, in order.
-
-        See `pystreamredis.Streams.batches`.
-
-        Raises:
-            ValueError, TypeError: `n` is not a number of at least 1.
-        """
-        return Batches(self, OPTIONS["count"].check("n", n))
-
-    async def __aenter__(self) -> Self:
-        if self._driver is None:
-            return self
-        try:
-            await self._driver.run(self._driver.establish)
-        except BaseException:
-            await self.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
-        """Follow more streams, also while another task waits; "now" is the moment of the call.
-
-        After `aclose` it does nothing but to list them in `positions`.
-
-        Args:
-            streams: Names, or names and start values, as the constructor takes them.
-            named_streams: The same as keywords.
-
-        Raises:
-            ValueError, TypeError: A bad name or start value, a stream that is followed
-                already, or an option, which belongs into the constructor.
-            RedisError: The server could not be asked; none of them was added.
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
-        """
-        self._check_added(streams, named_streams)
-        if self._driver is None:
-            self._reader.add(streams, named_streams)
-        else:
-            await self._driver.change(self._driver.add, streams, named_streams)
-
-    def discard(self, *names: Followed) -> None:
-        """Drop streams, with their messages that were not delivered yet.
-
-        Names that are not followed are ignored. A stream of several sources is dropped
-        from each, unless a tuple names one.
-
-        Raises:
-            TypeError: An argument is not a name.
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
-        """
-        check_names(names)
-        if self._driver is None:
-            self._reader.discard(names)
-        else:
-            self._driver.drop(names)
-
-    async def aclose(self) -> None:
-        """End the iteration, also one that waits in another task, and disconnect.
-
-        `positions` stay readable.
-        """
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            self._reader.batch.take_back()
-            driver.close()
-
-
-class Batches:
-    """The lists of messages of `Streams.batches`, which share one place in the streams.
-
-    Like the streams themselves it goes on after its end, and after an exception.
-    """
-
-    def __init__(self, streams: Streams, n: int) -> None:
-        self._streams = streams
-        self._n = n
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        streams = self._streams
-        for messages in streams._reader.batch.take(self._n):
-            return messages
-        driver = streams._driver
-        if driver is None:
-            raise StopAsyncIteration
-        batch = await driver.run(driver.next_batch)
-        if streams._driver is None:
-            batch.take_back()
-        for messages in batch.take(self._n):
-            return messages
-        raise StopAsyncIteration
 
 
 class Redis(construction.Redis):

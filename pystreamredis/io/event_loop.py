@@ -1,79 +1,24 @@
-"""The shell for asyncio: a poller whose waits are awaited.
-
-Whatever was received is given to the reader by the task that wants messages, between two
-awaits. So wherever that task is cancelled, nothing is half done.
-"""
+"""The shell for asyncio: a poller for its event loops."""
 
 from __future__ import annotations
 
 import asyncio
 from math import inf
-from threading import Thread
 from time import monotonic
 
-from ..core.delivery import EMPTY
-from ..exceptions import RedisError
 from ..options import is_async
 from .connection import READ, WRITE
-from .engine import Engine, Order
+from .tasks import LookUp, TaskDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from ..core.delivery import Batch
     from ..core.reader import Reader
-    from ..starts import Followed
     from .connection import Connection
-    from .engine import Steps
     from .thread_poll import ThreadPoll
-
-
-class LookUp:
-    """A call in a thread of its own: the threads of the event loop may all be busy."""
-
-    def __init__(self, function: Callable[[], Any], notify: Callable[[], None]) -> None:
-        self._outcome: Callable[[], Any] | None = None
-        loop = asyncio.get_running_loop()
-
-        def work() -> None:
-            try:
-                value = function()
-            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-                outcome = _raising(error)
-            else:
-                outcome = lambda: value  # noqa: E731
-            self._outcome = outcome
-            try:
-                loop.call_soon_threadsafe(notify)
-            except RuntimeError:
-                pass  # the loop was closed meanwhile
-
-        try:
-            Thread(target=work, name="pystreamredis look-up", daemon=True).start()
-        except RuntimeError as error:
-            raise OSError(f"no thread for a look-up: {error}") from error
-
-    def done(self) -> bool:
-        """Return True if the call has ended."""
-        return self._outcome is not None
-
-    def result(self) -> Any:
-        """Return what the call returned, or raise what it raised."""
-        assert self._outcome is not None  # noqa: S101 - asked for after done()
-        return self._outcome()
-
-    def cancel(self) -> None:
-        """Do nothing: no thread can be ended."""
-
-
-def _raising(error: BaseException) -> Callable[[], Any]:
-    def outcome() -> Any:
-        raise error
-
-    return outcome
 
 
 async def _await(function: Callable[[], Awaitable[object]]) -> object:
@@ -135,7 +80,8 @@ class Poller:
             self.wake()
 
         if not is_async(function):
-            return LookUp(function, notify)
+            loop = asyncio.get_running_loop()
+            return LookUp(function, lambda: loop.call_soon_threadsafe(notify))
 
         def finish(task: asyncio.Task[object]) -> None:
             # An exception that nobody has looked at would be logged by asyncio.
@@ -268,134 +214,13 @@ async def _look_around() -> None:
     await asyncio.sleep(0)
 
 
-class Driver(Engine):
-    """Runs the engine's operations for one task at a time; any task may call `close`."""
+class Driver(TaskDriver):
+    """Runs the engine's operations for tasks of asyncio."""
 
-    _poller: Poller
+    get_loop = staticmethod(asyncio.get_running_loop)
+    get_task = staticmethod(asyncio.current_task)
+    make_event = asyncio.Event
+    cancelled = asyncio.CancelledError
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader, Poller())
-        # The event loop, and the process, in which it was first used.
-        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
-        # The task that is at work.
-        self._task: asyncio.Task[Any] | None = None
-        # True while it changes the streams: then others wait for their turn.
-        self._is_changing = False
-        # Set once a change was made, or the turn of other tasks has come.
-        self._news: asyncio.Future[None] | None = None
-        # True if an exception was not tidied up after, since another one came amid that.
-        self._is_torn = False
-
-    async def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
-        """Run an operation of the engine to its end.
-
-        Raises:
-            RuntimeError: Another task is at it, or another event loop or process.
-            RedisError, ValueError, TypeError: As the operation.
-        """
-        here = asyncio.get_running_loop(), Engine.forks
-        self._home = self._home or here
-        if self._home != here:
-            raise RuntimeError(
-                "these connections belong to another event loop, or to the parent of this "
-                "process; make a new Streams(streams=positions) on each"
-            )
-        while self._task is not None:
-            if not self._is_changing or self._task is asyncio.current_task():
-                raise RuntimeError("another task is iterating, expected one at a time")
-            await self._wait_for_news()
-        if self.is_closed:
-            return EMPTY
-        steps = operation(*arguments)
-        self._task = asyncio.current_task()
-        self._is_changing = operation == self.carry_out
-        try:
-            if self._is_torn:
-                self._tidy_up()
-            timeout = next(steps)
-            while True:
-                timeout = steps.send(await self._poller.wait(timeout))
-        except StopIteration as done:
-            batch: Batch = done.value
-            return batch
-        except (RedisError, asyncio.CancelledError, GeneratorExit):
-            raise
-        except BaseException:
-            # It may have come amid the reader's work: what was half done is done again.
-            self._is_torn = True
-            self._tidy_up()
-            raise
-        finally:
-            # The next task may go on, even where another exception comes amid this.
-            try:
-                steps.close()
-                self.write_log()
-            finally:
-                self._is_changing = False
-                self._task = None
-                self._notify()
-
-    async def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
-        """Run an operation that changes the streams, also while another task waits.
-
-        Raises:
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
-            RedisError, ValueError, TypeError: As the operation.
-        """
-        self._refuse_itself()
-        order = Order(lambda: operation(*arguments), self._notify)
-        try:
-            self._orders.append(order)
-            while not (order.is_done or self.is_closed):
-                if self._task is None:
-                    await self.run(self.carry_out)
-                    continue
-                self._poller.wake()
-                await self._wait_for_news()
-        finally:
-            if not order.is_done and order in self._orders:
-                self._orders.remove(order)
-        if order.error is not None:
-            raise order.error
-
-    def drop(self, names: Iterable[Followed]) -> None:
-        """Drop streams, also while another task waits."""
-        self._refuse_itself()
-        self._reader.discard(names)
-        if self._home is not None and self._home[1] == Engine.forks:
-            self.end_unused()
-        self._poller.wake()
-
-    def close(self) -> None:
-        """End what is under way in whichever task, and free the connections."""
-        self.is_closed = True
-        if self._home is None:
-            return
-        if self._home[1] != Engine.forks:
-            # The parent's event loop is the same: it would stop watching its sockets, too.
-            self._poller.abandon()
-            self.disconnect()
-            return
-        self._poller.wake()
-        self.disconnect()
-        self._poller.close()
-
-    def _refuse_itself(self) -> None:
-        if self._task is not None and self._task is asyncio.current_task():
-            raise RuntimeError("streams cannot be added or dropped amid a call of anext()")
-
-    async def _wait_for_news(self) -> None:
-        self._news = self._news or asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
-
-    def _notify(self) -> None:
-        """Wake tasks that wait for a change, or for their turn."""
-        news, self._news = self._news, None
-        if news is not None and not news.done():
-            news.set_result(None)
-
-    def _tidy_up(self) -> None:
-        self._reader.rewind()
-        self.disconnect()
-        self._poller.reset()
-        self._is_torn = False
