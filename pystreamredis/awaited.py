@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from . import construction
+from .core.delivery import EMPTY
 from .options import OPTIONS
 from .secret import conceal_keywords, conceal_url
-from .starts import check_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
+    from .core.delivery import Batch
     from .io.tasks import TaskDriver
-    from .starts import Followed, Start, StreamsArgument
+    from .starts import Start, StreamsArgument
 
 
 class Streams(construction.Streams):
@@ -20,10 +21,6 @@ class Streams(construction.Streams):
 
     _driver: TaskDriver | None = None
     _awaits = True
-
-    @property
-    def _is_closed(self) -> bool:
-        return self._driver is None
 
     @classmethod
     async def connect(cls, /, *args: Any, **options: Any) -> Self:
@@ -46,15 +43,19 @@ class Streams(construction.Streams):
     async def __anext__(self) -> Any:
         for message in self._reader.batch.iterator:
             return message
+        for message in (await self._next_batch()).iterator:
+            return message
+        raise StopAsyncIteration
+
+    async def _next_batch(self) -> Batch:
+        """Wait for the batch after the one that is used up; it is empty at the end."""
         driver = self._driver
         if driver is None:
-            raise StopAsyncIteration
+            return EMPTY
         batch = await driver.run(driver.next_batch)
         if self._driver is None:
             batch.take_back()
-        for message in batch.iterator:
-            return message
-        raise StopAsyncIteration
+        return batch
 
     def batches(self, n: int) -> Batches:
         """Iterate over lists of messages: those that are there now, in order.
@@ -100,22 +101,6 @@ class Streams(construction.Streams):
         else:
             await self._driver.change(self._driver.add, streams, named_streams)
 
-    def discard(self, *names: Followed) -> None:
-        """Drop streams, with their messages that were not delivered yet.
-
-        Names that are not followed are ignored. A stream of several sources is dropped
-        from each, unless a tuple names one.
-
-        Raises:
-            TypeError: An argument is not a name.
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
-        """
-        check_names(names)
-        if self._driver is None:
-            self._reader.discard(names)
-        else:
-            self._driver.drop(names)
-
     async def aclose(self) -> None:
         """End the iteration, also one that waits in another task, and disconnect.
 
@@ -144,12 +129,6 @@ class Batches:
         streams = self._streams
         for messages in streams._reader.batch.take(self._n):
             return messages
-        driver = streams._driver
-        if driver is None:
-            raise StopAsyncIteration
-        batch = await driver.run(driver.next_batch)
-        if streams._driver is None:
-            batch.take_back()
-        for messages in batch.take(self._n):
+        for messages in (await streams._next_batch()).take(self._n):
             return messages
         raise StopAsyncIteration

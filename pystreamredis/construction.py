@@ -9,33 +9,24 @@ from collections.abc import Mapping
 from time import monotonic
 from types import GenericAlias
 
-from .core.reader import Reader
 from .io.log import write
 from .options import CONNECTION, OPTIONS, READ, ConnectionOptions, ReadOptions, is_async, pick
 from .secret import conceal, conceal_keywords, conceal_url
-from .starts import check_keywords, find_doubtful_starts
+from .starts import check_keywords, check_names, find_doubtful_starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from typing import Any, Literal, Never, Protocol, Self, TypeAlias, TypeVar
+    from typing import Any, Literal, Never, Self, TypeAlias
 
+    from .core.reader import Reader
     from .options import AddressRemap, Host, Password, RetryDelay
-    from .starts import Start, StreamsArgument
+    from .starts import Followed, Start, StreamsArgument
     from .tls import File
 
     # The servers by the names that the caller gives them; None for the only one.
     Servers: TypeAlias = Mapping[str | None, ConnectionOptions]
-    Kind = TypeVar("Kind", bound="Streams", covariant=True)
-
-    class Holder(Protocol[Kind]):
-        """A `Redis` that makes `Streams` of one kind."""
-
-        _connection: ConnectionOptions
-
-        @property
-        def _kind(self) -> type[Kind]: ...
 
 
 class Streams:
@@ -43,6 +34,9 @@ class Streams:
 
     # Their types are in the stubs of the shells.
     __class_getitem__: Any = classmethod(GenericAlias)
+    # The shell's core, and its driver: None before there is one to close, and after.
+    _reader_class: type[Reader]
+    _driver: Any = None
     # True if the shell can await the caller's functions.
     _awaits = False
 
@@ -108,7 +102,7 @@ class Streams:
                     "password is an async function, which only pystreamredis.asyncio can await; "
                     "give a plain one"
                 )
-        self._reader = Reader(servers, reading, _KEYWORDS)
+        self._reader = self._reader_class(servers, reading, _KEYWORDS)
         if not self._reader.add(streams, named_streams):
             raise ValueError(f"no streams are given{_hint_at_host(servers)}")
         write(find_doubtful_starts(streams, named_streams))
@@ -122,14 +116,14 @@ class Streams:
         check_keywords("add()", named_streams)
         write(find_doubtful_starts(streams, named_streams))
 
+    def _begin(self) -> None:
+        """Make the driver, now that the streams are known."""
+        raise NotImplementedError
+
     @property
     def _is_closed(self) -> bool:
         """True once nothing more is delivered."""
-        raise NotImplementedError
-
-    def _begin(self) -> None:
-        """Do what the shell does as soon as the streams are known."""
-        raise NotImplementedError
+        return self._driver is None
 
     @classmethod
     def from_url(cls, url: str, /, streams: StreamsArgument | None = None, **options: Any) -> Self:
@@ -239,6 +233,22 @@ class Streams:
         found["connected"] = found["connected"] and not self._is_closed
         return found
 
+    def discard(self, *names: Followed) -> None:
+        """Drop streams, with their messages that were not delivered yet.
+
+        Names that are not followed are ignored. A stream of several sources is dropped
+        from each, unless a tuple names one.
+
+        Raises:
+            TypeError: An argument is not a name.
+            RuntimeError: It is called amid the work of this very thread or task, by `fields`, say.
+        """
+        check_names(names)
+        if self._driver is None:
+            self._reader.discard(names)
+        else:
+            self._driver.drop(names)
+
     def __repr__(self) -> str:
         reader = getattr(self, "_reader", None)
         if reader is None:
@@ -256,6 +266,7 @@ class Redis:
     """A server's address and credentials."""
 
     __class_getitem__: Any = classmethod(GenericAlias)
+    _streams_class: type[Streams]
 
     def __init__(
         self,
@@ -289,7 +300,11 @@ class Redis:
         host = conceal_url(host)
         conceal_keywords(unknown)
         arguments = locals()
-        _refuse_unknown(unknown)
+        check_keywords("Redis()", unknown)
+        for name in unknown:
+            raise TypeError(
+                f"Redis() got an unknown option {name!r}; streams go into Redis(...).streams(...)"
+            )
         self._connection = ConnectionOptions(**pick(CONNECTION, arguments))
 
     @classmethod
@@ -313,7 +328,7 @@ class Redis:
         return f"<{type(self).__name__} at {connection.address}, db {connection.db}>"
 
     def streams(
-        self: Holder[Kind],
+        self,
         /,
         streams: StreamsArgument | None = None,
         *,
@@ -329,7 +344,7 @@ class Redis:
         connections: int | None = None,
         max_bytes: int = 67108864,
         **named_streams: Start,
-    ) -> Kind:
+    ) -> Any:
         """Follow streams on this server; see `Streams` for the arguments and errors.
 
         Every other keyword names a stream here, but for the names of connection options, which
@@ -339,8 +354,7 @@ class Redis:
         arguments = locals()
         check_keywords("Redis.streams()", named_streams)
         reading = ReadOptions(**pick(READ, arguments))
-        kind: type[Kind] = self._kind
-        return kind._of({None: self._connection}, reading, streams, named_streams)
+        return self._streams_class._of({None: self._connection}, reading, streams, named_streams)
 
 
 def _read_sources(sources: Mapping[str, Redis]) -> Servers:
@@ -365,14 +379,6 @@ def _read_sources(sources: Mapping[str, Redis]) -> Servers:
     if len({options.decode_responses for options in servers.values()}) > 1:
         raise ValueError("all sources must use the same decode_responses")
     return servers
-
-
-def _refuse_unknown(unknown: Mapping[str, object]) -> None:
-    check_keywords("Redis()", unknown)
-    for name in unknown:
-        raise TypeError(
-            f"Redis() got an unknown option {name!r}; streams go into Redis(...).streams(...)"
-        )
 
 
 def _hint_at_host(servers: Servers) -> str:

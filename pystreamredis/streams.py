@@ -6,17 +6,19 @@ import sys
 from time import sleep
 
 from . import construction
+from .core.delivery import EMPTY
 from .core.failures import no_descriptors
+from .core.reader import Reader
 from .options import OPTIONS
-from .starts import check_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+    from .core.delivery import Batch
     from .io.blocking import Driver
-    from .starts import Followed, Start, StreamsArgument
+    from .starts import Start, StreamsArgument
 
 
 class Streams(construction.Streams):
@@ -108,7 +110,7 @@ class Streams(construction.Streams):
     Source: https://redis.io/docs/latest/commands/xread/
     """
 
-    # None before there is one to close, and after.
+    _reader_class = Reader
     _driver: Driver | None = None
     # True if no descriptor was left to load the driver's module.
     _is_late = False
@@ -119,19 +121,25 @@ class Streams(construction.Streams):
     def __next__(self) -> Any:
         for message in self._reader.batch.iterator:
             return message
+        # Not by a call of next(), after whose return a signal can come.
+        for message in self._next_batch().iterator:
+            return message
+        raise StopIteration
+
+    def _next_batch(self) -> Batch:
+        """Wait for the batch after the one that is used up; it is empty at the end."""
         if self._is_late:
-            self._begin_late()
-            return next(self)
+            sleep(self._reader.pause)
+            self._begin()
+            if self._is_late:
+                return self._reader.batch
         driver = self._driver
         if driver is None:
-            raise StopIteration
+            return EMPTY
         batch = driver.run(driver.next_batch)
         if self._driver is None:
             batch.take_back()
-        # Not by a call of next(), after whose return a signal can come.
-        for message in batch.iterator:
-            return message
-        raise StopIteration
+        return batch
 
     @property
     def _is_closed(self) -> bool:
@@ -153,10 +161,6 @@ class Streams(construction.Streams):
         except BaseException:
             self.close()
             raise
-
-    def _begin_late(self) -> None:
-        sleep(self._reader.pause)
-        self._begin()
 
     def batches(self, n: int) -> Batches:
         """Iterate over lists of messages: those that are there now, in order.
@@ -203,21 +207,6 @@ class Streams(construction.Streams):
         else:
             self._driver.change(self._driver.add, streams, named_streams)
 
-    def discard(self, *names: Followed) -> None:
-        """Drop streams, with their messages that were not delivered yet.
-
-        Names that are not followed are ignored. A stream of several sources is dropped
-        from each, unless a tuple names one.
-
-        Raises:
-            TypeError: An argument is not a name.
-        """
-        check_names(names)
-        if self._driver is None:
-            self._reader.discard(names)
-        else:
-            self._driver.change(self._driver.discard, names)
-
     def close(self) -> None:
         """End the iteration, also one that waits in another thread, and disconnect.
 
@@ -247,16 +236,7 @@ class Batches:
         streams = self._streams
         for messages in streams._reader.batch.take(self._n):
             return messages
-        if streams._is_late:
-            streams._begin_late()
-            return next(self)
-        driver = streams._driver
-        if driver is None:
-            raise StopIteration
-        batch = driver.run(driver.next_batch)
-        if streams._driver is None:
-            batch.take_back()
-        for messages in batch.take(self._n):
+        for messages in streams._next_batch().take(self._n):
             return messages
         raise StopIteration
 
@@ -298,7 +278,7 @@ class Redis(construction.Redis):
         host: Like the other arguments, a connection option of `Streams`.
     """
 
-    _kind = Streams
+    _streams_class = Streams
 
 
 StrictRedis = Redis

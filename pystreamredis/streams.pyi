@@ -9,9 +9,9 @@ from typing import Any, Generic, Literal, Never, overload
 from typing_extensions import Self, TypeVar
 
 from .exceptions import ConnectionError
-from .starts import Followed, OfOneSource
+from .starts import OfOneSource
 from .options import AddressRemap, Host, Password, RetryDelay
-from .starts import Start, StreamsArgument
+from .starts import Followed, Start, StreamsArgument
 from .tls import File
 
 _Message = TypeVar("_Message", covariant=True, default=Any)

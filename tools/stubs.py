@@ -31,7 +31,7 @@ from typing import Any, Generic, Literal, Never, overload
 from typing_extensions import Self, TypeVar
 
 from {package}exceptions import ConnectionError
-from {package}starts import Followed, OfOneSource
+from {package}starts import OfOneSource
 {imports}
 
 _Message = TypeVar("_Message", covariant=True, default=Any)

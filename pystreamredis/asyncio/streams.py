@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import awaited, construction
+from ..core.reader import Reader
 from ..io.event_loop import Driver
 
 
@@ -22,6 +23,8 @@ class Streams(awaited.Streams):
     any task of it.
     """
 
+    _reader_class = Reader
+
     def _begin(self) -> None:
         self._driver = Driver(self._reader)
 
@@ -32,7 +35,7 @@ class Redis(construction.Redis):
     The `Streams` that `streams` returns are not connected yet, as after their constructor.
     """
 
-    _kind = Streams
+    _streams_class = Streams
 
 
 StrictRedis = Redis

@@ -14,11 +14,12 @@ from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..core.delivery import Batch
     from ..core.reader import Reader
+    from ..starts import Followed
     from .connection import Connection
     from .engine import Steps
 
@@ -324,6 +325,10 @@ class Driver(Engine):
                 self._orders.remove(order)
         if order.error is not None:
             raise order.error
+
+    def drop(self, names: Iterable[Followed]) -> None:
+        """Drop streams, also while another thread waits."""
+        self.change(self.discard, names)
 
     @property
     def _is_at_work(self) -> bool:
