@@ -305,7 +305,9 @@ class Reader:
                 os.killpg(process.pid, signal.SIGINT)
                 rest = process.stdout.read()
                 is_right = _is_as_shown(printed, shown) and (
-                    not command.shown_then or _is_as_shown(rest, self._here(command.shown_then))
+                    _is_as_shown(rest, self._here(command.shown_then))
+                    if command.shown_then
+                    else "Traceback" not in rest
                 )
                 return "" if is_right else f"printed:\n{printed}^C\n{rest}"
             if "; kill " in command.line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -431,6 +433,30 @@ def test_while_nobody_answers_failures_are_reported_again_and_again() -> None:
     simulation.unreachable = set()
     expected = [cluster.add(name) for name in NAMES]
     assert sorted(numbers_of(simulation.take(len(NAMES)))) == expected
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_the_callers_pauses_come_before_each_try_at_any_node(returned: bool) -> None:
+    """Contract 5.3: `retry_delay=`; each outage begins with the first of them."""
+    cluster = SimulatedCluster()
+    cluster.move(FIRST, PORTS[1])
+    options: dict[str, Any] = RETURNED if returned else {}
+    pauses: dict[str, Any] = {"block": 100, "retry_delay": lambda: iter([700, 2000])}
+    simulation = cluster.follow({FIRST: 0}, **pauses, **options)
+    for _ in range(2):
+        expected = [cluster.add(FIRST)]
+        assert numbers_of(simulation.rest()) == expected
+        kill(cluster, simulation, *PORTS)
+        before = len(simulation.attempts)
+        while len(simulation.attempts) < before + 3:
+            if returned:
+                assert isinstance(simulation.next(), ConnectionError | None)
+            else:
+                with contextlib.suppress(ConnectionError, StopIteration):
+                    simulation.next()
+        gaps = [b - a for a, b in pairwise(simulation.attempts[before:])]
+        assert gaps[:2] == pytest.approx([2.0, 2.0])
+        simulation.unreachable = set()
 
 
 @pytest.mark.parametrize("own", [1, 128])
@@ -885,6 +911,22 @@ def test_after_a_failure_others_go_on_and_the_same_node_is_asked_once_more() -> 
     assert known.share.held_apart == [known.streams]
     known.answered()
     assert known.share.held_apart == []
+
+
+def test_what_the_callers_pauses_raise_is_raised_and_asked_for_again() -> None:
+    """Contract 5.3: each outage has pauses of its own."""
+    known = Map()
+    given: list[Any] = [["soon"], [7, 70], [7]]
+    known.slots = SlotMap(known.seed, None, lambda: given.pop(0))
+    assert known.share
+    with pytest.raises(TypeError, match=r"^retry_delay\(\) gave 'soon'"):
+        known.failed(100.0)
+    for expected in (100.007, 100.07, 100.07):
+        known.failed(100.0)
+        assert known.share.not_before == pytest.approx(expected)
+    known.answered()
+    known.failed(100.0)
+    assert known.share.not_before == pytest.approx(100.007)
 
 
 def test_a_node_that_has_answered_is_asked_though_no_other_has_named_it() -> None:

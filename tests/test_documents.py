@@ -75,6 +75,7 @@ WRONG = [
     block("console", "$ true", "a"),
     block("console", "$ echo a; false", "a"),
     block("console", "$ echo b", "a", "^C"),
+    block("console", "$ trap 'echo Traceback; exit' INT; echo a; sleep 60", "a", "^C"),
     block("console", "$ make no-such-target"),
     block("python", "raise SystemExit(1)"),
     block("python", "import warnings; warnings.warn('x')"),

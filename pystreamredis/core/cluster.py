@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from ..escaping import escape
 from ..exceptions import ConnectionError
-from .assignment import Assignment, add_jitter
+from .assignment import Assignment, add_jitter, pauses_of
 from .slots import by_slot, is_slot_error, moved_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from ..options import ConnectionOptions
+    from ..options import ConnectionOptions, RetryDelay
     from ..protocol.values import ServerError
     from .assignment import Key
     from .readahead import Request
@@ -76,6 +76,7 @@ class _SlotOwner:
         is_known: True if it has answered for the slot, or was named by another node.
         tries: Number of redirections and failures since the last answer.
         not_before: Time before which to ask it again, in seconds.
+        pauses: The caller's pauses before the next tries of the outage; None if there is none.
         moves_since: Time since when the slot is migrating; None if it is not.
         reported_at: Time when that was reported last.
         is_down: True if others do not wait any longer for what the slot may hold: its failure
@@ -92,6 +93,7 @@ class _SlotOwner:
         self.is_known = True
         self.tries = 0
         self.not_before = 0.0
+        self.pauses: Iterator[float] | None = None
         self.moves_since: float | None = None
         self.reported_at = 0.0
         self.is_down = False
@@ -123,10 +125,17 @@ class SlotMap:
     Args:
         seed: The node that the caller has named.
         own_connections: The most slots with a connection of their own; None for a default.
+        retry_delay: The option of this name.
     """
 
-    def __init__(self, seed: ConnectionOptions, own_connections: int | None) -> None:
+    def __init__(
+        self,
+        seed: ConnectionOptions,
+        own_connections: int | None,
+        retry_delay: RetryDelay | None = None,
+    ) -> None:
         self._seed = seed
+        self._retry_delay = retry_delay
         self._limit = _OWN_CONNECTIONS if own_connections is None else own_connections
         self._owners: dict[int, _SlotOwner] = {}
         self._own: set[int] = set()
@@ -210,6 +219,11 @@ class SlotMap:
         for slot in by_slot(streams):
             owner = self._owners.setdefault(slot, _SlotOwner(at))
             owner.put_off(now)
+            if self._retry_delay is not None:
+                # Not kept where the caller's iterator of pauses raises an exception.
+                pauses, owner.pauses = owner.pauses or pauses_of(None, self._retry_delay), None
+                owner.not_before = now + next(pauses)
+                owner.pauses = pauses
             owner.is_down = True
             # Once more at the same node, since connections break; then others are asked.
             if owner.tries > 1:
@@ -243,7 +257,9 @@ class Cluster:
 
     def __init__(self, upstream: Upstream, assignments: list[Assignment]) -> None:
         self._upstream = upstream
-        self._map = SlotMap(upstream.options, upstream.reading.connections)
+        self._map = SlotMap(
+            upstream.options, upstream.reading.connections, upstream.reading.retry_delay
+        )
         self.assignments: list[Assignment] = assignments
 
     def assign(self, streams: list[StreamState]) -> None:
