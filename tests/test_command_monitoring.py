@@ -107,6 +107,14 @@ def test_the_figures_name_three_streams() -> None:
     assert line(0, dict.fromkeys("abcde", "0-0")).endswith("'c' at 0-0, 2 more")
 
 
+def test_what_was_received_and_not_printed_yet_is_known() -> None:
+    """A stream whose messages come later in a history is not silent."""
+    monitor = Monitor(stats, None, NOW)
+    assert monitor.newest == {"a": "1530403197000-3", "b": "0-0"}
+    silent = list_silent({"a": "0-0", "b": "0-0"}, {"a": 0, "b": 0}, monitor.newest, is_over=False)
+    assert silent == ["waiting for 'b' (empty, or misspelt)"]
+
+
 # The file for probes.
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -686,6 +687,24 @@ def test_a_terminal_is_told_of_streams_without_messages(
         terminal.wait_for("waiting for 's' after 1-0\r\n")
     # Only there: for a log it is not worth a line.
     assert run(url, "Sream0", "--exit").stderr == ""
+
+
+def test_a_terminal_is_told_of_them_while_other_streams_are_busy(one_server: Endpoint) -> None:
+    is_seen = threading.Event()
+
+    def write() -> None:
+        while not is_seen.wait(0.1):
+            one_server.command("XADD", "busy", "*", "f", "v")
+
+    writer = threading.Thread(target=write)
+    with Terminal(url_of(one_server), "busy", "Sream0") as terminal:
+        writer.start()
+        try:
+            terminal.wait_for("waiting for 'Sream0', from now on")
+        finally:
+            is_seen.set()
+            writer.join()
+        assert "waiting for 'busy'" not in terminal.text
 
 
 def test_ctrl_c_ends_a_wait(one_server: Endpoint) -> None:

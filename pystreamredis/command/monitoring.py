@@ -85,13 +85,19 @@ class Monitor:
         _touch(path)
         self._path, self._touched_at = path, now
 
+    @property
+    def newest(self) -> dict[str, str]:
+        """The ID of the newest entry received of each stream, printed or not; or its start."""
+        streams = self._stats()["streams"]
+        return {str(name): str(figures["last"]) for name, figures in streams.items()}
+
     def line(self, now: float, count: int, positions: Mapping[str, str]) -> str:
         """Format the figures: the connection, the number of messages, and where streams are."""
         stats = self._stats()
         answered = stats["answered"]
         if answered is None:
             answered = now - self._connected_at
-        newest = {name: str(figures["last"]) for name, figures in stats["streams"].items()}
+        newest = self.newest
         places = [_place(name, at, newest.get(name, at), now) for name, at in positions.items()]
         if len(places) > _NAMED:
             places[_NAMED:] = [f"{len(places) - _NAMED} more"]

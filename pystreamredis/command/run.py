@@ -24,6 +24,8 @@ from .template import Template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..streams import Streams
     from .arguments import Settings
     from .diagnostics import Diagnostics
@@ -42,6 +44,8 @@ _STORE_EVERY = 1.0
 _DRAW_EVERY = 0.1
 # Time in which a history is read that needs no line of progress.
 _DRAW_AFTER = 0.5
+# Time after which streams without a message are named, though others have some.
+_REMARK_AFTER = 1.0
 
 
 class Run:
@@ -71,12 +75,13 @@ class Run:
         self._list_silent = partial(
             list_silent, dict(self._positions), {**settings.streams, **stored}
         )
-        self._has_waited = False
         self._count = 0
         self._has_reached_until = False
         self._is_stored = False
         self._store_at = 0.0
         now = time()
+        # None once streams without a message were named.
+        self._remark_at: float | None = now + _REMARK_AFTER
         self._draw_at = now + _DRAW_AFTER
         self._progress: Progress | None = None
         # Another program, to which this one pipes, may write to the same terminal.
@@ -121,6 +126,8 @@ class Run:
             if messages:
                 self._print(messages)
                 self._show_progress(messages)
+                if self._remark_at is not None and time() >= self._remark_at:
+                    self._report_silent(self._monitor.newest)
             elif self._is_over(asked_at):
                 break
         return OK
@@ -139,10 +146,8 @@ class Run:
         end = self._settings.end
         self._forget_progress()
         is_over = end.when_drained or (end.until is not None and asked_at * 1000 >= end.until)
-        if self._diagnostics.is_terminal and (is_over or not self._has_waited):
-            for remark in self._list_silent(self._positions, is_over=is_over):
-                self._diagnostics.report(remark)
-        self._has_waited = True
+        if is_over or self._remark_at is not None:
+            self._report_silent(self._positions, is_over=is_over)
         return is_over
 
     def _next_messages(self) -> list[Message]:
@@ -168,7 +173,14 @@ class Run:
         self._has_reached_until = True
         return [message for message in messages if ms_of(message[1]) < until]
 
-    # Figures and progress for operators, and positions in the file.
+    # Remarks, figures and progress for operators, and positions in the file.
+
+    def _report_silent(self, positions: Mapping[str, str], *, is_over: bool = False) -> None:
+        """Name streams without a message, whose names may be misspelt."""
+        self._remark_at = None
+        if self._diagnostics.is_terminal:
+            for remark in self._list_silent(positions, is_over=is_over):
+                self._diagnostics.report(remark)
 
     def _touch_file(self) -> None:
         try:
