@@ -12,7 +12,7 @@ import os
 from .escaping import escape
 from .exceptions import ConnectionError
 from .secret import Secret, conceal_keywords, conceal_url, reveal
-from .tls import CertificateFiles
+from .tls import CertificateFiles, prepare_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,10 +76,13 @@ def _integer(low: int, high: int = _MAX) -> Check:
     return check
 
 
-def _address_remap(option: str, value: Any) -> Any:
-    if not callable(value):
-        raise TypeError(f"{option} is {value!r}, but must be a callable that takes an address")
-    return value
+def _callable(argument: str) -> Check:
+    def check(option: str, value: Any) -> Any:
+        if not callable(value):
+            raise TypeError(f"{option} is {value!r}, but must be a callable that takes {argument}")
+        return value
+
+    return check
 
 
 def _retry_delay(option: str, value: Any) -> Any:
@@ -100,12 +103,6 @@ def _flag(option: str, value: Any) -> bool:
     if not isinstance(value, int) or value not in (0, 1):
         raise TypeError(f"{option} is {value!r}, but must be True or False")
     return bool(value)
-
-
-def _fields(option: str, value: Any) -> Any:
-    if not callable(value):
-        raise TypeError(f"{option} is {value!r}, but must be a callable that takes pairs")
-    return value
 
 
 def _hold(option: str, value: Any) -> Any:
@@ -240,7 +237,7 @@ _TABLE = (
     Option("timeout_response", READ, None, lambda _, value: value),
     Option("raise_connection_exceptions", READ, True, _flag),
     Option("retry_delay", READ, None, _optional(_retry_delay)),
-    Option("fields", READ, dict, _fields),
+    Option("fields", READ, dict, _callable("pairs")),
     Option("hold", READ, 0, _hold),
     Option("on_rewind", READ, "keep", _on_rewind),
     # Whoever needs more connections should spread the streams over processes.
@@ -255,7 +252,7 @@ _TABLE = (
     Option("protocol", CONNECTION, 2, _integer(2, 3), int),
     Option("client_name", CONNECTION, None, _client_name, str),
     Option("unix_socket_path", CONNECTION, None, _optional(_unix_socket_path), str),
-    Option("address_remap", CONNECTION, None, _optional(_address_remap)),
+    Option("address_remap", CONNECTION, None, _optional(_callable("an address"))),
     Option("ssl", CONNECTION, False, _ssl, parse_boolean),
     Option("ssl_ca_certs", CONNECTION, None, _optional(_file), str),
     Option("ssl_certfile", CONNECTION, None, _optional(_file), str),
@@ -356,13 +353,14 @@ class ConnectionOptions:
         host = conceal_url(host)
         conceal_keywords(given)
         checked = _check_all(CONNECTION, {"host": host, "port": port, **given})
-        _check_together(checked)
+        if callable(host) and checked["unix_socket_path"] is not None:
+            raise ValueError("a callable host and unix_socket_path are given; give one of them")
         kept = ConnectionOptions.__annotations__
         vars(self).update({name: value for name, value in checked.items() if name in kept})
         # A callable host has no name before it is asked.
         self.host = "" if callable(host) else host
         self._password: Callable[[], object] = checked["password"] or Secret(None)
-        self._tls = _prepare_tls(checked)
+        self._tls = prepare_tls(checked)
         self.connect_timeout = checked["socket_connect_timeout"] or self.socket_timeout
         self._given = checked
 
@@ -421,7 +419,7 @@ class ConnectionOptions:
         return self._tls.make_context() if isinstance(self._tls, CertificateFiles) else self._tls
 
     def at(self, host: str, port: int) -> ConnectionOptions:
-        """Return the same options for a server at this address.
+        """Return the same options for a server at this address, whatever a callable host says.
 
         Raises:
             TypeError, ValueError: It is not a valid address.
@@ -433,26 +431,7 @@ class ConnectionOptions:
             raise TypeError("host is a callable, but must be a str here")
         other.host = found
         other.port = OPTIONS["port"].check("port", port)
-        return other
-
-    def elsewhere(self, host: str, port: int) -> ConnectionOptions:
-        """Return the same options for another node of a cluster.
-
-        The node is at this address whatever a callable host says. TLS stays TLS.
-
-        Raises:
-            ConnectionError: The server was reached over a unix socket. Credentials that were
-                meant for it should not go over a network only since it says so.
-        """
-        if self.unix_socket_path is not None:
-            if (host, port) == (self.host, self.port):
-                return self
-            raise ConnectionError(
-                f"{self.address} redirects to {_at(host, port)}, but a redirection is not followed "
-                "from a unix socket; give host and port of a node instead"
-            )
-        other = self.at(host, port)
-        other._given = {**self._given, "host": host}
+        other._given = {**self._given, "host": found}
         return other
 
     def located(self) -> ConnectionOptions:
@@ -464,14 +443,18 @@ class ConnectionOptions:
         """
         if not self.finds_host:
             return self
-        return self._found_by("host()", self._given["host"])
+        found = self._found_by("host()", self._given["host"])
+        found._given = self._given  # it is asked again for the next connection
+        return found
 
     def redirected(self, host: str, port: int) -> ConnectionOptions:
         """Return the same options for a node that a redirection names: `address_remap` is asked.
 
         Raises:
-            ConnectionError: As `elsewhere`, or `address_remap` has raised an exception, which is
-                chained, or has returned something that is not an address.
+            ConnectionError: `address_remap` has raised an exception, which is chained, or has
+                returned something that is not an address. Or the server was reached over a unix
+                socket: credentials that were meant for it should not go over a network only since
+                it says so.
         """
         remap = self.address_remap
         if remap is not None:
@@ -481,7 +464,14 @@ class ConnectionOptions:
             except OSError as error:
                 raise ConnectionError(str(error)) from error.__cause__
             host, port = found.host, found.port
-        return self.elsewhere(host, port)
+        if self.unix_socket_path is None:
+            return self.at(host, port)
+        if (host, port) == (self.host, self.port):
+            return self
+        raise ConnectionError(
+            f"{self.address} redirects to {_at(host, port)}, but a redirection is not followed "
+            "from a unix socket; give host and port of a node instead"
+        )
 
     def _found_by(self, call: str, find: Callable[[], Any]) -> ConnectionOptions:
         """Return the same options for the address that a callable of the caller returns."""
@@ -546,39 +536,6 @@ class ConnectionOptions:
             return name.encode(self.encoding, self.encoding_errors)
         except UnicodeError as error:
             raise ValueError(f"stream {name!r}: its name cannot be encoded: {error}") from None
-
-
-def _check_together(checked: Mapping[str, Any]) -> None:
-    """Check options that depend on each other."""
-    ssl = checked["ssl"]
-    if checked["unix_socket_path"] is not None:
-        if callable(checked["host"]):
-            raise ValueError("a callable host and unix_socket_path are given; give one of them")
-        if ssl:
-            raise ValueError("ssl and unix_socket_path are given; give one of them")
-    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
-        if checked[name] and ssl is False:
-            raise ValueError(f"{name} is given, but ssl is False; give ssl=True as well")
-        if checked[name] and ssl is not True:
-            raise ValueError(
-                f"{name} is given, but ssl is a context; load the file into the context, "
-                "or give ssl=True"
-            )
-    if checked["ssl_keyfile"] and not checked["ssl_certfile"]:
-        raise ValueError("ssl_keyfile is given without ssl_certfile; give both")
-
-
-def _prepare_tls(checked: Mapping[str, Any]) -> CertificateFiles | SSLContext | None:
-    """Prepare TLS; read the files now, so that one that is missing is reported now."""
-    if checked["ssl"] is not True:
-        return checked["ssl"] or None
-    files = [checked[name] or None for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")]
-    tls = CertificateFiles(*files, check_hostname=checked["ssl_check_hostname"])
-    try:
-        tls.make_context()
-    except OSError as error:
-        raise ValueError(str(error)) from error.__cause__
-    return tls
 
 
 def _can_encode(value: str | bytes | None) -> bool:

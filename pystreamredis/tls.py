@@ -6,8 +6,9 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ssl import SSLContext
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -67,6 +68,38 @@ class CertificateFiles:
                 raise OSError(f"{names}, but {_say(error)}") from error
         context.check_hostname = self._check_hostname
         return context
+
+
+def prepare_tls(options: Mapping[str, Any]) -> CertificateFiles | SSLContext | None:
+    """Make of the options by their names what contexts are made of; None without TLS.
+
+    Raises:
+        ValueError: Options contradict each other, or a file cannot be used: it is read now.
+    """
+    ssl = options["ssl"]
+    if ssl and options["unix_socket_path"] is not None:
+        raise ValueError("ssl and unix_socket_path are given; give one of them")
+    files = {
+        name: options[name] or None for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+    }
+    for name, file in files.items():
+        if file and ssl is False:
+            raise ValueError(f"{name} is given, but ssl is False; give ssl=True as well")
+        if file and ssl is not True:
+            raise ValueError(
+                f"{name} is given, but ssl is a context; load the file into the context, "
+                "or give ssl=True"
+            )
+    if files["ssl_keyfile"] and not files["ssl_certfile"]:
+        raise ValueError("ssl_keyfile is given without ssl_certfile; give both")
+    if ssl is not True:
+        return ssl or None
+    tls = CertificateFiles(*files.values(), check_hostname=options["ssl_check_hostname"])
+    try:
+        tls.make_context()
+    except OSError as error:
+        raise ValueError(str(error)) from error.__cause__
+    return tls
 
 
 def _stamp(file: File | None) -> tuple[int, ...] | None:

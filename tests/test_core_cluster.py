@@ -768,7 +768,7 @@ class Map:
 
     def __init__(self, names: Iterable[bytes] = (b"a",), own: int | None = None) -> None:
         self.seed = ConnectionOptions(host="localhost", port=7001)
-        self.one, self.two = (self.seed.elsewhere("localhost", port) for port in (7002, 7003))
+        self.one, self.two = (self.seed.at("localhost", port) for port in (7002, 7003))
         self.streams = made_streams(*names)
         self.slot = slot_of(self.streams[0].key)
         self.slots = SlotMap(self.seed, own)

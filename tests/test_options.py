@@ -489,26 +489,26 @@ class TestElsewhere:
 
     def test_another_node_is_reached_in_the_same_way(self) -> None:
         options = ConnectionOptions("one", 1, password=SECRET, db=2)
-        other = options.elsewhere("two", 2)
+        other = options.redirected("two", 2)
         assert (other.address, other.credentials()[1], other.db) == ("two:2", SECRET, 2)
 
     def test_it_is_there_whatever_a_callable_host_says(self) -> None:
-        other = ConnectionOptions(lambda: ("one", 1)).elsewhere("two", 2)
+        other = ConnectionOptions(lambda: ("one", 1)).redirected("two", 2)
         assert other.located() is other
 
     def test_it_never_leaves_tls(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        other = ConnectionOptions("one", 1, ssl=context).elsewhere("two", 2)
+        other = ConnectionOptions("one", 1, ssl=context).redirected("two", 2)
         assert other.is_tls
         assert other.make_ssl_context() is context
 
     def test_it_never_leaves_a_unix_socket(self) -> None:
         options = ConnectionOptions(unix_socket_path="/run/redis.sock", password=SECRET)
         with pytest.raises(pystreamredis.ConnectionError, match="redirection") as caught:
-            options.elsewhere("evil.example", 7000)
+            options.redirected("evil.example", 7000)
         assert "unix:/run/redis.sock" in str(caught.value)
         assert "evil.example:7000" in str(caught.value)
-        assert options.elsewhere(options.host, options.port) is options
+        assert options.redirected(options.host, options.port) is options
 
 
 def shown(error: BaseException) -> str:
@@ -780,7 +780,7 @@ class TestPickle:
         assert repr(copied) == repr(r) == "<Redis at host:7, db 3>"
 
     def test_options_survive(self) -> None:
-        options = ConnectionOptions(lambda: ("host", 1), username="me").at("two", 2)
+        options = ConnectionOptions(lambda: ("two", 2), username="me").located()
         with pytest.raises((AttributeError, pickle.PicklingError)):
             pickle.dumps(options)
         options = ConnectionOptions(ask, username="me", password=b"x", decode_responses=True)

@@ -181,7 +181,7 @@ class SlotMap:
         Returns:
             Failures to report: of slots for which that has gone on for too long.
         """
-        at = at.elsewhere(at.host, at.port)
+        at = at.at(at.host, at.port)
         failures = []
         for slot in by_slot(streams):
             owner = self._owners.setdefault(slot, _SlotOwner(at))
