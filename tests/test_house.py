@@ -90,6 +90,29 @@ def test_a_class_with_the_name_of_its_base_is_no_endless_family(tmp_path: Path) 
     assert tree.sizes(write(tmp_path, b=source)) == [("A", 1, 1)]
 
 
+def test_bases_are_those_that_the_module_imports(tmp_path: Path) -> None:
+    """Classes of several modules may have one name; each has its own base."""
+    base = "class Base:\n    {0}: int\n    def {0}_method(self): ...\n"
+    own = "class Same({}):\n    own: int\n"
+    found = tree.sizes(
+        write(
+            tmp_path,
+            one=base.format("one"),
+            two=base.format("two"),
+            a=f"from .one import Base\n{own.format('Base')}",
+            b=f"from . import two as other\n{own.format('other.Base[int]')}",
+            c=f"from .a import Same as Other\n{own.format('Other')}    more: int\n",
+            d=f"from elsewhere import Base\n{own.format('Base')}",
+        )
+    )
+    assert [size for size in found if size.name == "Same"] == [
+        ("Same", 3, 1),
+        ("Same", 2, 1),
+        ("Same", 2, 1),
+        ("Same", 1, 0),
+    ]
+
+
 def test_names_count_once_and_dunders_do_not(tmp_path: Path) -> None:
     source = """
         TYPE_CHECKING = False
@@ -103,6 +126,7 @@ def test_names_count_once_and_dunders_do_not(tmp_path: Path) -> None:
         if TYPE_CHECKING:
             Alias = int
         class Five:
+            NINE = 9
             def __init__(self):
                 self.six = local = 7
             def seven(self):
@@ -111,7 +135,8 @@ def test_names_count_once_and_dunders_do_not(tmp_path: Path) -> None:
     """
     modules = write(tmp_path, first=source, second="def first(): ...")
     assert tree.names_to_learn(modules) == {
-        *("ONE", "TWO", "three", "FOUR", "Five", "six", "seven", "eight", "first", "second"),
+        *("ONE", "TWO", "three", "FOUR", "Five", "six", "seven", "eight", "NINE", "first"),
+        "second",
     }
 
 

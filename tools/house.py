@@ -1,7 +1,10 @@
 """Measure the code against the house rules: ``python -m tools.house``, or ``make house``.
 
 The table has the target beside each figure. The exit status is 1 where a target is missed. The core
-is the package without its command; the wording is that of all code and documents.
+is the package without its command, but with `testing`, which users import; stubs (``.pyi``), tests
+and tools are no part of it. Its lines are all lines of its files, docstrings and blank ones among
+them. `tree.names_to_learn` says which names count: by it h11 0.16 has 173, httpcore 1.0 has 291.
+The wording is that of all code and documents.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -74,8 +75,9 @@ class Module:
         return len(self.source.splitlines())
 
     def constants(self) -> Iterator[str]:
-        """Find the names that are assigned on top of the module, dunders left out."""
-        for node in _running(self.syntax.body):
+        """Find the names that are assigned on top of the module or a class, dunders left out."""
+        bodies = [self.syntax.body, *(node.body for node in self.classes)]
+        for node in chain.from_iterable(map(_running, bodies)):
             targets = node.targets if isinstance(node, ast.Assign) else []
             if isinstance(node, ast.AnnAssign):
                 targets = [node.target]
@@ -95,6 +97,16 @@ class Module:
                 inner = {f"{base}.{alias.name}" for alias in node.names}
                 found |= inner & names or {base}
         return found & names - {self.name}
+
+    def full_name(self, name: str) -> str:
+        """Return the name of a thing with that of its module, as the module's imports say."""
+        first, dot, rest = name.partition(".")
+        for node in _running([self.syntax], nested=True):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == first:
+                        return f"{self._base(node)}.{alias.name}{dot}{rest}"
+        return name if dot else f"{self.name}.{name}"
 
     def _base(self, node: ast.ImportFrom) -> str:
         """Return the full name of the module after ``from``."""
@@ -160,26 +172,31 @@ def sizes(modules: Iterable[Module]) -> list[Size]:
     What a class inherits from classes of the tree counts as its own: a mixin makes no class
     smaller for its reader.
     """
-    classes = {node.name: node for module in modules for node in module.classes}
+    by_name = {module.name: module for module in modules}
     found = []
-    for name, node in classes.items():
-        family = list(_family(node, classes))
-        attributes = {attribute for each in family for attribute in attributes_of(each)}
-        methods = {method.name for each in family for method in methods_of(each)}
-        found.append(Size(name, len(attributes), len(methods)))
+    for module in by_name.values():
+        for node in module.classes:
+            family = list(_family(module, node, by_name))
+            attributes = {attribute for each in family for attribute in attributes_of(each)}
+            methods = {method.name for each in family for method in methods_of(each)}
+            found.append(Size(node.name, len(attributes), len(methods)))
     return sorted(found, key=lambda size: (-size.attributes, -size.methods, size.name))
 
 
 def _family(
-    node: ast.ClassDef, classes: Mapping[str, ast.ClassDef], seen: frozenset[str] = frozenset()
+    module: Module, node: ast.ClassDef, modules: Mapping[str, Module]
 ) -> Iterator[ast.ClassDef]:
-    """Find a class and its bases in the tree."""
+    """Find a class of a module and its bases in the tree; classes may have one name."""
     yield node
     for base in node.bases:
         inner = base.value if isinstance(base, ast.Subscript) else base
-        name = inner.attr if isinstance(inner, ast.Attribute) else getattr(inner, "id", "")
-        if name in classes and name not in seen | {node.name}:
-            yield from _family(classes[name], classes, seen | {node.name})
+        name = module.full_name(ast.unparse(inner))
+        owner = modules.get(name.rpartition(".")[0])
+        if owner is None:
+            continue
+        for other in owner.classes:
+            if other.name == name.rpartition(".")[2] and other is not node:
+                yield from _family(owner, other, modules)
 
 
 def methods_of(node: ast.ClassDef) -> list[Function]:
@@ -217,9 +234,11 @@ def _set_on(owner: str, method: Function) -> Iterator[str]:
 
 
 def names_to_learn(modules: Iterable[Module]) -> set[str]:
-    """Collect the names of modules, classes, functions, attributes and constants of modules.
+    """Collect the names of modules, classes, functions, attributes and constants.
 
-    A name counts once, however many things have it; dunders do not count.
+    A name counts once, however many things have it: a method that several classes have, or one with
+    overloads. Names with an underscore and nested functions count like the others. Dunders, locals,
+    parameters, and aliases of types, which only checkers see, do not.
     """
     found: set[str] = set()
     for module in modules:
