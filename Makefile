@@ -44,9 +44,9 @@ lint: $(VENV)/.lint ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pyright
+	@# It looks for packages with the python of PATH.
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pyright
 	@# All that a user can reach has a type.
-	@# It looks for the package with the python of PATH.
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pyright --verifytypes pystreamredis --ignoreexternal
 
 docs: $(VENV)/.docs ## build the documentation: build/docs/index.html

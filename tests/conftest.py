@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
 from tests.servers import Endpoint, Server, binaries
-from tests.shells import MICRO, OF_MICRO, SHELLS
+from tests.shells import MICRO, OF_MICRO, SHELLS, TRIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,25 @@ OVER_BOTH_SHELLS = {
     "test_contract_waiting",
     "test_contract_wire",
     "test_hostile_peers",
+}
+# The modules, of these, that are about waiting and connections.
+OVER_TRIO = {
+    "test_contract_addresses",
+    "test_contract_batches",
+    "test_contract_certificates",
+    "test_contract_connections",
+    "test_contract_corners",
+    "test_contract_credentials",
+    "test_contract_cut_replies",
+    "test_contract_failures",
+    "test_contract_host",
+    "test_contract_login",
+    "test_contract_order",
+    "test_contract_password",
+    "test_contract_sources",
+    "test_contract_stats",
+    "test_contract_waiting",
+    "test_contract_wire",
 }
 URL = "PYSTREAMREDIS_TEST_URL"
 COMPOSE = Path(__file__).parent.parent / "docker-compose.yml"
@@ -177,10 +196,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, values in (("server", kinds), ("embedded", embedded_kinds)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values(), indirect=True)
-    is_of_both = metafunc.module.__name__.rpartition(".")[2] in OVER_BOTH_SHELLS
-    if is_of_both and not metafunc.definition.get_closest_marker("blocking"):
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in OVER_BOTH_SHELLS and not metafunc.definition.get_closest_marker("blocking"):
         is_of_micro = metafunc.function.__name__ in OF_MICRO
-        metafunc.parametrize("shell", [*SHELLS, *["micro"] * is_of_micro], indirect=True)
+        others = ["trio"] * (module in OVER_TRIO) + ["micro"] * is_of_micro
+        metafunc.parametrize("shell", [*SHELLS, *others], indirect=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -239,9 +259,9 @@ def start_cluster() -> Iterator[StartCluster]:
 
 @pytest.fixture(autouse=True)
 def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the contract's tests over the blocking shell and over that for asyncio."""
+    """Run the contract's tests over the blocking shell and over those that are awaited."""
     name: str = getattr(request, "param", "blocking")
-    for known, facade in SHELLS.get(name, MICRO).items():
+    for known, facade in (SHELLS | {"trio": TRIO, "micro": MICRO})[name].items():
         if hasattr(request.module, known):
             monkeypatch.setattr(request.module, known, facade)
     return name

@@ -1,6 +1,6 @@
 """All shells under one name: the contract's tests are written once, and run over each.
 
-For asyncio, `Streams` and `Redis` are facades that look like the blocking ones, over an
+For asyncio and trio, `Streams` and `Redis` are facades that look like the blocking ones, over an
 event loop in a thread of its own. Whoever is interrupted cancels what it waits for.
 
 PYSTREAMREDIS_TEST_LOOP   "uvloop" runs them on that event loop
@@ -9,20 +9,25 @@ PYSTREAMREDIS_TEST_LOOP   "uvloop" runs them on that event loop
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import os
 import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 import pystreamredis
 import pystreamredis.asyncio
+import pystreamredis.trio
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from typing import Self
 
 
@@ -51,6 +56,43 @@ def wait_for(work: Coroutine[Any, Any, Any]) -> Any:
         raise
 
 
+@cache
+def _nursery() -> tuple[trio.Nursery, trio.lowlevel.TrioToken]:
+    opened: SimpleQueue[tuple[trio.Nursery, trio.lowlevel.TrioToken]] = SimpleQueue()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            opened.put((nursery, trio.lowlevel.current_trio_token()))
+            await trio.sleep_forever()
+
+    Thread(target=trio.run, args=(main,), daemon=True).start()
+    return opened.get()
+
+
+def wait_for_trio(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it as a task of trio, and wait for it here."""
+    nursery, token = _nursery()
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    scope, is_over = trio.CancelScope(), Event()
+
+    async def run() -> None:
+        with scope:
+            try:
+                future.set_result(await work)
+            except Exception as error:  # noqa: BLE001 - raised again by the caller
+                future.set_exception(error)
+        is_over.set()
+
+    token.run_sync_soon(nursery.start_soon, run)
+    try:
+        return future.result()
+    except BaseException:
+        token.run_sync_soon(scope.cancel)
+        # Tasks of trio go on in any order.
+        is_over.wait(120)
+        raise
+
+
 async def _call(function: Any, *args: Any) -> Any:
     """Call what is not to be awaited, on the loop."""
     return function(*args)
@@ -76,14 +118,15 @@ async def ask_for_batch(batches: Any) -> tuple[Any, ...]:
 class AsyncBatches:
     """An iterator like the one that `Streams.batches` returns."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, wait_for: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self._inner = inner
+        self._wait_for = wait_for
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        for batch in wait_for(ask_for_batch(self._inner)):
+        for batch in self._wait_for(ask_for_batch(self._inner)):
             return batch
         raise StopIteration
 
@@ -92,33 +135,35 @@ class AsyncStreams:
     """What looks like `Streams` and is one for asyncio."""
 
     _inner: Any = None
+    _kind: Any = pystreamredis.asyncio.Streams
+    _wait_for = staticmethod(wait_for)
     __signature__ = inspect.signature(pystreamredis.asyncio.Streams)
 
     def __init__(self, /, *args: Any, **options: Any) -> None:
-        self._inner = wait_for(pystreamredis.asyncio.Streams.connect(*args, **options))
+        self._inner = self._wait_for(self._kind.connect(*args, **options))
 
     @classmethod
-    def of(cls, inner: pystreamredis.asyncio.Streams) -> Self:
+    def of(cls, inner: Any) -> Self:
         """Connect what was made in another way."""
         self = cls.__new__(cls)
-        self._inner = wait_for(inner.__aenter__())
+        self._inner = cls._wait_for(inner.__aenter__())
         return self
 
     @classmethod
     def from_url(cls, /, *args: Any, **options: Any) -> Self:
-        return cls.of(pystreamredis.asyncio.Streams.from_url(*args, **options))
+        return cls.of(cls._kind.from_url(*args, **options))
 
     @classmethod
     def from_sources(cls, sources: Any, /, *args: Any, **options: Any) -> Self:
         if isinstance(sources, dict):
             sources = {name: getattr(redis, "_inner", redis) for name, redis in sources.items()}
-        return cls.of(pystreamredis.asyncio.Streams.from_sources(sources, *args, **options))
+        return cls.of(cls._kind.from_sources(sources, *args, **options))
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        for message in wait_for(ask(self._inner)):
+        for message in self._wait_for(ask(self._inner)):
             return message
         raise StopIteration
 
@@ -130,7 +175,7 @@ class AsyncStreams:
         return self._inner.stats()
 
     def batches(self, n: int) -> AsyncBatches:
-        return AsyncBatches(self._inner.batches(n))
+        return AsyncBatches(self._inner.batches(n), self._wait_for)
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +186,10 @@ class AsyncStreams:
     def __del__(self) -> None:
         # Perhaps on the loop's own thread, which nothing is to wait on.
         if self._inner is not None:
-            asyncio.run_coroutine_threadsafe(self._inner.aclose(), _loop())
+            self._close_soon()
+
+    def _close_soon(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._inner.aclose(), _loop())
 
     def __repr__(self) -> str:
         return repr(self._inner)
@@ -159,37 +207,57 @@ class AsyncStreams:
         return self._inner.positions
 
     def add(self, /, *args: Any, **options: Any) -> None:
-        wait_for(self._inner.add(*args, **options))
+        self._wait_for(self._inner.add(*args, **options))
 
     def discard(self, *names: Any) -> None:
-        wait_for(_call(self._inner.discard, *names))
+        self._wait_for(_call(self._inner.discard, *names))
 
     def close(self) -> None:
         if self._inner is not None:
-            wait_for(self._inner.aclose())
+            self._wait_for(self._inner.aclose())
 
 
 class AsyncRedis:
     """What looks like `Redis`."""
 
+    _kind: Any = pystreamredis.asyncio.Redis
+    _streams = AsyncStreams
     __signature__ = inspect.signature(pystreamredis.asyncio.Redis)
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._inner = pystreamredis.asyncio.Redis(*args, **options)
+        self._inner = self._kind(*args, **options)
 
     @classmethod
     def from_url(cls, *args: Any, **options: Any) -> Self:
         self = cls.__new__(cls)
-        self._inner = pystreamredis.asyncio.Redis.from_url(*args, **options)
+        self._inner = cls._kind.from_url(*args, **options)
         return self
 
     def __repr__(self) -> str:
         return repr(self._inner)
 
     def streams(self, /, *args: Any, **options: Any) -> AsyncStreams:
-        return AsyncStreams.of(self._inner.streams(*args, **options))
+        return self._streams.of(self._inner.streams(*args, **options))
 
     vars()["streams"].__signature__ = inspect.signature(pystreamredis.asyncio.Redis.streams)
+
+
+class TrioStreams(AsyncStreams):
+    """What looks like `Streams` and is one for trio."""
+
+    _kind = pystreamredis.trio.Streams
+    _wait_for = staticmethod(wait_for_trio)
+
+    def _close_soon(self) -> None:
+        nursery, token = _nursery()
+        token.run_sync_soon(nursery.start_soon, self._inner.aclose)
+
+
+class TrioRedis(AsyncRedis):
+    """What looks like `Redis`."""
+
+    _kind = pystreamredis.trio.Redis
+    _streams = TrioStreams
 
 
 # It is no package: copied, where it is used.
@@ -204,6 +272,8 @@ SHELLS: dict[str, dict[str, Any]] = {
     "blocking": {},
     "asyncio": {"Streams": AsyncStreams, "Redis": AsyncRedis, "StrictRedis": AsyncRedis},
 }
+# The shell that shares all but its poller with that for asyncio takes a part of their tests.
+TRIO: dict[str, Any] = {"Streams": TrioStreams, "Redis": TrioRedis, "StrictRedis": TrioRedis}
 
 # The tests that `micro/pystreamredis_micro.py` takes, too: one more shell, without the rest.
 MICRO: dict[str, Any] = {"Streams": micro.Streams}

@@ -250,7 +250,7 @@ async def fetch() -> str:
 def test_an_async_function_is_for_asyncio_alone(shell: str) -> None:
     """Contract 7: it is refused before anything is sent."""
     with Peer(served) as peer:
-        if shell == "asyncio":
+        if shell != "blocking":
             with Streams(**at(peer), s=0, password=fetch) as streams:
                 assert next(streams)[1] == b"1-0"
             assert peer.commands[0] == [b"AUTH", b"token"]

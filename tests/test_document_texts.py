@@ -107,7 +107,7 @@ def names_each_folder(block: Block, page: str, folder: Path, server: Server) -> 
     assert top == set(re.findall(r"^graft (\w+)$", manifest, flags=re.MULTILINE))
     below = {line.strip().partition("/")[0] for line in lines if line.startswith("  ")}
     packages = {path.parent.name for path in (ROOT / "pystreamredis").glob("*/__init__.py")}
-    assert below == packages - {"asyncio", "protocol"}
+    assert below == packages - {"asyncio", "trio", "protocol"}
 
 
 @check("server\n  | bytes")

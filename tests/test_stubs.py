@@ -13,16 +13,21 @@ import pytest
 
 import pystreamredis
 import pystreamredis.asyncio
+import pystreamredis.trio
 from pystreamredis.options import CONNECTION, OPTIONS
 from tools import stubs
 
-MODULES = {"streams.pyi": pystreamredis, "asyncio/streams.pyi": pystreamredis.asyncio}
+MODULES = {
+    "streams.pyi": pystreamredis,
+    "asyncio/streams.pyi": pystreamredis.asyncio,
+    "trio/streams.pyi": pystreamredis.trio,
+}
 
 
 @pytest.mark.parametrize("path", stubs.STUBS, ids=str)
 def test_stubs_are_as_their_tool_makes_them(path: Any) -> None:
     """Else run ``python -m tools.stubs``."""
-    assert path.read_text("utf-8") == stubs.make_stub(is_async=stubs.STUBS[path])
+    assert path.read_text("utf-8") == stubs.make_stub(stubs.STUBS[path])
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -85,12 +85,15 @@ def test_the_command_of_the_copy_runs(program: Path, url: str) -> None:
 
 # What may be deleted from a copy, as docs/howto/embed.rst has it.
 SETS = {
+    "trio": ["trio", "io/nursery.py"],
+    # And trio again.
     "asyncio": ["asyncio", "awaited.py", "io/event_loop.py", "io/tasks.py"],
     "command": ["command", "__main__.py"],
     "url": ["url.py", "command", "__main__.py"],
     "tests": ["protocol/strategies.py", "testing.py"],
-    "types": ["streams.pyi", "asyncio/streams.pyi", "py.typed"],
+    "types": ["streams.pyi", "asyncio/streams.pyi", "trio/streams.pyi", "py.typed"],
 }
+SETS["asyncio"] += SETS["trio"]
 SETS["all of them"] = sorted({part for parts in SETS.values() for part in parts}, reverse=True)
 READING = """
 import sys

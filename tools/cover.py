@@ -31,6 +31,8 @@ OTHER_TESTS = {
     "pystreamredis/asyncio/streams.py": ["test_asyncio.py"],
     "pystreamredis/command/files.py": ["test_command_state.py"],
     "pystreamredis/command/locking.py": ["test_command_state.py"],
+    "pystreamredis/trio/__init__.py": ["test_trio.py"],
+    "pystreamredis/trio/streams.py": ["test_trio.py"],
     "pystreamredis/awaited.py": ["test_asyncio.py"],
     "pystreamredis/construction.py": ["test_streams.py", "test_asyncio.py"],
     "pystreamredis/core/stream.py": ["test_core_stream.py"],

@@ -18,7 +18,12 @@ from pystreamredis import construction
 from pystreamredis.options import CONNECTION, OPTIONS, READ
 
 PACKAGE = Path(__file__).parent.parent / "pystreamredis"
-STUBS = {PACKAGE / "streams.pyi": False, PACKAGE / "asyncio/streams.pyi": True}
+# For each stub the library whose tasks await it, if any does.
+STUBS = {
+    PACKAGE / "streams.pyi": "",
+    PACKAGE / "asyncio/streams.pyi": "asyncio",
+    PACKAGE / "trio/streams.pyi": "trio",
+}
 IGNORED = "  # type: ignore[assignment]"
 _TEMPLATE = '''"""Types of this package's `{name}`, made by tools/stubs.py."""
 
@@ -199,9 +204,10 @@ def overloads(definition: str, parameters: list[str], result: str, cases: list[C
     return made
 
 
-def make_stub(*, is_async: bool) -> str:
-    """Return the stub of the module of one shell."""
-    name, a = ("asyncio.streams", "async ") if is_async else ("streams", "")
+def make_stub(library: str) -> str:
+    """Return the stub of the module of one shell: that of a library of tasks, or for threads."""
+    is_async = bool(library)
+    name = f"{library}.streams" if is_async else "streams"
     streams, named = ["streams", "*"], ["**named_streams: Start"]
     options = ["/", "host", "port", *streams, *_ALL[2:], *named]
     of_class = "@classmethod\n    def "
@@ -213,7 +219,7 @@ def make_stub(*, is_async: bool) -> str:
         "name": name,
         "Iterator": "AsyncIterator" if is_async else "Iterator",
         "package": package,
-        "async": a,
+        "async": "async " if is_async else "",
         "a": "a" if is_async else "",
         "init": overloads("def __init__", ["self: Streams[{message}]", *options], "None", CASES),
         "from_url": overloads(
@@ -258,9 +264,9 @@ def make_stub(*, is_async: bool) -> str:
 
 
 def main() -> None:
-    """Write both."""
-    for path, is_async in STUBS.items():
-        path.write_text(make_stub(is_async=is_async), "utf-8")
+    """Write all."""
+    for path, library in STUBS.items():
+        path.write_text(make_stub(library), "utf-8")
 
 
 if __name__ == "__main__":

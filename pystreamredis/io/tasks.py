@@ -132,13 +132,7 @@ class TaskDriver(Engine):
             RuntimeError: Another task is at it, or another event loop or process.
             RedisError, ValueError, TypeError: As the operation.
         """
-        here = self.get_loop(), Engine.forks
-        self._home = self._home or here
-        if self._home != here:
-            raise RuntimeError(
-                "these connections belong to another event loop, or to the parent of this "
-                "process; make a new Streams(streams=positions) on each"
-            )
+        self._check_home()
         while self._task is not None:
             if not self._is_changing or self._task is self.get_task():
                 raise RuntimeError("another task is iterating, expected one at a time")
@@ -181,6 +175,7 @@ class TaskDriver(Engine):
             RuntimeError: It is called amid the work of this very task, by `fields`, say.
             RedisError, ValueError, TypeError: As the operation.
         """
+        self._check_home()
         self._refuse_itself()
         order = Order(lambda: operation(*arguments), self._notify)
         try:
@@ -203,7 +198,7 @@ class TaskDriver(Engine):
         self._reader.discard(names)
         if self._home is not None and self._home[1] == Engine.forks:
             self.end_unused()
-        self._poller.wake()
+            self._poller.wake()
 
     def close(self) -> None:
         """End what is under way in whichever task, and free the connections."""
@@ -218,6 +213,16 @@ class TaskDriver(Engine):
         self._poller.wake()
         self.disconnect()
         self._poller.close()
+
+    def _check_home(self) -> None:
+        """Belong to this event loop, in this process, from the first use on; refuse another one."""
+        here = self.get_loop(), Engine.forks
+        self._home = self._home or here
+        if self._home != here:
+            raise RuntimeError(
+                "these connections belong to another event loop, or to the parent of this "
+                "process; make a new Streams(streams=positions) on each"
+            )
 
     def _refuse_itself(self) -> None:
         if self._task is not None and self._task is self.get_task():

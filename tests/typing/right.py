@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeAlias, assert_type
 
 import pystreamredis.asyncio as aio
+import pystreamredis.trio as tri
 from pystreamredis import ConnectionError, Last, Redis, Streams, StrictRedis
 
 Binary: TypeAlias = tuple[Any, bytes, dict[bytes, bytes]]
@@ -165,3 +166,14 @@ async def follow_by_asyncio(*, flag: bool) -> None:
     failing = aio.Streams(s=0, raise_connection_exceptions=False).batches(3)
     async for messages in failing:
         assert_type(messages, list[Binary] | ConnectionError)
+
+
+async def follow_by_trio() -> None:
+    """Make streams for trio."""
+    assert_type(await tri.Streams.connect("localhost", 6379, s=0), tri.Streams[Binary])
+    r = tri.Redis(decode_responses=True)
+    async with r.streams(s=0, stop_on_timeout=True) as streams:
+        async for message in streams:
+            assert_type(message, Text | None)
+        assert_type(streams.batches(5), AsyncIterator[list[Text]])
+        await streams.add(t=None)
