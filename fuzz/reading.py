@@ -114,7 +114,8 @@ def no_reply_to_a_login_brings_the_password_into_an_error(data: bytes) -> None:
             break
         if piece:
             session.receive(piece, 1.0)
-            session.process()
+            while session.process():
+                pass
         else:
             session.lose(1.0)
     for event in session.events:

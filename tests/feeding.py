@@ -59,7 +59,8 @@ class FedReader:
         """Let bytes come; return what was sent before they were read."""
         self.session.receive(data, now)
         sent = self.session.take_outgoing(now)
-        self.session.process()
+        while self.session.process():
+            pass
         return sent
 
     def take(self, now: float) -> Iterator[Any]:

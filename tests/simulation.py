@@ -343,6 +343,7 @@ class Link:
         self._reader = reader
         self._assignment = assignment
         self._simulation = simulation
+        self._has_more = False
 
     def begin(self) -> None:
         """Connect, or fail at once."""
@@ -371,16 +372,17 @@ class Link:
         if session is None or peer is None:
             return False
         self._reader.active[self._assignment] = None
-        if self.left == 0:
+        if self.left == 0 and not self._has_more:
             session.lose(now, self._simulation.ends)
-        elif peer.sent:
-            if session.receive(self._simulation.take_chunk(self), now):
+        elif peer.sent or self._has_more:
+            data = b"" if self._has_more else self._simulation.take_chunk(self)
+            if session.receive(data, now):
                 self.flush()
-                session.process()
+                self._has_more = session.process()
         elif peer.closes:
             session.lose(now)
         self.close_if_over()
-        return False
+        return self._has_more
 
     def expire(self) -> None:
         """Give up to connect."""
@@ -395,7 +397,8 @@ class Link:
             return False
         session.receive_early(self._simulation.take_chunk(self), self._simulation.now)
         self.flush()
-        session.process()
+        while session.process():
+            pass
         self.close_if_over()
         return True
 

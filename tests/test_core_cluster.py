@@ -576,7 +576,8 @@ class Shared:
 
     def receive(self, data: bytes) -> None:
         self.session.receive(data, 1.0)
-        self.session.process()
+        while self.session.process():
+            pass
 
     def asked(self) -> list[list[bytes]]:
         """List the keys of the reads that were sent since the last time."""

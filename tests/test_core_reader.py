@@ -112,6 +112,13 @@ MISLEADING: Content = {
     },
 }
 
+# Two replies that come at once, of which the first has nothing of a stream with as much pending
+# as is allowed.
+TWO_REPLIES_AT_ONCE: Content = {
+    "a": {ms << 64: (b"n", b"1") for ms in (5, 6, 7)},
+    "b": {ms << 64: (b"n", b"1") for ms in (4, 6)},
+}
+
 
 def key_of(name: str | bytes) -> bytes:
     return name if isinstance(name, bytes) else name.encode()
@@ -201,6 +208,7 @@ class TestStillStreams:
     @settings(deadline=None, max_examples=200)
     @given(contents, COUNTS, chunks, cuts, st.sampled_from([2, 3]), st.booleans())
     @example(MISLEADING, 1, [7, 5, 191, 391, 8], [], 2, False)
+    @example(TWO_REPLIES_AT_ONCE, 1, [90], [60], 2, False)
     def test_connections_that_break_after_any_byte_change_nothing(
         self,
         content: Content,

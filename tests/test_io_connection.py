@@ -45,14 +45,18 @@ class Session:
         self.pieces: list[int] = []
         self.ends: list[OSError | None] = []
         self.processed = 0
+        # Calls of `process` after which more can be read.
+        self.more = 0
 
     def receive(self, data: bytes, now: float) -> bool:
         self.received += data
         self.pieces.append(len(data))
         return True
 
-    def process(self) -> None:
+    def process(self) -> bool:
         self.processed += 1
+        self.more -= 1
+        return self.more >= 0
 
     def lose(self, now: float, error: OSError | None = None) -> None:
         self.ends.append(error)
@@ -845,6 +849,15 @@ def test_the_end_that_was_fetched_comes_after_the_bytes(over: Over, end: int | O
     assert not rig.connection.respond()
     assert rig.session.ends == [None if end == 0 else end]
     assert sock.is_closed
+
+
+def test_what_a_session_left_unread_is_read_before_more_is_received(over: Over) -> None:
+    rig, _ = over(3, 4)
+    rig.session.more = 2
+    assert [rig.connection.respond() for _ in range(4)] == [True, True, False, False]
+    assert rig.session.pieces == [3, 0, 0, 4]
+    assert rig.session.ends == []
+    rig.connection.close()
 
 
 def test_a_connection_is_broken_off_after_what_was_received(over: Over) -> None:

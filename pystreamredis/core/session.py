@@ -299,17 +299,27 @@ class Session:
         for request in self._ahead.requests:
             request.received_before = buffer.fed
 
-    def process(self) -> None:
-        """Read what was received."""
+    def process(self) -> bool:
+        """Read what was received, up to the end of a reply to a read.
+
+        Entries of one read at a time are pending before they are released, or more of a stream
+        could be held than is allowed (contract 3.4).
+
+        Returns:
+            True if more can be read, by another call after `receive`.
+        """
         forget, ahead = self._values.buffer.forget, self._ahead.requests
         try:
             while self._read_value() if self._dialogue or not ahead else self._read_reply():
                 if self.phase is Phase.CLOSED or forget():
-                    return
+                    return False
+                if ahead and self.events:
+                    return True
             if self.phase is not Phase.CLOSED and self._last_activity < self._last_received:
                 self._note_part()
         except WireError as error:
             self._refuse(error)
+        return False
 
     def lose(self, now: float, cause: Exception | None = None) -> None:
         """Take note that the connection has ended: the peer has closed it, or by an error."""

@@ -101,6 +101,8 @@ class Connection:
         self._look: Callable[[int], list[tuple[int, int]]] | None = None
         # Pieces that were received before anybody asked for them, and the error after them.
         self._fetched: list[bytes | OSError] = []
+        # True while the session has more to read than it has read.
+        self._has_more = False
 
     def begin(self) -> None:
         """Begin to connect."""
@@ -132,26 +134,33 @@ class Connection:
             return False
         if self._sock is None or session.phase is Phase.CLOSED:
             return False
-        now = monotonic()
         self._reader.active[self._assignment] = None
         if self._look_up is not None and self._look_up.done():
             look_up, self._look_up = self._look_up, None
             session.log_in(look_up.result)
-            return not self.close_if_over() and bool(self._fetched)
-        data = self._fetched.pop(0) if self._fetched else self._receive()
-        if isinstance(data, OSError):
-            session.lose(now, data)
-        elif data == b"":
-            session.lose(now)
-        elif data is not None and session.receive(data, now):
-            if session.outgoing:
-                self.flush()
-            session.process()
+        else:
+            self._take_in(session, monotonic())
         if self._unsent:
             self.flush()
         if self.close_if_over():
             return False
-        return bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
+        return self._has_more or bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
+
+    def _take_in(self, session: Session, now: float) -> None:
+        """Pass on what was received, or what the session has not read of it yet."""
+        data = b""
+        if not self._has_more:
+            received = self._fetched.pop(0) if self._fetched else self._receive()
+            if received is None:
+                return
+            if not received or isinstance(received, OSError):
+                session.lose(now, received or None)
+                return
+            data = received
+        if session.receive(data, now):
+            if session.outgoing:
+                self.flush()
+            self._has_more = session.process()
 
     def expire(self) -> None:
         """Give up: it is not open by the deadline."""
@@ -177,8 +186,8 @@ class Connection:
             else:
                 session.lose(monotonic())
         self.flush()
-        if early and session.phase is not Phase.CLOSED:
-            session.process()
+        while early and session.phase is not Phase.CLOSED and session.process():
+            pass
         return bool(early)
 
     def flush(self) -> None:
