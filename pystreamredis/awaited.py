@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import construction
 from .core.delivery import EMPTY
-from .options import OPTIONS
 from .secret import conceal_keywords, conceal_url
 
 TYPE_CHECKING = False
@@ -16,10 +15,26 @@ if TYPE_CHECKING:
     from .starts import Start, StreamsArgument
 
 
+class Batches(construction.Batches):
+    """The lists of messages of `Streams.batches`."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        streams: Streams = self._streams
+        for messages in streams._reader.batch.take(self._n):
+            return messages
+        for messages in (await streams._next_batch()).take(self._n):
+            return messages
+        raise StopAsyncIteration
+
+
 class Streams(construction.Streams):
     """An asynchronous iterator over the messages of many streams, merged and sorted by ID."""
 
     _driver: TaskDriver | None = None
+    _batches_class = Batches
     _awaits = True
 
     @classmethod
@@ -57,16 +72,6 @@ class Streams(construction.Streams):
             batch.take_back()
         return batch
 
-    def batches(self, n: int) -> Batches:
-        """Iterate over lists of messages: those that are there now, in order.
-
-        See `pystreamredis.Streams.batches`.
-
-        Raises:
-            ValueError, TypeError: `n` is not a number of at least 1.
-        """
-        return Batches(self, OPTIONS["count"].check("n", n))
-
     async def __aenter__(self) -> Self:
         if self._driver is None:
             return self
@@ -81,20 +86,7 @@ class Streams(construction.Streams):
         await self.aclose()
 
     async def add(self, /, streams: StreamsArgument | None = None, **named_streams: Start) -> None:
-        """Follow more streams, also while another task waits; "now" is the moment of the call.
-
-        After `aclose` it does nothing but to list them in `positions`.
-
-        Args:
-            streams: Names, or names and start values, as the constructor takes them.
-            named_streams: The same as keywords.
-
-        Raises:
-            ValueError, TypeError: A bad name or start value, a stream that is followed
-                already, or an option, which belongs into the constructor.
-            RedisError: The server could not be asked; none of them was added.
-            RuntimeError: It is called amid the work of this very task, by `fields`, say.
-        """
+        """Follow more streams, also while another task waits; see `pystreamredis.Streams.add`."""
         self._check_added(streams, named_streams)
         if self._driver is None:
             self._reader.add(streams, named_streams)
@@ -110,25 +102,3 @@ class Streams(construction.Streams):
         if driver is not None:
             self._reader.batch.take_back()
             driver.close()
-
-
-class Batches:
-    """The lists of messages of `Streams.batches`, which share one place in the streams.
-
-    Like the streams themselves it goes on after its end, and after an exception.
-    """
-
-    def __init__(self, streams: Streams, n: int) -> None:
-        self._streams = streams
-        self._n = n
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        streams = self._streams
-        for messages in streams._reader.batch.take(self._n):
-            return messages
-        for messages in (await streams._next_batch()).take(self._n):
-            return messages
-        raise StopAsyncIteration

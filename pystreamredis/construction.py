@@ -34,8 +34,9 @@ class Streams:
 
     # Their types are in the stubs of the shells.
     __class_getitem__: Any = classmethod(GenericAlias)
-    # The shell's core, and its driver: None before there is one to close, and after.
+    # The shell's classes, and its driver: None before there is one to close, and after.
     _reader_class: type[Reader]
+    _batches_class: type[Batches]
     _driver: Any = None
     # True if the shell can await the caller's functions.
     _awaits = False
@@ -185,6 +186,22 @@ class Streams:
         self._follow(servers, reading, streams, named_streams)
         return self
 
+    def batches(self, n: int) -> Any:
+        """Iterate over lists of messages: those that are there now, in order.
+
+        A list is returned as soon as there is a message. Waiting, timeouts and failures are as
+        without lists; ``[]`` stands for `timeout_response`, and a `ConnectionError` that is
+        returned comes instead of a list. `positions` are those at the end of the last list.
+        ``__next__`` (``__anext__``) is not called, if a subclass has another one.
+
+        Args:
+            n: The most messages of a list, at least 1.
+
+        Raises:
+            ValueError, TypeError: `n` is not such a number.
+        """
+        return self._batches_class(self, OPTIONS["count"].check("n", n))
+
     @property
     def positions(self) -> dict[Any, Any]:
         """For each stream the ID of the last message that was delivered: bytes or str.
@@ -260,6 +277,17 @@ class Streams:
             f"{type(self).__name__} cannot be pickled or copied, since it has connections; "
             "pickle its positions, and make another one: Streams(streams=positions)"
         )
+
+
+class Batches:
+    """The lists of messages of `Streams.batches`, which share one place in the streams.
+
+    Like the streams themselves it goes on after its end, and after an exception.
+    """
+
+    def __init__(self, streams: Any, n: int) -> None:
+        self._streams = streams
+        self._n = n
 
 
 class Redis:

@@ -9,7 +9,6 @@ from . import construction
 from .core.delivery import EMPTY
 from .core.failures import no_descriptors
 from .core.reader import Reader
-from .options import OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +18,21 @@ if TYPE_CHECKING:
     from .core.delivery import Batch
     from .io.blocking import Driver
     from .starts import Start, StreamsArgument
+
+
+class Batches(construction.Batches):
+    """The lists of messages of `Streams.batches`."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        streams: Streams = self._streams
+        for messages in streams._reader.batch.take(self._n):
+            return messages
+        for messages in streams._next_batch().take(self._n):
+            return messages
+        raise StopIteration
 
 
 class Streams(construction.Streams):
@@ -111,6 +125,7 @@ class Streams(construction.Streams):
     """
 
     _reader_class = Reader
+    _batches_class = Batches
     _driver: Driver | None = None
     # True if no descriptor was left to load the driver's module.
     _is_late = False
@@ -162,22 +177,6 @@ class Streams(construction.Streams):
             self.close()
             raise
 
-    def batches(self, n: int) -> Batches:
-        """Iterate over lists of messages: those that are there now, in order.
-
-        A list is returned as soon as there is a message. Waiting, timeouts and failures are as
-        without lists; ``[]`` stands for `timeout_response`, and a `ConnectionError` that is
-        returned comes instead of a list. `positions` are those at the end of the last list.
-        ``__next__`` is not called, if a subclass has another one.
-
-        Args:
-            n: The most messages of a list, at least 1.
-
-        Raises:
-            ValueError, TypeError: `n` is not such a number.
-        """
-        return Batches(self, OPTIONS["count"].check("n", n))
-
     def __enter__(self) -> Self:
         return self
 
@@ -200,6 +199,7 @@ class Streams(construction.Streams):
             ValueError, TypeError: A bad name or start value, a stream that is followed
                 already, or an option, which belongs into the constructor.
             RedisError: The server could not be asked; none of them was added.
+            RuntimeError: It is called amid the work of this very thread or task, by `fields`, say.
         """
         self._check_added(streams, named_streams)
         if self._driver is None:
@@ -217,28 +217,6 @@ class Streams(construction.Streams):
         if driver is not None:
             driver.close()
             self._reader.batch.take_back()
-
-
-class Batches:
-    """The lists of messages of `Streams.batches`, which share one place in the streams.
-
-    Like the streams themselves it goes on after its end, and after an exception.
-    """
-
-    def __init__(self, streams: Streams, n: int) -> None:
-        self._streams = streams
-        self._n = n
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        streams = self._streams
-        for messages in streams._reader.batch.take(self._n):
-            return messages
-        for messages in streams._next_batch().take(self._n):
-            return messages
-        raise StopIteration
 
 
 def _one_at_a_time(advance: Callable[[Any], Any]) -> Callable[[Any], Any]:
