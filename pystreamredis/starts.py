@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     )
     StreamsArgument: TypeAlias = OfOneSource | Mapping[str, Start | OfOneSource]
 
-    Notice: TypeAlias = tuple[int, str]
-
 _FORMS = (
     "a start must be None or '$' (now), an int (epoch time in ms), an aware datetime, "
     "'<ms>', '<ms>-<sequence>', '+' or Last(n)"
@@ -142,9 +140,9 @@ def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes 
 
 def find_doubtful_starts(
     streams: StreamsArgument | None, named: Mapping[str, Start]
-) -> list[Notice]:
+) -> list[tuple[int, str]]:
     """Return a warning, with its level, for each start that may be in seconds instead of ms."""
-    found: list[Notice] = []
+    found: list[tuple[int, str]] = []
     for starts in (streams, named):
         if not isinstance(starts, Mapping):
             continue

@@ -23,7 +23,7 @@ class CertificateFiles:
         check_hostname: Require that the server's certificate is for the host's name.
     """
 
-    __slots__ = ("_ca_certs", "_certfile", "_check_hostname", "_keyfile", "_made")
+    __slots__ = ("_check_hostname", "_files", "_made")
 
     def __init__(
         self,
@@ -33,9 +33,7 @@ class CertificateFiles:
         *,
         check_hostname: bool,
     ) -> None:
-        self._ca_certs = ca_certs
-        self._certfile = certfile
-        self._keyfile = keyfile
+        self._files = (ca_certs, certfile, keyfile)
         self._check_hostname = check_hostname
         self._made: tuple[object, SSLContext] | None = None
 
@@ -46,7 +44,7 @@ class CertificateFiles:
             OSError: A file cannot be read, or is not a certificate or its key.
         """
         # Taken before the files are read: a change amid that is seen the next time.
-        stamps = [_stamp(f) for f in (self._ca_certs, self._certfile, self._keyfile)]
+        stamps = [_stamp(file) for file in self._files]
         if self._made is None or self._made[0] != stamps:
             self._made = stamps, self._read()
         return self._made[1]
@@ -54,17 +52,18 @@ class CertificateFiles:
     def _read(self) -> SSLContext:
         from ssl import create_default_context  # slow to import
 
+        ca_certs, certfile, keyfile = self._files
         try:
-            context = create_default_context(cafile=self._ca_certs)
+            context = create_default_context(cafile=ca_certs)
         except OSError as error:  # ssl.SSLError is one
-            raise OSError(f"ssl_ca_certs is {self._ca_certs!r}, but {_say(error)}") from error
-        if self._certfile is not None:
+            raise OSError(f"ssl_ca_certs is {ca_certs!r}, but {_say(error)}") from error
+        if certfile is not None:
             try:
-                context.load_cert_chain(self._certfile, self._keyfile, _refuse_to_prompt)
+                context.load_cert_chain(certfile, keyfile, _refuse_to_prompt)
             except OSError as error:
-                names = f"ssl_certfile is {self._certfile!r}"
-                if self._keyfile is not None:
-                    names += f" and ssl_keyfile {self._keyfile!r}"
+                names = f"ssl_certfile is {certfile!r}"
+                if keyfile is not None:
+                    names += f" and ssl_keyfile {keyfile!r}"
                 raise OSError(f"{names}, but {_say(error)}") from error
         context.check_hostname = self._check_hostname
         return context
