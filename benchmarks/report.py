@@ -44,7 +44,7 @@ def rst_table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
 
 
 def _show(value: float | None, digits: int = 2) -> str:
-    return "void" if value is None else f"{value:.{digits}f}"
+    return "void" if value is None else f"{value:,.{digits}f}"
 
 
 def _time_ratios(results: Results) -> str:
@@ -148,10 +148,10 @@ def _scale(results: Results) -> str:
                 continue
             keys = ("p50_us", "p99_us", "cpu_us", "server_us", "waiting_kib", "connections")
             rows.append(
-                [str(streams), reader, *(_show(results.median(key, **row), 0) for key in keys)]
+                [f"{streams:,}", reader, *(_show(results.median(key, **row), 0) for key in keys)]
             )
     header = ["streams", "reader", "p50 µs", "p99 µs", "CPU µs"]
-    return rst_table([*header, "server's CPU µs", "its memory KiB", "connections"], rows)
+    return rst_table([*header, "server's CPU µs", "its memory KiB", "connections"], rows, texts=2)
 
 
 def _nodes(results: Results) -> str:
@@ -166,7 +166,7 @@ def _nodes(results: Results) -> str:
         read = ("us", "cpu_us")
         rows.append(
             [
-                *(str(streams), str(nodes), reader),
+                *(f"{streams:,}", str(nodes), reader),
                 *(_show(results.median(key, kind="live", **row), 0) for key in live),
                 *(
                     _show(results.median(key, kind="read", **row))
@@ -177,7 +177,7 @@ def _nodes(results: Results) -> str:
             ]
         )
     header = ["streams", "nodes", "reader", "live: p50 µs", "p99 µs", "CPU µs", "servers' CPU µs"]
-    return rst_table([*header, "connections", "history: µs/message", "CPU µs"], rows)
+    return rst_table([*header, "connections", "history: µs/message", "CPU µs"], rows, texts=3)
 
 
 def _order(results: Results) -> str:
@@ -202,6 +202,24 @@ def _startup(results: Results) -> str:
     ratios = [_show(results.ratio(key, "redis-py", job="startup"), 1) for key in keys]
     rows.append(["ratio", *ratios])
     return rst_table(["library", "import ms", "memory KiB (RSS)", "memory KiB (private)"], rows)
+
+
+def _embed(results: Results) -> str:
+    rows = []
+    for reader in results.distinct("reader", job="embed"):
+        row = {"job": "embed", "reader": reader}
+        files = results.distinct("files", **row)
+        cells = [str(files[0]) if files else "void"]
+        for length in results.distinct("length", job="embed"):
+            peak = results.median("peak_kib", length=length, **row)
+            cells += [
+                _show(results.median("user_ms", length=length, **row), 0),
+                _show(None if peak is None else peak / 1024, 1),
+            ]
+        rows.append([reader, *cells])
+    numbers = [f"{length:,}" for length in results.distinct("length", job="embed")]
+    columns = [f"{number}: {what}" for number in numbers for what in ("user ms", "peak MiB")]
+    return rst_table(["reader", "files", *columns], rows)
 
 
 def _growth(results: Results) -> str:
@@ -275,6 +293,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
     ("One server, and a cluster of three nodes", ("nodes",), _nodes),
     ("Order, while four writers write to ten streams", ("order",), _order),
     ("Start-up", ("startup",), _startup),
+    ("A whole process, to its first message and to many", ("embed",), _embed),
     ("Cost against size", ("growth",), _growth),
     ("Targets", (), _targets),
     ("Void rows, and kinds of data that were not to be had", (), _voids),
@@ -299,7 +318,13 @@ _ROOT = Path(__file__).parent.parent
 _SECTION = re.compile(
     r"(?<=^\.\. bench: )(?!end$)(\w+)\n.*?(?=^\.\. bench: end$)", re.DOTALL | re.MULTILINE
 )
-FILES = ("README.rst", "docs/explanation/performance.rst", "docs/explanation/order.rst")
+FILES = (
+    "README.rst",
+    "docs/explanation/performance.rst",
+    "docs/explanation/order.rst",
+    "docs/explanation/growing.rst",
+    "docs/howto/embed.rst",
+)
 
 
 def _summary(run: dict[str, Any]) -> str:
@@ -349,6 +374,9 @@ def _section(name: str, run: dict[str, Any]) -> str:
         "kinds": ("real", _kinds),
         "contents": ("contents", _contents),
         "order": ("order", _order),
+        "scale": ("scale", _scale),
+        "nodes": ("nodes", _nodes),
+        "embed": ("embed", _embed),
     }[name]
     return (table(results) if results.select(job=job) else "Not measured yet.") + "\n"
 

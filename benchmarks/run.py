@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chart
+from embedding import measure_embedding
 from growth import measure_growth
 from live import measure_scale, read_live
 from nodes import measure_nodes
@@ -35,14 +36,25 @@ from startup import measure_imports
 from workloads import WORKLOADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from server import Link
 
 LIVE = {"live-1": 1}
 LIVE_MESSAGES = 2000
 # The jobs that the targets need most come first.
-JOBS = (*KINDS, "contents", *LIVE, "startup", *WORKLOADS, "scale", "growth", "order", "nodes")
+JOBS = (
+    *KINDS,
+    "contents",
+    *LIVE,
+    "startup",
+    *WORKLOADS,
+    "scale",
+    "growth",
+    "order",
+    "nodes",
+    "embed",
+)
 ROUNDS = 7
 # One import takes so little that more rounds cost nothing; growth compares a reader with itself.
 STARTUP_ROUNDS = 21
@@ -118,6 +130,7 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
     measured: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "startup": lambda: measure_imports(rounds(STARTUP_ROUNDS)),
         "contents": lambda: read_contents(link, rounds(ROUNDS), scale),
+        "embed": lambda: measure_embedding(link, rounds(ROUNDS), scale),
         "growth": lambda: measure_growth(link, rounds(GROWTH_ROUNDS), scale),
         "order": lambda: measure_order(link, rounds(SCALE_ROUNDS), scale),
         "scale": lambda: measure_scale(link, readers, rounds(SCALE_ROUNDS), live_messages),
@@ -181,6 +194,26 @@ def measure_all(rows: list[dict[str, Any]], link: Link, arguments: argparse.Name
         )
 
 
+def earlier_rows(path: Path, run: dict[str, Any], jobs: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows that an earlier run has of other jobs, and give this run its date.
+
+    Raises:
+        SystemExit: The earlier run was of other versions, or on another machine.
+    """
+    if set(jobs) == set(JOBS) or not path.exists():
+        return []
+    earlier = json.loads(path.read_text())
+    different = [key for key in ("machine", "versions") if earlier[key] != run[key]]
+    if different:
+        sys.exit(
+            f"{path} is of other {' and '.join(different)}, so these jobs cannot be added to it; "
+            "run all jobs, or name another folder by --out"
+        )
+    run["date"] = earlier["date"]
+    rows: list[dict[str, Any]] = earlier["rows"]
+    return [row for row in rows if row["kind" if row["job"] == "real" else "job"] not in jobs]
+
+
 def main() -> None:
     """Measure, write down, and report."""
     arguments = parse_arguments()
@@ -199,6 +232,7 @@ def main() -> None:
             "quick": arguments.quick,
             "rows": rows,
         }
+        rows += earlier_rows(folder / "results.json", run, arguments.jobs)
         try:
             measure_all(rows, link, arguments)
         except KeyboardInterrupt:
