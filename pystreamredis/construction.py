@@ -103,7 +103,7 @@ class Streams:
                     "password is an async function, which only pystreamredis.asyncio can await; "
                     "give a plain one"
                 )
-        self._reader = self._reader_class(servers, reading, _KEYWORDS)
+        self._reader = self._reader_class(servers, reading)
         if not self._reader.add(streams, named_streams):
             raise ValueError(f"no streams are given{_hint_at_host(servers)}")
         write(find_doubtful_starts(streams, named_streams))
@@ -415,7 +415,3 @@ def _hint_at_host(servers: Servers) -> str:
     if only is None or only.host in ("", OPTIONS["host"].default) or not only.host.isidentifier():
         return "; give at least one"
     return f"; {only.host!r} was taken as the host: for a stream, give streams={only.host!r}"
-
-
-# The keywords that do not name a stream in `Streams(...)`.
-_KEYWORDS = ("streams", *OPTIONS)

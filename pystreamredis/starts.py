@@ -121,10 +121,10 @@ def parse_streams_at(
     return found
 
 
-def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes | int:
+def parse_start(name: Name, start: Start) -> bytes | int:
     """Make of a start value the ID to read after, or the number of messages before "now".
 
-    Errors name the stream, and may name one of the `options`, which are keywords.
+    Errors name the stream, and the option that may have been meant by it.
 
     Raises:
         ValueError: A start of a right type that is none of those in contract 2.2.
@@ -133,7 +133,7 @@ def parse_start(name: Name, start: Start, options: Iterable[str] = ()) -> bytes 
     try:
         return _parse(reveal(start))
     except (ValueError, TypeError) as error:
-        failure = type(error)(_describe(name, start, error, options))
+        failure = type(error)(_describe(name, start, error))
     # Raised here, it is without the frames below, which have a secret as a local variable.
     raise failure
 
@@ -229,12 +229,12 @@ def _parse_datetime(start: object) -> bytes:
     return ids.before((start - epoch) // timedelta(milliseconds=1))
 
 
-def _describe(name: Name, start: object, error: Exception, options: Iterable[str]) -> str:
+def _describe(name: Name, start: object, error: Exception) -> str:
     if isinstance(start, Secret) or _is_secret(name):
         shown = "(not shown)"
     else:
         shown = f"{start!r}: {error}"
-    return f"stream {name!r}: start {shown}; {_FORMS}{_hint_at_option(name, options)}"
+    return f"stream {name!r}: start {shown}; {_FORMS}{_hint_at_option(name, ['streams', *OPTIONS])}"
 
 
 def _is_secret(name: Name) -> bool:

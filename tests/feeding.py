@@ -34,7 +34,7 @@ class FedReader:
         self, streams: StreamsArgument, connection: Mapping[str, Any] | None = None, **read: Any
     ) -> None:
         options = ConnectionOptions(**(connection or {}))
-        self.reader = Reader({None: options}, reading(**read), ())
+        self.reader = Reader({None: options}, reading(**read))
         self.reader.add(streams, {})
         self.connect(0.0)
 

@@ -500,7 +500,7 @@ class Simulation:
         self.most_links = 0
         given = sources or {None: connection or {}}
         options = {name: ConnectionOptions(**each) for name, each in given.items()}
-        self.reader = Reader(options, reading(**read), ("count", "block", "password"))
+        self.reader = Reader(options, reading(**read))
         self.engine = Engine(
             self.reader, cast("Any", self), connect=cast("Any", Link), clock=lambda: self.now
         )

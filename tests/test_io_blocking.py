@@ -643,7 +643,7 @@ def test_closing_twice_and_from_several_threads_is_fine() -> None:
 
 
 def make_driver(port: int) -> tuple[Driver, Reader]:
-    reader = Reader({None: ConnectionOptions("127.0.0.1", port)}, reading(block=None), ())
+    reader = Reader({None: ConnectionOptions("127.0.0.1", port)}, reading(block=None))
     reader.add({"s": 0}, {})
     return Driver(reader), reader
 

@@ -68,7 +68,6 @@ class Reader:
         servers: The addresses of the servers, and how to log in, by the caller's name for
             each of them, or None for the only one.
         reading: How to read.
-        keywords: Options that may be meant where the name of a stream looks like one.
 
     Attributes:
         assignments: The streams of each connection, and its state. A changed set of
@@ -81,13 +80,10 @@ class Reader:
     """
 
     def __init__(
-        self,
-        servers: Mapping[str | None, ConnectionOptions],
-        reading: ReadOptions,
-        keywords: Iterable[str],
+        self, servers: Mapping[str | None, ConnectionOptions], reading: ReadOptions
     ) -> None:
         self._upstreams = {
-            name: Upstream(name, options, reading, keywords) for name, options in servers.items()
+            name: Upstream(name, options, reading) for name, options in servers.items()
         }
         self._reading = reading
         self._wait = Wait(reading.block)

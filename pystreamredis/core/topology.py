@@ -158,12 +158,10 @@ class Upstream:
         name: str | None,
         options: ConnectionOptions,
         reading: ReadOptions,
-        keywords: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.options = options
         self.reading = reading
-        self._keywords = keywords
         self.factory: MessageFactory = MessageFactory(
             reading.fields,
             options.encoding if options.decode_responses else None,
@@ -194,7 +192,7 @@ class Upstream:
             if key in known:
                 raise ValueError(f"stream {full_name!r} is given twice, first as {known[key]!r}")
             known[key] = full_name
-            made.append(StreamState(full_name, key, parse_start(name, start, self._keywords)))
+            made.append(StreamState(full_name, key, parse_start(name, start)))
         return made
 
     def add(self, streams: list[StreamState]) -> None:
