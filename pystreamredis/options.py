@@ -1,7 +1,7 @@
-"""The options, once: `OPTIONS` has them all, with their defaults and checks.
+"""The options, once: `READ` and `CONNECTION` have them all, with their defaults and checks.
 
 The constructors' checks, the parameters of URLs, the stubs for type checkers and the tables of the
-reference page follow this table; a test holds the signatures to it (contract 1.2, 7).
+reference page follow these tables; a test holds the signatures to them (contract 1.2, 7).
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     # Takes the name of an option and its value; returns the value to keep, or raises.
     Check: TypeAlias = Callable[[str, Any], Any]
 
-READ = "read"
-CONNECTION = "connection"
-
 _MAX = 2**63 - 1  # the server reads COUNT and BLOCK into a signed 64-bit number
 
 
@@ -40,23 +37,14 @@ class Option:
     """One option.
 
     Attributes:
-        name: Its keyword.
-        kind: `READ` or `CONNECTION`.
         default: Its value where none is given.
         check: The function that takes its name and a value, and returns the value to keep.
         parse: The function that makes a value of a URL parameter; None if a URL has no such.
     """
 
     def __init__(
-        self,
-        name: str,
-        kind: str,
-        default: Any,
-        check: Check,
-        parse: Callable[[str], Any] | None = None,
+        self, default: Any, check: Check, parse: Callable[[str], Any] | None = None
     ) -> None:
-        self.name = name
-        self.kind = kind
         self.default = default
         self.check = check
         self.parse = parse
@@ -230,63 +218,63 @@ def parse_boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-_TABLE = (
-    Option("count", READ, 100, _integer(1)),
-    Option("block", READ, 1000, _optional(_integer(0))),
-    Option("stop_on_timeout", READ, False, _flag),
-    Option("timeout_response", READ, None, lambda _, value: value),
-    Option("raise_connection_exceptions", READ, True, _flag),
-    Option("retry_delay", READ, None, _optional(_retry_delay)),
-    Option("fields", READ, dict, _callable("pairs")),
-    Option("hold", READ, 0, _hold),
-    Option("on_rewind", READ, "keep", _on_rewind),
+READ = {
+    "count": Option(100, _integer(1)),
+    "block": Option(1000, _optional(_integer(0))),
+    "stop_on_timeout": Option(False, _flag),
+    "timeout_response": Option(None, lambda _, value: value),
+    "raise_connection_exceptions": Option(True, _flag),
+    "retry_delay": Option(None, _optional(_retry_delay)),
+    "fields": Option(dict, _callable("pairs")),
+    "hold": Option(0, _hold),
+    "on_rewind": Option("keep", _on_rewind),
     # Whoever needs more connections should spread the streams over processes.
-    Option("connections", READ, None, _optional(_integer(1, 1000))),
-    Option("max_bytes", READ, 67108864, _integer(1024)),
-    Option("host", CONNECTION, "localhost", _host),
-    Option("port", CONNECTION, 6379, _integer(1, 65535)),
-    Option("username", CONNECTION, None, _text, str),
-    Option("password", CONNECTION, None, _password, str),
-    Option("credentials_max_age", CONNECTION, None, _optional(_seconds), float),
-    Option("db", CONNECTION, 0, _integer(0, 2**31 - 1), int),
-    Option("protocol", CONNECTION, 2, _integer(2, 3), int),
-    Option("client_name", CONNECTION, None, _client_name, str),
-    Option("unix_socket_path", CONNECTION, None, _optional(_unix_socket_path), str),
-    Option("address_remap", CONNECTION, None, _optional(_callable("an address"))),
-    Option("ssl", CONNECTION, False, _ssl, parse_boolean),
-    Option("ssl_ca_certs", CONNECTION, None, _optional(_file), str),
-    Option("ssl_certfile", CONNECTION, None, _optional(_file), str),
-    Option("ssl_keyfile", CONNECTION, None, _optional(_file), str),
-    Option("ssl_check_hostname", CONNECTION, True, _flag, parse_boolean),
-    Option("socket_timeout", CONNECTION, 5.0, _optional(_seconds), float),
-    Option("socket_connect_timeout", CONNECTION, None, _optional(_seconds), float),
-    Option("socket_keepalive", CONNECTION, True, _flag, parse_boolean),
-    Option("decode_responses", CONNECTION, False, _flag, parse_boolean),
-    Option("encoding", CONNECTION, "utf-8", _encoding, str),
-    Option("encoding_errors", CONNECTION, "surrogateescape", _encoding, str),
-)
-OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
-"""All options by their names, in the order of the constructor's signature but for host and port."""
+    "connections": Option(None, _optional(_integer(1, 1000))),
+    "max_bytes": Option(67108864, _integer(1024)),
+}
+"""The options of reading and delivery, in the order of the constructor's signature."""
+
+CONNECTION = {
+    "host": Option("localhost", _host),
+    "port": Option(6379, _integer(1, 65535)),
+    "username": Option(None, _text, str),
+    "password": Option(None, _password, str),
+    "credentials_max_age": Option(None, _optional(_seconds), float),
+    "db": Option(0, _integer(0, 2**31 - 1), int),
+    "protocol": Option(2, _integer(2, 3), int),
+    "client_name": Option(None, _client_name, str),
+    "unix_socket_path": Option(None, _optional(_unix_socket_path), str),
+    "address_remap": Option(None, _optional(_callable("an address"))),
+    "ssl": Option(False, _ssl, parse_boolean),
+    "ssl_ca_certs": Option(None, _optional(_file), str),
+    "ssl_certfile": Option(None, _optional(_file), str),
+    "ssl_keyfile": Option(None, _optional(_file), str),
+    "ssl_check_hostname": Option(True, _flag, parse_boolean),
+    "socket_timeout": Option(5.0, _optional(_seconds), float),
+    "socket_connect_timeout": Option(None, _optional(_seconds), float),
+    "socket_keepalive": Option(True, _flag, parse_boolean),
+    "decode_responses": Option(False, _flag, parse_boolean),
+    "encoding": Option("utf-8", _encoding, str),
+    "encoding_errors": Option("surrogateescape", _encoding, str),
+}
+"""The options of the connection, in that order, where the first two come before all others."""
+
+OPTIONS = READ | CONNECTION
 
 
-def pick(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options of one kind out of the arguments of a function."""
-    return {
-        name: arguments[name]
-        for name, option in OPTIONS.items()
-        if option.kind == kind and name in arguments
-    }
+def pick(options: Mapping[str, Option], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options of one table out of the arguments of a function."""
+    return {name: arguments[name] for name in options if name in arguments}
 
 
-def _check_all(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check options of one kind, and add the defaults of those that are not given."""
+def _check_all(options: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check options of one table, and add the defaults of those that are not given."""
     for name in given:
-        if name not in OPTIONS or OPTIONS[name].kind != kind:
+        if name not in options:
             raise TypeError(f"{name!r} is not an option of this kind")
     return {
-        option.name: option.check(option.name, given.get(option.name, option.default))
-        for option in OPTIONS.values()
-        if option.kind == kind
+        name: option.check(name, given.get(name, option.default))
+        for name, option in options.items()
     }
 
 
@@ -294,7 +282,7 @@ class ReadOptions:
     """The options of reading and delivery.
 
     Args:
-        given: Options of the kind `READ`; the others have their defaults.
+        given: Options of `READ`; the others have their defaults.
 
     Raises:
         TypeError: A value is of a wrong type.
@@ -326,7 +314,7 @@ class ConnectionOptions:
     Args:
         host: The option `host`.
         port: The option `port`.
-        given: Further options of the kind `CONNECTION`; the others have their defaults.
+        given: Further options of `CONNECTION`; the others have their defaults.
 
     Raises:
         TypeError: A value is of a wrong type.

@@ -167,10 +167,9 @@ def check_keywords(caller: str, named: Iterable[str]) -> None:
     """
     for name in named:
         if name in OPTIONS:
-            kind = OPTIONS[name].kind
             text = (
                 "an option of the connection; give it to Redis() or Streams()"
-                if kind == CONNECTION
+                if name in CONNECTION
                 else "an option of reading; give it to Streams() or Redis.streams()"
             )
         elif name in ADVICE:

@@ -91,7 +91,7 @@ def _read_tcp(scheme: str, host: str | None, port: int | None, path: str) -> dic
 def _read_parameter(name: str, text: str) -> Any:
     parse = OPTIONS[name].parse if name in OPTIONS else None
     if parse is None:
-        known = [option.name for option in OPTIONS.values() if option.parse]
+        known = [option for option in OPTIONS if OPTIONS[option].parse]
         raise ValueError(f"url: unknown parameter {name!r}; those known are {', '.join(known)}")
     try:
         return parse(text)

@@ -26,7 +26,6 @@ from pystreamredis.options import (
     OPTIONS,
     READ,
     ConnectionOptions,
-    Option,
     ReadOptions,
     is_async,
 )
@@ -560,12 +559,12 @@ def test_an_encoding_is_text(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [o.name for o in OPTIONS.values() if isinstance(o.default, bool) and o.name != "ssl"]
+    "name", [name for name in OPTIONS if isinstance(OPTIONS[name].default, bool) and name != "ssl"]
 )
 @pytest.mark.parametrize("value", ["no", "", None, 2, 0.0])
 def test_a_truth_value_is_nothing_else(name: str, value: Any) -> None:
     """Contract 7: `stop_on_timeout="no"` would be true."""
-    kind: Any = ReadOptions if OPTIONS[name].kind == READ else ConnectionOptions
+    kind: Any = ReadOptions if name in READ else ConnectionOptions
     with pytest.raises(TypeError) as caught:
         kind(**{name: value})
     assert str(caught.value) == f"{name} is {value!r}, but must be True or False"
@@ -830,13 +829,13 @@ def test_options_that_are_not_complete_have_a_repr() -> None:
 
 
 class TestTable:
-    """One table: what else names the options follows it."""
+    """One table for each kind: what else names the options follows it."""
 
     @pytest.mark.parametrize("module", [pystreamredis, pystreamredis.asyncio])
     def test_signatures_have_its_options_and_defaults_in_its_order(self, module: Any) -> None:
         """Contract 1.2: `Redis(...).streams(...)` is another way to say `Streams(...)`."""
-        read = {o.name: o.default for o in OPTIONS.values() if o.kind == READ}
-        connection = {o.name: o.default for o in OPTIONS.values() if o.kind == CONNECTION}
+        read = {name: option.default for name, option in READ.items()}
+        connection = {name: option.default for name, option in CONNECTION.items()}
         assert defaults(module.Redis) == list(connection.items())
         assert defaults(module.Redis.streams) == [("streams", None), *read.items()]
         address = [(name, connection.pop(name)) for name in ("host", "port")]
@@ -851,28 +850,28 @@ class TestTable:
     def test_the_reference_page_is_made_of_it(self) -> None:
         page = option_tables.PAGE.read_text("utf-8")
         assert option_tables.fill(page) == page
-        for option in OPTIONS.values():
-            assert f"* - ``{option.name}``" in page
+        for name in OPTIONS:
+            assert f"* - ``{name}``" in page
 
     def test_the_defaults_pass_the_checks(self) -> None:
-        for option in OPTIONS.values():
-            assert option.check(option.name, option.default) == option.default
+        for name, option in OPTIONS.items():
+            assert option.check(name, option.default) == option.default
 
-    @pytest.mark.parametrize("option", list(OPTIONS.values()), ids=lambda o: o.name)
-    def test_each_option_is_checked_and_named_when_it_is_bad(self, option: Option) -> None:
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_each_option_is_checked_and_named_when_it_is_bad(self, option: str) -> None:
         """Contract 7."""
-        if option.name == "timeout_response":
+        if option == "timeout_response":
             pytest.skip("may be anything")
-        kind: Any = ReadOptions if option.kind == READ else ConnectionOptions
-        with pytest.raises((TypeError, ValueError), match=f"^{option.name} is "):
-            kind(**{option.name: [object()]})
+        kind: Any = ReadOptions if option in READ else ConnectionOptions
+        with pytest.raises((TypeError, ValueError), match=f"^{option} is "):
+            kind(**{option: [object()]})
 
-    @pytest.mark.parametrize("option", list(OPTIONS.values()), ids=lambda o: o.name)
-    def test_urls_have_those_that_it_says(self, option: Option) -> None:
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_urls_have_those_that_it_says(self, option: str) -> None:
         """Contract 1.1: connection options as query parameters, but for addresses."""
         others = {"host", "port", "address_remap"}
-        is_parameter = option.kind == CONNECTION and option.name not in others
-        assert (option.parse is not None) == is_parameter
+        is_parameter = option in CONNECTION and option not in others
+        assert (OPTIONS[option].parse is not None) == is_parameter
 
 
 def defaults(function: Any) -> list[tuple[str, object]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from textwrap import wrap
 
 from pystreamredis import Streams
-from pystreamredis.options import CONNECTION, OPTIONS, READ
+from pystreamredis.options import CONNECTION, READ
 
 PAGE = Path(__file__).parent.parent / "docs/reference/options.rst"
-_WIDTHS = {READ: "30 15 55", CONNECTION: "30 20 50"}
+_TABLES = {"read": (READ, "30 15 55"), "connection": (CONNECTION, "30 20 50")}
 # Pages that have more on an option.
 _MORE = {
     "streams": "starts",
@@ -48,14 +48,15 @@ def _in_rst(name: str, text: str) -> str:
 
 def make_table(kind: str) -> str:
     """Return the options of one kind as a table in reStructuredText."""
+    options, widths = _TABLES[kind]
     # `streams` is not an option that is checked by itself, but an argument like them.
-    defaults = {"streams": "None"} if kind == READ else {}
-    defaults |= {o.name: _show(o.default) for o in OPTIONS.values() if o.kind == kind}
+    defaults = {"streams": "None"} if options is READ else {}
+    defaults |= {name: _show(option.default) for name, option in options.items()}
     lines = [
         ".. list-table::",
         "   :class: options",
         "   :header-rows: 1",
-        f"   :widths: {_WIDTHS[kind]}",
+        f"   :widths: {widths}",
         "",
         "   * - option",
         "     - default",
@@ -77,7 +78,7 @@ def make_table(kind: str) -> str:
 
 def fill(page: str) -> str:
     """Return the page with its tables made again."""
-    for kind in (READ, CONNECTION):
+    for kind in _TABLES:
         begin = re.escape(f".. The options of the kind {kind}, by tools/option_tables.py:\n\n")
         found = re.search(rf"{begin}(\.\. list-table::\n(?:(?:   .*)?\n)*)", page)
         if found is None:

@@ -176,9 +176,7 @@ _OPTIONS = {
     if parameter.kind is not parameter.VAR_KEYWORD
 } | _NARROWER
 _SOURCE = inspect.getsource(construction)
-_READ, _CONNECTION = (
-    [name for name, option in OPTIONS.items() if option.kind == kind] for kind in (READ, CONNECTION)
-)
+_READ, _CONNECTION = list(READ), list(CONNECTION)
 _ALL = [name for name in _OPTIONS if name in OPTIONS]
 
 
