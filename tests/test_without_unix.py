@@ -21,6 +21,7 @@ SMOKE = ROOT / "tools" / "smoke.py"
 # Takes away what Windows' Python lacks, then runs what follows.
 LACKING = """
 import asyncio, os, select, selectors, signal, socket, ssl, subprocess, sys, threading, time
+import trio  # it looks at once at the system that it is on
 
 unix_pair, inet = socket.socketpair, socket.AF_INET
 
