@@ -14,11 +14,14 @@ Each way takes an entry only after it has compared all of its lengths, and after
 before it:
 
 - A pattern (`patterns`) captures each length and what it takes to be the string, and compares.
-- `_split` splits a window of bytes at each CRLF. The words before an entry's first string are
-  four, and each string is two more. A string that holds CRLF is split, the length of its first
-  part differs from the length that is stated, and the entry is left to the next way. So is
-  an entry of which the window holds only a part: the last word of the split has no CRLF after
-  it, and is dropped.
+- `_split` splits a window of bytes at each ``CRLF $``. Then a string is one word with its
+  length before it, as in ``4 CRLF year``. The size of the word decides what must stand before
+  the string, since a longer string has no shorter length. If that stands there it is taken
+  off; if not, the entry is left to the next way. So is an entry with ``CRLF $`` within a
+  string, since the word ends there, and one of which the window holds only a part. The words
+  that differ in form are compared whole: ``CRLF *2k`` after the ID and ``CRLF *2`` after the
+  last value, before the next entry. A word that was right once as the name of a field, of
+  which all bytes are the same, is right again.
 - `_slice` takes as many bytes as a length states, and requires CRLF right after them.
 
 The careful way (`EntryParser` in `xread`) goes on where it has stopped, in any pieces. Whatever
@@ -27,10 +30,10 @@ does not look as servers send it is left to the parser of values.
 Why there are as many
 =====================
 
-Microseconds for an entry, all of them measured in turn: a pattern takes 1.2 for three fields, a
-split 2.5, slices 2.6; for twenty fields 5.4, 8 and 12; for a value with 30 CRLF 3, 13 and 3.
-So patterns pay wherever entries are alike, slices bound what content can cost, and splits
-read what has no pattern, above all entries of more fields than a pattern has.
+Nothing has to be learnt for a split: it reads what has no pattern yet, and entries of more fields
+than a pattern has. A pattern takes half as long for what it reads, and a millisecond or more to
+be made, so it is made of samples of some hundred entries. Slices bound what content can cost,
+and do not look at the bytes of long values.
 
 What is read is the same for every way. A way that fails is tried ever more seldom (`Attempts`),
 and the next window is twice as long as what the last one has read, so that content decides
@@ -40,12 +43,16 @@ about little of the time.
 from __future__ import annotations
 
 import re
+from functools import cache
+from operator import ne
 
 from .ids import count_ascending
+from .patterns import MAX_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
 
     from .buffer import Buffer
     from .messages import Message, MessageFactory
@@ -53,6 +60,8 @@ if TYPE_CHECKING:
 
     Run: TypeAlias = tuple[list[bytes], list[list[bytes]], int]
     """The IDs of entries, their names and values, and the position after them."""
+    Entries: TypeAlias = tuple[list[Any], list[Any], list[list[Any]]]
+    """The words of IDs and of values, and each entry's names."""
 
 # The most bytes of a window: the words of more do not fit into the processor's cache, and
 # are more objects for the garbage collector to look at.
@@ -60,22 +69,33 @@ MAX_WINDOW = 32_768
 # The most entries of a window, and the fewest that are worth one.
 _MAX_ENTRIES = 1024
 _MIN_ENTRIES = 4
-# The fewest bytes of an entry.
+# The fewest bytes of an entry, and what it begins with.
 _SMALLEST = len(b"*2\r\n$3\r\n0-1\r\n*0\r\n")
-# Size of entries, in bytes, above which the careful way is as fast; nothing is learnt from them.
+_OPENING = b"*2\r\n$"
+# Size of entries, in bytes, above which the careful way is as fast; nothing is predicted of them.
 MAX_ENTRY = 8192
-# The most entries that are read in another way before the next attempt.
-_MAX_PAUSE = 256
-# The samples of entries that a pattern is made of.
+# The fewest fields that a split is worth.
+_MIN_FIELDS = 8
+# The most bytes for each field of an entry that a split is worth: it looks at every byte.
+_MAX_FIELD = 300
+# The samples of entries that a pattern is made of, some of each run.
 _SAMPLES = 32
+_FEW_SAMPLES = 4
 # A pattern is made of entries that no pattern reads, for each this many entries of the stream
 # that came; at first for fewer. So learning goes on for ever, and takes a small share of the time.
 _COST = 2048
-_FIRST_CREDIT = 4 * _COST
+_FIRST_CREDIT = 2 * _COST
 # Entries that a pattern reads by captured names before it is checked if the names repeat.
 _MAX_CAPTURED = 8192
+# The most entries that are read in another way before the next attempt.
+_MAX_PAUSE = 256
 # The largest number in the tables of numbers.
 _MAX_LISTED = 8192
+# The most fields of an entry that is read by a split.
+_MAX_SPLIT = 499
+# The most schemas that are known at once, and bytes of one.
+_MAX_SCHEMAS = 512
+_MAX_SCHEMA = 4096
 
 
 class _Numbers(dict[bytes, int]):
@@ -96,13 +116,10 @@ class _Numbers(dict[bytes, int]):
         return number
 
 
-# Lengths of strings, and of arrays, by themselves and with what must stand before and after.
-_SIZES = _Numbers(b"$%d", range(256))
-_LENGTHS = _Numbers(b"*%d", range(256))
+# Lengths of strings and of arrays with what must stand before and after them.
 _BULKS = _Numbers(b"\r\n$%d\r\n", range(256))
 _ARRAYS = _Numbers(b"\r\n*%d\r\n", range(256))
 _IDS = _Numbers(b"*2\r\n$%d\r\n", range(3, 42))
-_size_of = _SIZES.__getitem__
 
 
 class Attempts:
@@ -114,8 +131,8 @@ class Attempts:
 
     __slots__ = ("_next_pause", "_streak", "pause")
 
-    def __init__(self, pause: int = 0) -> None:
-        self.pause: int = pause
+    def __init__(self) -> None:
+        self.pause: int = 0
         self._next_pause = 1
         self._streak = 0
 
@@ -134,11 +151,15 @@ class Pace:
     """The knowledge of the entries of one stream.
 
     Attributes:
-        entry_size: About how many bytes an entry takes; 0 if none was seen.
+        entry_size: About how many bytes an entry takes; 1 if none was seen.
+        fields: The number of fields of an entry seen last.
         entries: The most entries of the next window.
         pattern: The pattern of the entries seen last, if there is one.
         matching: The attempts to read by that pattern.
         splitting: The attempts to read by a split.
+        words: The words of an entry's names, seen last.
+        names: These names.
+        wants_samples: Whether the next entries that no pattern reads are to be learnt from.
     """
 
     __slots__ = (
@@ -149,19 +170,26 @@ class Pace:
         "_samples",
         "entries",
         "entry_size",
+        "fields",
         "matching",
+        "names",
         "pattern",
         "splitting",
+        "wants_samples",
+        "words",
     )
 
     def __init__(self, patterns: Patterns) -> None:
-        self.entry_size: int = 0
-        # As many as a pattern is made of.
+        self.entry_size: int = 1
+        self.fields: int = 1
         self.entries: int = _SAMPLES
         self.pattern: Pattern | None = None
-        # The first entry shows whether a pattern of other streams reads it.
-        self.matching: Attempts = Attempts(1)
+        self.matching: Attempts = Attempts()
         self.splitting: Attempts = Attempts()
+        self.words: list[Any] = []
+        self.names: list[Any] = []
+        # The first entry shows whether a pattern of other streams reads it.
+        self.wants_samples: bool = True
         self._patterns = patterns
         self._credit = _FIRST_CREDIT
         # Since the last choice of a pattern: the number of entries that it has read, and of
@@ -183,8 +211,20 @@ class Pace:
             self._patterns.forget_captured()
             self._start_over()
 
+    def note_split(self, number: int) -> None:
+        """Note how many entries a split has read."""
+        self.splitting.note(number)
+        self.matching.pause -= number
+        self._others += number
+        self.fields = len(self.names)
+        credit = self._credit + self._matched + self._others
+        self.wants_samples = self.fields <= MAX_FIELDS and credit >= _COST
+        if self.wants_samples:
+            # So that samples come from many places.
+            self.entries = min(self.entries, _SAMPLES)
+
     def learn(self, ids: list[bytes], entries: list[list[bytes]]) -> None:
-        """Learn from entries that no pattern has read."""
+        """Learn from entries that were sliced."""
         number = len(ids)
         self._others += number
         self.matching.pause -= number
@@ -192,12 +232,13 @@ class Pace:
         if entries[-1]:
             # Streams are often alike.
             self.pattern = self._patterns.find(entries[-1][0], self.pattern)
-        if self._credit + self._matched + self._others >= _COST:
-            step = number // (2 * _SAMPLES) + 1
+        if self.wants_samples:
+            step = number // (2 * _FEW_SAMPLES) + 1
             pairs = zip(ids[::step], entries[::step], strict=True)
             self._samples += [[entry_id, *items] for entry_id, items in pairs if items]
             if len(self._samples) >= _SAMPLES:
                 self._choose_pattern()
+        self.wants_samples = False
 
     def _choose_pattern(self) -> None:
         # If the pattern reads nearly all entries, the others need none.
@@ -218,6 +259,68 @@ class Pace:
         self._samples = []
 
 
+def _length_before(size: int) -> bytes:
+    """Write the length that stands before a string if both take so many bytes."""
+    for digits in range(1, 6):
+        length = b"%d\r\n" % max(0, size - digits - 2)
+        if len(length) + int(length) == size:
+            return length
+    # There is none: what no word holds.
+    return b"\r\n$"
+
+
+class _Form:
+    """The words of entries in one type, bytes or text.
+
+    Args:
+        form: Makes a string of that type.
+
+    Attributes:
+        make: Makes a string of that type.
+        separator: The bytes that separate two words.
+        mark: The end of an entry's last word, if another entry follows.
+        count: The beginning of the number of strings, after the ID.
+        counts: The numbers of strings by how they are stated.
+    """
+
+    def __init__(self, form: Callable[[bytes], Any]) -> None:
+        self.make = form
+        self.separator = form(b"\r\n$")
+        self.mark = form(b"\r\n*2")
+        self.count = form(b"\r\n*")
+        numbers = range(2, 2 * _MAX_SPLIT + 1, 2)
+        self.counts: dict[Any, int] = {form(b"%d" % number): number for number in numbers}
+        self._join = form(b"").join
+        self._cr = form(b"\r")
+        self._lengths: list[Any] = []
+
+    def strip(self, words: list[Any]) -> tuple[list[Any], int]:
+        """Take the length off each word; return the strings, and how many are right at first."""
+        lengths = self._lengths
+        try:
+            strings = [word.removeprefix(lengths[len(word)]) for word in words]
+        except IndexError:
+            sizes = range(len(lengths), max(map(len, words)) + 64)
+            lengths += [self.make(_length_before(size)) for size in sizes]
+            return self.strip(words)
+        # One CR is in each length.
+        taken = self._join(words).count(self._cr) - self._join(strings).count(self._cr)
+        if taken == len(words):
+            return strings, taken
+        return strings, [*map(ne, map(len, words), map(len, strings)), False].index(False)
+
+    def cut(self, words: list[Any], end: Any) -> list[Any]:
+        """Take an end off each word; return nothing if one of them has another end."""
+        cut = [word.removesuffix(end) for word in words]
+        taken = len(self._join(words)) - len(self._join(cut))
+        return cut if taken == len(end) * len(words) else []
+
+
+@cache
+def _form(*, is_text: bool) -> _Form:
+    return _Form(bytes.decode if is_text else bytes)
+
+
 class RunReader:
     """Reads the entries of a buffer that can be read at once.
 
@@ -229,6 +332,8 @@ class RunReader:
         self._buffer = buffer
         self._factory = factory
         self.unmade: list[Message] = []
+        # From the words of an entry's names to these names, in the form that the caller wants.
+        self._schemas: dict[Any, list[Any]] = {}
 
     def read(self, name: object, pace: Pace, most: int) -> list[Message]:
         """Read the entries at the buffer's position that can be read at once.
@@ -244,29 +349,26 @@ class RunReader:
         """
         start, size = self._buffer.pos, pace.entry_size
         rest = len(self._buffer.data) - start
-        if rest < _SMALLEST or size > MAX_ENTRY:
+        if rest < _SMALLEST:
             return []
+        messages: list[Message] = []
         is_window = most >= _MIN_ENTRIES and rest >= _MIN_ENTRIES * size
         if is_window and pace.pattern is not None and pace.matching.pause <= 0:
             messages = self._match(name, pace, pace.pattern, most)
-            if messages:
-                return messages
         if pace.matching.pause > 0:
             most = min(most, pace.matching.pause)
-        run: Run = [], [], start
-        if is_window and most >= _MIN_ENTRIES and pace.splitting.pause <= 0:
-            most = min(most, pace.entries)
-            limit = min(rest, MAX_WINDOW, most * size * 9 // 8 + 64) if size else min(rest, 4096)
-            run = self._split(start, start + limit, most)
-            pace.splitting.note(len(run[0]))
-            pace.note_window(len(run[0]), 0 if len(run[0]) == most else start + limit - run[2])
-        if not run[0]:
-            run = self._slice(start, min(most, max(_MIN_ENTRIES, pace.splitting.pause)))
-        ids, entries, end = run
+        if not (messages or pace.wants_samples or pace.splitting.pause > 0):
+            fields = min(most, rest // size) * pace.fields
+            if fields >= _MIN_FIELDS and size <= _MAX_FIELD * (pace.fields + 1):
+                messages = self._split(name, pace, min(most, pace.entries))
+        if messages:
+            return messages
+        ids, entries, end = self._slice(start, min(most, max(_MIN_ENTRIES, pace.splitting.pause)))
         if not ids:
             return []
         self._buffer.pos = end
         pace.entry_size = (end - start) // len(ids) + 1
+        pace.fields = len(entries[-1]) // 2
         pace.learn(ids, entries)
         return self._factory.make_each(name, ids, entries, self.unmade)
 
@@ -286,34 +388,138 @@ class RunReader:
         pace.note_matched(len(messages))
         return messages
 
-    def _split(self, start: int, end: int, most: int) -> Run:
-        """Read entries between two positions, up to the first with CRLF in it."""
-        words = self._buffer.data[start:end].split(b"\r\n")
-        tail = len(words.pop())
-        ids: list[bytes] = []
-        entries: list[list[bytes]] = []
+    def _split(self, name: object, pace: Pace, most: int) -> list[Message]:
+        """Read a window of entries by splitting it into words."""
+        buffer, start = self._buffer, self._buffer.pos
+        size = min(MAX_WINDOW, most * pace.entry_size * 9 // 8 + 64)
+        window: Any = buffer.data[start : start + size]
+        end = start + len(window)
+        is_text = self._factory.is_ascii_based and window.isascii()
+        form = _form(is_text=is_text)
+        words = (window.decode() if is_text else window).split(form.separator)
+        # What comes after the window is not known: another entry, or nothing.
+        added = 2 * window.endswith(b"\r\n")
+        last = words.pop()
+        if added:
+            words.append(last + form.mark[2:])
+        messages: list[Message] = []
+        used = 0
+        try:
+            if words and words.pop(0) == form.mark[2:]:
+                messages, used = self._read_words(name, pace, form, words, most)
+        except Exception:  # noqa: BLE001  # `fields` is the caller's, and may raise any
+            messages.clear()
+        if messages:
+            if not added:
+                words.append(last)
+            # The next one begins before its first word.
+            left = len(form.separator.join([form.mark[2:], *words[used:]])) - added
+            buffer.pos = end - left
+            pace.entry_size = (buffer.pos - start) // len(messages) + 1
+        pace.note_window(len(messages), 0 if len(messages) == most else end - buffer.pos)
+        pace.note_split(len(messages))
+        return messages
+
+    def _read_words(
+        self, name: object, pace: Pace, form: _Form, words: list[Any], most: int
+    ) -> tuple[list[Message], int]:
+        """Make messages of the first entries; return them, and how many words they were."""
+        heads, values, schemas = self._take_alike(pace, form, words, most)
+        if not heads:
+            heads, values, schemas = self._take_each(pace, form, words, most)
+        if not heads:
+            return [], 0
+        ids, number = form.strip(heads)
+        strings, right = form.strip(values)
+        if right < len(values):
+            for at, names in enumerate(schemas):
+                right -= len(names)
+                if right < 0:
+                    number = min(number, at)
+                    break
+        if count_ascending(ids[:number]) < number:
+            return [], 0
+        del schemas[number:]
+        return self._make(name, ids, schemas, strings), sum(map(len, schemas)) * 2 + number
+
+    def _take_alike(self, pace: Pace, form: _Form, words: list[Any], most: int) -> Entries:
+        """Take entries that all have the names seen last; none if one of them has others."""
+        width = len(pace.names)
+        step = 2 * width + 1
+        number = min(most, len(words) // step)
+        block = words[: number * step]
+        heads = block[::step]
+        del block[::step]
+        if width and block[::2] == pace.words * number:
+            values = block[1::2]
+            heads = form.cut(heads, form.make(b"\r\n*%d" % (2 * width)))
+            last = form.cut(values[width - 1 :: width], form.mark)
+            if heads and last:
+                values[width - 1 :: width] = last
+                return heads, values, [pace.names] * number
+        return [], [], []
+
+    def _take_each(self, pace: Pace, form: _Form, words: list[Any], most: int) -> Entries:
+        """Take entries of any names, up to the first that does not look as it must."""
+        counts, mark = form.counts, form.mark
+        heads: list[Any] = []
+        values: list[Any] = []
+        schemas: list[list[Any]] = []
         at = 0
         try:
             for _ in range(most):
-                strings_end = at + 4 + 2 * _LENGTHS[words[at + 3]]
-                items = words[at + 5 : strings_end : 2]
-                if (
-                    strings_end > len(words)
-                    or list(map(len, items)) != list(map(_size_of, words[at + 4 : strings_end : 2]))
-                    or words[at] != b"*2"
-                    or _SIZES[words[at + 1]] != len(words[at + 2])
-                    or len(items) % 2
-                ):
+                head, _, count = words[at].rpartition(form.count)
+                end = at + 1 + counts[count]
+                last = words[end - 1]
+                if last[-4:] != mark:
                     break
-                ids.append(words[at + 2])
-                entries.append(items)
-                at = strings_end
+                fields = words[at + 1 : end : 2]
+                if fields != pace.words:
+                    pace.names = self._names_of(form, fields)
+                    pace.words = fields
+                values += words[at + 2 : end : 2]
+                values[-1] = last[:-4]
+                heads.append(head)
+                schemas.append(pace.names)
+                at = end
         except (IndexError, KeyError):
-            pass  # the entry is not all there, or a string was split
-        if count_ascending(ids) < len(ids):
-            return [], [], start
-        del words[:at]
-        return ids, entries, end - tail - sum(map(len, words)) - 2 * len(words)
+            pass  # not all there, or not as servers send it
+        return heads, values, schemas
+
+    def _names_of(self, form: _Form, words: list[Any]) -> list[Any]:
+        """Return the names that words hold, in the form that the caller wants.
+
+        Raises:
+            KeyError: A word is not right.
+        """
+        key = form.separator.join(words)
+        names = self._schemas.get(key)
+        if names is None:
+            names, right = form.strip(words)
+            if right < len(words):
+                raise KeyError(words[right])
+            if form.make is bytes:
+                names = [*map(self._factory.item, names)]
+            if len(self._schemas) >= _MAX_SCHEMAS:
+                self._schemas.clear()
+            if len(key) <= _MAX_SCHEMA:
+                self._schemas[key] = names
+        return names
+
+    def _make(
+        self, name: object, ids: list[Any], schemas: list[list[Any]], strings: list[Any]
+    ) -> list[Message]:
+        factory = self._factory
+        fields, encoding, errors = factory.fields, factory.encoding, factory.errors
+        if encoding is not None and type(ids[0]) is bytes:
+            ids = [entry_id.decode() for entry_id in ids]
+            strings = [str(string, encoding, errors) for string in strings]
+        values = iter(strings)
+        # The names come first, so that they alone decide how many values are taken.
+        pairs: Iterable[Any] = (zip(names, values) for names in schemas)  # noqa: B905
+        if fields not in (dict, list):
+            pairs = (iter([*each]) for each in pairs)
+        return [(name, entry_id, fields(each)) for each, entry_id in zip(pairs, ids)]  # noqa: B905
 
     def _slice(self, start: int, most: int) -> Run:
         """Read entries one by one, up to the first that is not right, or not all there."""

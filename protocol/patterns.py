@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # The most fields of a pattern, and bytes of names: to compile a larger one takes milliseconds,
 # in which nothing else is done. A name that is captured takes as long as a value.
-_MAX_FIELDS = 32
+MAX_FIELDS = 32
 _MAX_CAPTURED_NAMES = 16
 _MAX_NAMES = 512
 # The share of samples that may lack in a pattern, and that a name is in at least.
@@ -327,7 +327,7 @@ class Patterns:
         samples = [
             each
             for each in samples
-            if len(each) <= 2 * _MAX_FIELDS + 1 and max(s.count(b"\r") for s in each) <= _MAX_CR
+            if len(each) <= 2 * MAX_FIELDS + 1 and max(s.count(b"\r") for s in each) <= _MAX_CR
         ]
         fields: list[Field] = []
         if not samples or (known is None and not _are_most(len(samples), number)):
@@ -407,7 +407,7 @@ def _order(schemas: Iterable[tuple[tuple[bytes, ...], int]], number: int) -> lis
                 for one, name in zip((None, *names), names):  # noqa: B905
                     before.setdefault(name, []).extend([one] if one is not None else [])
         order: list[bytes] = []
-        is_small = len(before) <= _MAX_FIELDS and sum(map(len, before)) <= _MAX_NAMES
+        is_small = len(before) <= MAX_FIELDS and sum(map(len, before)) <= _MAX_NAMES
         if is_small and all(_put(name, before, order, set()) for name in before):
             return order
     return []

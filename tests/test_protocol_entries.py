@@ -173,7 +173,7 @@ class Forger:
 
     def lessons(self) -> list[bytes]:
         """Replies to learn from: more than enough for patterns of most of the streams."""
-        return [self.reply(least=90, most=110) for _ in range(2)]
+        return [self.reply(least=90, most=110) for _ in range(4)]
 
 
 def _after(
@@ -735,7 +735,7 @@ def test_entries_of_known_schemas_are_read_by_pattern(monkeypatch: pytest.Monkey
     """The tests above prove nothing if all entries are read one by one."""
     counts, random = _count_reads(monkeypatch), Random(1)
     _read_all(_replies(lambda at: [b"a", b"%d" % at, b"b", b"x" * (at % 40)], 1000))
-    assert counts["entries"] > 850
+    assert counts["entries"] > 650
     assert counts["patterns"] == 1
     counts["entries"] = 0
 
@@ -758,7 +758,7 @@ def test_entries_that_lack_fields_are_read_by_pattern(monkeypatch: pytest.Monkey
     counts = _count_reads(monkeypatch)
     _read_all(_replies(_with_labels, 2000))
     assert counts["patterns"] == 1
-    assert counts["entries"] > 1800
+    assert counts["entries"] > 1600
 
 
 @pytest.mark.parametrize("fields", [dict, list, tuple])
@@ -794,7 +794,7 @@ def test_strings_of_many_cr_are_not_read_by_pattern(monkeypatch: pytest.MonkeyPa
     counts = _count_reads(monkeypatch)
     _read_all(_replies(lambda _: [b"a", b"\r\n" * 70], 500))
     assert counts["patterns"] == 0
-    _read_all(_replies(lambda at: [b"a", b"x\r\n" * (at % 3 if at < 200 else 70)], 3000))
+    _read_all(_replies(lambda at: [b"a", b"x\r\n" * (at % 3 if at < 500 else 70)], 3000))
     assert counts["patterns"] == 1
     assert counts["windows"] < 60
 
@@ -818,7 +818,10 @@ def test_values_with_line_ends_are_read_by_pattern(monkeypatch: pytest.MonkeyPat
 def test_streams_of_the_same_schema_share_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = _count_reads(monkeypatch)
     names = {b"%d" % at: at for at in range(50)}
-    replies = [_replies(lambda at: [b"a", b"%d" % at], 200, b"%d" % stream) for stream in range(50)]
+    replies = [
+        _replies(lambda at: [b"a", b"%d" % at], 200 if stream else 400, b"%d" % stream)
+        for stream in range(50)
+    ]
     _read_all([reply for of_stream in replies for reply in of_stream], names)
     assert counts["patterns"] == 1
     assert counts["entries"] > 4500
@@ -865,7 +868,7 @@ def test_names_that_never_repeat_are_read_by_pattern(monkeypatch: pytest.MonkeyP
 def test_a_column_of_one_length_may_go_on_differently(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pattern that expects other lengths is made to read these, a few times at most."""
     counts = _count_reads(monkeypatch)
-    sizes = [*[3] * 300, *[4] * 300, *[40] * 300, *[400] * 300, *[3, 4, 40, 400] * 300]
+    sizes = [*[3] * 300, *[4] * 300, *[40] * 300, *[400] * 300, *[3, 4, 40, 400] * 1000]
     _read_all(_replies(lambda at: [b"a", b"x" * sizes[at], b"b", b"1"], len(sizes)))
     assert counts["entries"] > 2000
     assert counts["patterns"] <= 4
@@ -909,6 +912,70 @@ def test_of_many_fields_no_pattern_is_made(fields: int, monkeypatch: pytest.Monk
     _read_all(_replies(lambda _: items, 300))
     _read_all(_replies(lambda _: [], 300))
     assert counts["patterns"] == 0
+
+
+# One wrong byte or more of an entry that is split into words, and what stands there instead.
+WRONG_WORDS = {
+    "no header": (b"*2\r\n$7\r\n10050-0", b"$7\r\n10050-0"),
+    "a header of another number": (b"*2\r\n$7\r\n10050-0", b"*3\r\n$7\r\n10050-0"),
+    "no header and no ID": (b"*2\r\n$7\r\n10050-0\r\n", b""),
+    "no ID": (b"$7\r\n10050-0\r\n*%d", b"*%d"),
+    "no number of strings": (b"10050-0\r\n*%d\r\n", b"10050-0\r\n"),
+    "more strings": (b"10050-0\r\n*%d", b"10050-0\r\n*%d0"),
+    "an odd number of strings": (b"10050-0\r\n*%d\r\n", b"10050-0\r\n*3\r\n"),
+    "a number of strings with a zero": (b"10050-0\r\n*%d", b"10050-0\r\n*0%d"),
+    "a word that is no string": (b"$5\r\nv-050\r\n", b"$v-050\r\n"),
+    "a number alone": (b"$5\r\nv-050\r\n", b"$5\r\n"),
+    "nothing": (b"$5\r\nv-050\r\n", b"$\r\n"),
+    "a string without its length": (b"$5\r\nv-050\r\n", b"v-050\r\n"),
+    "a length with a zero": (b"$5\r\nv-050\r\n", b"$05\r\nv-050\r\n"),
+    "a shorter string": (b"v-050", b"v-05"),
+    "a longer string": (b"v-050", b"v-0050"),
+    "LF alone": (b"$5\r\nv-050\r\n", b"$5\nv-050\r\n"),
+    "a name of another length": (b"$2\r\nf0\r\n$5\r\nv-050", b"$3\r\nf0\r\n$5\r\nv-050"),
+    "two entries as one": (b"*2\r\n$7\r\n10050-0\r\n*%d\r\n", b""),
+    "an ID that is none": (b"10050-0", b"1005000"),
+    "an ID that is not larger": (b"10050-0", b"10049-0"),
+}
+
+
+@pytest.mark.parametrize("maker", ["dict", "text"])
+@pytest.mark.parametrize("fields", [2, 40])
+@pytest.mark.parametrize("wrong", WRONG_WORDS)
+def test_words_that_are_wrong_are_found_out(wrong: str, fields: int, maker: str) -> None:
+    """What no pattern reads is split into words, each of which has to be right."""
+    entries = [
+        (b"%d-0" % (10_000 + at), [b"f0", b"v-%03d" % at, *[b"f1", b"v"] * (fields - 1)])
+        for at in range(100)
+    ]
+    data = encode_reply([(b"s", entries)])
+    old, new = (text.replace(b"%d", b"%d" % (2 * fields)) for text in WRONG_WORDS[wrong])
+    assert data.count(old) == 1
+    data = data.replace(old, new)
+    found = by_xread_parser([data], NAMES, MAKERS[maker])
+    assert found.values == []
+    assert found.error is not None
+
+
+@pytest.mark.parametrize("maker", ["dict", "text", "two bytes a letter"])
+@pytest.mark.parametrize("fields", [1, 40])
+@pytest.mark.parametrize(
+    "value",
+    [b"a\r\n", b"\r", b"\n$1", b"\r\n$1\r\na", b"\r\n*2", b"\r\n*2\r\n$3\r\n1-1", b"", b"\xff"],
+)
+def test_words_hold_any_values(value: bytes, fields: int, maker: str) -> None:
+    entries = [
+        (
+            b"%d-0" % (10_000 + at),
+            [item for field in range(fields) for item in (b"f%d" % field, value * (at % 3))],
+        )
+        for at in range(100)
+    ]
+    data = encode_reply([(b"s", entries)])
+    found = by_xread_parser([data, data], NAMES, MAKERS[maker])
+    expected = by_whole_values(data * 2, NAMES, MAKERS[maker])
+    assert typed(found.values) == typed(expected.values)
+    assert found.error is None
 
 
 # What has to be taken care of, and what not.
