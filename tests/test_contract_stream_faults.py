@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, ResponseError, Streams
-from pystreamredis.core import session
+from pystreamredis.core import exchanges
 from tests.proxy import Proxy
 from tests.scripted import at, next_item, take
 from tests.servers import LONG, wait_until
@@ -351,7 +351,7 @@ def test_a_rewind_is_told_of_a_stream_that_was_resumed(embedded: Endpoint, log: 
 
 @pytest.fixture
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SILENCE", 0.15)
+    monkeypatch.setattr(exchanges, "SILENCE", 0.15)
 
 
 def wait_for(streams: Streams, log: Log) -> list[Any]:
@@ -434,7 +434,7 @@ def test_a_stream_that_is_merely_silent_is_never_told_of(
             # By one read for all streams, which names each of them twice.
             looks = sum(command.count(b"a") == 2 for command in proxy.commands)
         # But not often.
-        assert looks <= 2 + (monotonic() - began) / session.SILENCE
+        assert looks <= 2 + (monotonic() - began) / exchanges.SILENCE
     assert log.warnings == []
 
 

@@ -669,14 +669,14 @@ def test_newcomers_are_prepared_once_no_read_is_on_its_way() -> None:
     come, stays, leaves = made_streams(b"c", b"d", b"e", start=None)
     shared.assignment.assign([one, two, come, leaves])
     shared.assignment.assign([one, two, come, stays])
-    assert session.prepare(1.0)
+    assert session.dialogue.prepare(1.0)
     assert shared.asked() == []
     assert not session.is_ready
     shared.receive(REPLIES)
-    assert session.prepare(1.0)
+    assert session.dialogue.prepare(1.0)
     assert shared.asked() == []  # it rests between reads that do not block
     session.poll_not_before = 0.0
-    assert session.prepare(1.0)
+    assert session.dialogue.prepare(1.0)
     assert shared.asked() == [[b"c"]]
     assert not session.is_ready
     shared.receive(reply(b"c", b"3-0"))

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pystreamredis.core.assignment import wants_hello
+from pystreamredis.core.assignment import Assignment, wants_hello
 from pystreamredis.core.exchanges import (
-    Dialogue,
     Gap,
     Refused,
     describe,
@@ -20,7 +19,9 @@ from pystreamredis.core.exchanges import (
     handshake,
     look_back,
 )
+from pystreamredis.core.session import Session
 from pystreamredis.core.stream import StreamState
+from pystreamredis.core.topology import Upstream
 from pystreamredis.exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -30,7 +31,7 @@ from pystreamredis.options import ConnectionOptions
 from pystreamredis.protocol import ProtocolError as WireError
 from pystreamredis.protocol import ServerError, encode_xread
 from tests.exchanges import Rounds, raised_by, run_with, serving
-from tests.simulation import MAX_ID, Server, commands_in, number, written
+from tests.simulation import MAX_ID, Server, commands_in, number, reading, written
 
 if TYPE_CHECKING:
     from pystreamredis.core.exchanges import Exchange
@@ -460,7 +461,7 @@ class TestFindFailingStream:
 
 
 class TestDialogue:
-    """An exchange that is under way over a connection."""
+    """All that a session asks besides reads."""
 
     def test_replies_are_passed_on_all_at_once(self) -> None:
         passed: list[Any] = []
@@ -469,21 +470,27 @@ class TestDialogue:
             passed.append((yield [b"1", b"2"]))
             passed.append((yield [b"3"]))
 
-        dialogue = Dialogue(exchange())
-        assert dialogue.advance() == [b"1", b"2"]
-        assert dialogue.awaited == 2
-        dialogue.replies += ["one", "two"]
-        assert dialogue.advance() == [b"3"]
-        assert (dialogue.awaited, dialogue.replies) == (1, [])
-        dialogue.replies.append("three")
-        with pytest.raises(StopIteration):
-            dialogue.advance()
+        session = opened()
+        dialogue = session.dialogue
+        dialogue.run(exchange())
+        assert session.outgoing == [b"1", b"2"]
+        assert not session.is_ready
+        assert not dialogue.take("one")
+        assert dialogue.take("two")
+        dialogue.advance()
+        assert session.outgoing == [b"1", b"2", b"3"]
+        assert dialogue.take("three")
+        dialogue.advance()
+        assert session.is_ready
+        assert dialogue.exchange is None
         assert passed == [["one", "two"], ["three"]]
 
-    def test_nothing_is_hidden_and_no_hello_is_under_way_at_first(self) -> None:
-        dialogue = Dialogue(login_nowhere())
+    def test_nothing_is_under_way_where_no_login_is_needed(self) -> None:
+        dialogue = opened().dialogue
+        assert dialogue.exchange is None
         assert not dialogue.is_hello
-        assert (dialogue.awaited, dialogue.received_before) == (0, 0)
+        assert (dialogue.received_before, dialogue.max_entries) == (0, 0)
+        assert dialogue.newcomers == []
 
     def test_close_ends_the_exchange(self) -> None:
         ended: list[bool] = []
@@ -494,15 +501,19 @@ class TestDialogue:
             finally:
                 ended.append(True)
 
-        dialogue = Dialogue(exchange())
-        dialogue.advance()
+        dialogue = opened().dialogue
+        dialogue.run(exchange())
         dialogue.close()
         assert ended == [True]
+        assert dialogue.exchange is None
 
 
-def login_nowhere() -> Exchange[None]:
-    """An exchange that sends nothing."""
-    yield from ()
+def opened() -> Session:
+    """Open a session that has nothing to log in with, and nothing to pin."""
+    upstream = Upstream(None, ConnectionOptions(), reading())
+    assignment = Assignment(upstream, upstream.options, None)
+    assignment.assign([StreamState("a", b"a", ZERO)])
+    return Session(assignment, "localhost:6379", 0.0)
 
 
 def _entry(entry_id: bytes) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pystreamredis.core.assignment import Predictions
+from pystreamredis.core.assignment import Assignment, Predictions
 from pystreamredis.core.readahead import (
     ReadAhead,
     Request,
@@ -14,8 +14,10 @@ from pystreamredis.core.readahead import (
     last_id_of,
 )
 from pystreamredis.core.stream import StreamState
+from pystreamredis.core.topology import Upstream
+from pystreamredis.options import ConnectionOptions
 from pystreamredis.protocol.buffer import Buffer
-from tests.simulation import Read, Server, Simulation, commands_in
+from tests.simulation import Read, Server, Simulation, commands_in, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +40,14 @@ def request(
     made = Request(streams, list(map(last_id_of, streams)), 2, now, block, 7)
     made.is_speculative = is_speculative
     return made
+
+
+def assigned(record: Predictions) -> Assignment:
+    """Make an assignment with a record of predictions."""
+    upstream = Upstream(None, ConnectionOptions(), reading())
+    assignment = Assignment(upstream, upstream.options, None)
+    assignment.history.predictions = record
+    return assignment
 
 
 class TestRequest:
@@ -65,7 +75,7 @@ class TestReadAhead:
 
     def test_replies_answer_requests_in_the_order_of_sending(self) -> None:
         """Contract 6.5."""
-        ahead = ReadAhead(Predictions())
+        ahead = ReadAhead(assigned(Predictions()))
         assert not ahead.requests
         a = stream("a")
         first, second = request([a]), request([a])
@@ -74,7 +84,7 @@ class TestReadAhead:
         assert list(ahead.requests) == [first, second]
 
     def test_a_request_is_an_xread_with_its_count_block_and_ids(self) -> None:
-        ahead = ReadAhead(Predictions())
+        ahead = ReadAhead(assigned(Predictions()))
         sent = ahead.append(request([stream("a", b"4-0"), stream("b", b"5-1")]), 250, Buffer())
         (command,) = commands_in(sent)
         read = Read(command)
@@ -83,7 +93,7 @@ class TestReadAhead:
 
     def test_the_next_request_may_differ_in_anything(self) -> None:
         """The beginning of a request is made once for all that begin alike."""
-        ahead = ReadAhead(Predictions())
+        ahead = ReadAhead(assigned(Predictions()))
         a, b = stream("a", b"4-0"), stream("b", b"5-1")
         assert sent(ahead, request([a])) == (2, None, {b"a": b"4-0"})
         a.last_id = b"6-0"
@@ -96,7 +106,7 @@ class TestReadAhead:
 
     def test_a_changed_set_of_streams_has_each_reply_checked(self) -> None:
         """Contract 2.5."""
-        ahead = ReadAhead(Predictions())
+        ahead = ReadAhead(assigned(Predictions()))
         requests = [request([stream("a")]) for _ in range(2)]
         for each in requests:
             ahead.append(each, None, Buffer())
@@ -105,7 +115,7 @@ class TestReadAhead:
 
     def test_one_more_read_may_be_sent_ahead_of_one(self) -> None:
         """Contract 6.4."""
-        ahead = ReadAhead(Predictions())
+        ahead = ReadAhead(assigned(Predictions()))
         assert not ahead.can_speculate()
         ahead.append(request([]), None, Buffer())
         assert ahead.can_speculate()
@@ -114,7 +124,7 @@ class TestReadAhead:
 
     def test_none_is_sent_ahead_where_little_is_certain(self) -> None:
         record = Predictions()
-        ahead = ReadAhead(record)
+        ahead = ReadAhead(assigned(record))
         first = request([])
         ahead.append(first, None, Buffer())
         record.wrong = 2
@@ -129,7 +139,7 @@ class TestReadAhead:
 
     def test_a_right_prediction_is_confirmed(self) -> None:
         record = Predictions()
-        ahead = ReadAhead(record)
+        ahead = ReadAhead(assigned(record))
         guess = request([stream("a", b"4-0"), stream("b", b"5-0")], is_speculative=True)
         ahead.append(guess, None, Buffer())
         assert ahead.confirm()
@@ -149,7 +159,7 @@ class TestReadAhead:
     ) -> None:
         """Contract 6.5."""
         record = Predictions()
-        ahead = ReadAhead(record)
+        ahead = ReadAhead(assigned(record))
         streams = [stream("a", b"4-0"), stream("b", b"5-0")]
         guess = request(streams, is_speculative=True)
         ahead.append(guess, None, Buffer())
@@ -160,7 +170,7 @@ class TestReadAhead:
 
     def test_only_speculative_requests_are_compared(self) -> None:
         record = Predictions()
-        ahead = ReadAhead(record)
+        ahead = ReadAhead(assigned(record))
         assert ahead.confirm()
         a = stream("a", b"4-0")
         plain = request([a])

@@ -96,7 +96,7 @@ class Connected:
         return sent
 
     def prepare(self, now: float) -> bool:
-        return self.session.prepare(now)
+        return self.session.dialogue.prepare(now)
 
     def lose(self, now: float = 1.0, cause: Exception | None = None) -> None:
         self.session.lose(now, cause)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pystreamredis import ConnectionError, ProtocolError, Streams, TimeoutError
+from pystreamredis.core.exchanges import SILENCE
 from pystreamredis.core.reader import Reader
-from pystreamredis.core.session import SILENCE
 from pystreamredis.io.blocking import Driver, Poller
 from pystreamredis.io.connection import READ
 from pystreamredis.options import ConnectionOptions

@@ -122,7 +122,10 @@ class Batch:
     @property
     def count(self) -> int:
         """The number of messages delivered so far."""
-        taken_back, left = -1, 0
+        left = length_hint(self.iterator)
+        if not self._taken_back:
+            return len(self.messages) - left
+        taken_back = -1
         # Count again if another thread has taken back some messages in between.
         while taken_back != (taken_back := sum(map(len, self._taken_back))):
             left = length_hint(self.iterator)

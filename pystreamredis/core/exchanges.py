@@ -6,23 +6,35 @@ is sent the list of their replies. It returns what it found out, or raises what 
 
 from __future__ import annotations
 
+from math import inf
+
+from ..exceptions import AuthenticationError, ConnectionError, RedisError
 from ..protocol.encoder import encode_command, encode_xread
 from ..protocol.errors import ProtocolError
 from ..protocol.ids import ZERO, id_of, number_of
 from ..protocol.messages import MessageFactory, stream_replies_of
 from ..protocol.values import ServerError
-from .failures import is_temporary, refusal
+from .assignment import wants_hello
+from .events import WARNING, Failed, Log, Phase, Redirected
+from .failures import is_temporary, login_failed, may_be_one_stream, refusal
+from .slots import ON_THE_MOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any, TypeAlias, TypeVar
 
     from ..options import ConnectionOptions, Login
+    from ..protocol.values import Value
+    from .readahead import Request
+    from .session import Session
     from .stream import StreamState
 
     Result = TypeVar("Result")
     Exchange: TypeAlias = Generator[list[bytes], list[Any], Result]
+
+SILENCE = 30.0
+"""Seconds without an entry of a stream after which to look whether it lost any."""
 
 # Refusals of HELLO that are about this client, not about HELLO being unknown.
 _NOT_ABOUT_HELLO = frozenset({"NOAUTH", "WRONGPASS", "DENIED", "NOPERM"})
@@ -61,41 +73,242 @@ class Gap:
 
 
 class Dialogue:
-    """An exchange that is under way over a connection.
+    """All that a session asks besides reads, one exchange after the other.
 
     Attributes:
-        replies: The replies to the last commands, as far as they have come.
-        awaited: Number of replies to the last commands.
+        exchange: The exchange that is under way; None if there is none.
         received_before: Number of bytes that had been received when the last commands were
             sent, if some of them were not read by then; else 0.
         max_entries: The most entries that one reply may hold, while streams are looked back
             at; else 0.
         is_hello: True while a HELLO awaits its reply.
+        newcomers: Streams that have to be prepared before they are read.
+        login_at: Time to log in again.
+        check_at: Time to look next for streams that are silent for too long.
+
+    Args:
+        session: The session.
+        ask: As for the `Session`.
     """
 
-    def __init__(self, exchange: Exchange[None]) -> None:
-        self._exchange = exchange
-        self.replies: list[Any] = []
-        self.awaited: int = 0
+    def __init__(self, session: Session, ask: Callable[[], None] | None) -> None:
+        self.exchange: Exchange[None] | None = None
         self.received_before = 0
         self.max_entries = 0
         self.is_hello = False
+        self.newcomers: list[StreamState] = []
+        self.login_at: float = inf
+        self.check_at: float = 0.0
+        self._session = session
+        self._assignment = session.assignment
+        self._ask = ask
+        # The replies to the last commands, as far as they have come, and how many there will be.
+        self._replies: list[Any] = []
+        self._awaited = 0
 
-    def advance(self) -> list[bytes]:
-        """Send the exchange its replies, and return the next commands.
+    def prepare(self, now: float) -> bool:
+        """Begin what has to be done before the next read, if nothing is on its way.
 
-        Raises:
-            StopIteration: It has ended.
-            Exception: Whatever went wrong.
+        Returns:
+            True if the next read has to wait.
         """
-        replies, self.replies = self.replies, []
-        commands = self._exchange.send(replies if self.awaited else None)  # type: ignore[arg-type]  # pyright: ignore
-        self.awaited = len(commands)
-        return commands
+        session = self._session
+        if session.phase is not Phase.IDLE or now < session.poll_not_before:
+            return True
+        session.poll_not_before = 0.0
+        if now >= self.login_at:
+            self.begin_login(now)
+        elif self.newcomers:
+            newcomers, self.newcomers = self.newcomers, []
+            session.streams.forget_names()
+            self.run(self._prepare(newcomers))
+        elif now >= self.check_at:
+            self.check_at = min(now + SILENCE / 4, self.login_at)
+            streams = self._assignment.streams
+            silent = [stream for stream in streams if now - stream.last_activity >= SILENCE]
+            for stream in silent:
+                stream.last_activity = now
+            if silent:
+                self.run(self._check_gaps(silent))
+        return session.phase is not Phase.IDLE or session.poll_not_before > 0
+
+    def begin_login(self, now: float) -> None:
+        """Log in, at first or again; nothing is read before there are credentials."""
+        session = self._session
+        self.login_at = now + (self._assignment.options.credentials_max_age or inf)
+        if self._ask is None:
+            self.log_in()
+            return
+        session.poll_not_before = inf
+        try:
+            self._ask()
+        except Exception as error:  # noqa: BLE001 - there may be no thread for it
+            session.fail(login_failed(session.address, error), now, error)
+
+    def log_in(self, outcome: Callable[[], object] | None = None) -> None:
+        """Log in with what the caller's callable has returned, or raised."""
+        if self._session.phase is not Phase.CLOSED:
+            self._session.poll_not_before = 0.0
+            self.run(self._log_in(outcome))
+
+    def run(self, exchange: Exchange[None]) -> None:
+        """Begin an exchange; nothing is read before its end."""
+        if self._session.phase is not Phase.HANDSHAKE:
+            self._session.phase = Phase.STARTING
+        self.exchange = exchange
+        self.max_entries = 0
+        self._awaited = 0
+        self.advance()
+
+    def take(self, reply: Value) -> bool:
+        """Take a reply to the last commands; return True if it is the last one."""
+        self.is_hello = False
+        self._assignment.history.is_understood = True
+        if self._session.phase is Phase.STARTING and not isinstance(reply, ServerError):
+            self._session.note_answer()
+        self._replies.append(reply)
+        return len(self._replies) == self._awaited
+
+    def advance(self) -> None:
+        """Send the exchange its replies, and have its next commands sent."""
+        session = self._session
+        replies, self._replies = self._replies, []
+        try:
+            assert self.exchange is not None  # noqa: S101 - else nobody has asked for replies
+            commands = self.exchange.send(replies if self._awaited else None)  # type: ignore[arg-type]  # pyright: ignore
+        except StopIteration:
+            self.exchange = None
+            session.phase = Phase.IDLE
+        except ProtocolError:
+            raise
+        except RedisError as failure:
+            session.fail(failure, session.last_received)
+        except Exception as error:  # noqa: BLE001 - a callable of the caller may raise anything
+            session.fail(login_failed(session.address, error), session.last_received, error)
+        else:
+            self._awaited = len(commands)
+            buffer = session.values.buffer
+            self.received_before = buffer.fed if len(buffer) else 0
+            session.outgoing += commands
 
     def close(self) -> None:
         """End the exchange."""
-        self._exchange.close()
+        if self.exchange is not None:
+            self.exchange.close()
+            self.exchange = None
+
+    def explain(self, request: Request) -> None:
+        """Report why a read was refused, or parts of it, and what of it was not."""
+        failed = {stream for _, streams in request.refused for stream in streams}
+        request.streams = [stream for stream in request.streams if stream not in failed]
+        for error, streams in request.refused:
+            if error.code in ON_THE_MOVE:
+                request.put_off += len(streams)
+        if request.streams or request.put_off:
+            self._session.events.append(request)
+        faults = [fault for fault in request.refused if not self._redirect(*fault)]
+        # The others are reported when they are read again.
+        for error, streams in faults[:1]:
+            positions = {stream.key: stream.last_id for stream in streams}
+            self.run(self._diagnose(error, positions))
+
+    def _redirect(self, error: ServerError, streams: list[StreamState]) -> bool:
+        """Report an error if it only says that streams are read elsewhere, or later."""
+        session = self._session
+        if not self._assignment.upstream.topology.is_redirection(error):
+            return False
+        # Streams that have left since are read elsewhere already.
+        here = session.streams.distrust(streams)
+        session.events.append(Redirected(error, here, session.last_received))
+        return True
+
+    def _log_in(self, outcome: Callable[[], object] | None) -> Exchange[None]:
+        """Log in; at first, prepare all streams as well."""
+        options, history = self._assignment.options, self._assignment.history
+        is_first = self._session.phase is Phase.HANDSHAKE
+        hello = is_first and history.says_hello
+        login = options.credentials(outcome)
+        self.is_hello = hello
+        history.is_secret_sent = history.is_secret_sent or login[1] is not None
+        is_unknown = yield from handshake(options, self._session.address, login, hello=hello)
+        if is_first:
+            # The next connection may be to a server that knows HELLO.
+            history.says_hello = wants_hello(options) and not is_unknown
+            self._session.phase = Phase.STARTING
+            yield from self._prepare(self._assignment.streams)
+
+    def _prepare(self, streams: list[StreamState]) -> Exchange[None]:
+        """Check what was lost since streams were read last, and pin "now" where it is due."""
+        known = [stream for stream in streams if stream.was_read]
+        for stream in streams:
+            stream.was_read = True
+            stream.last_activity = self._session.last_received
+        yield from self._check_gaps(known)
+        unpinned = [stream for stream in streams if stream.start is None]
+        for group in self._assignment.upstream.topology.group(unpinned):
+            try:
+                starts = yield from _find_starts(group)
+            except Refused as refused:
+                if not self._redirect(refused.error, group):
+                    keys = dict.fromkeys((stream.key for stream in group), ZERO)
+                    raise (yield from self._find_cause(refused.error, keys)) from None
+                self.newcomers += group
+            else:
+                for stream in group:
+                    stream.start = stream.last_id = starts[stream.key]
+
+    def _check_gaps(self, streams: list[StreamState]) -> Exchange[None]:
+        """Check whether streams have lost entries, and log each gap once."""
+        upstream = self._assignment.upstream
+        history = self._assignment.history
+        if not history.look_back_size:
+            history.look_back_size = 1
+            return
+        for group in upstream.topology.group([s for s in streams if s.is_at_entry]):
+            positions = {stream.key: stream.last_id for stream in group}
+            most = min(history.look_back_size, 2 * len(group))
+            self.max_entries = most
+            try:
+                gaps = yield from look_back(positions, most)
+            except Refused as refused:
+                if upstream.topology.is_redirection(refused.error):
+                    return  # the next read is refused, too
+                raise refusal(refused.error, self._session.address, "XREAD") from None
+            for stream in group:
+                gap = gaps.get(stream.key)
+                if gap is None:
+                    continue
+                if stream.reported_gap != gap.kind:
+                    stream.reported_gap = gap.kind
+                    stream.gaps += 1
+                    self._session.events.append(
+                        Log(WARNING, describe(stream, gap, self._session.address))
+                    )
+                restarts = upstream.reading.on_rewind == "restart"
+                if gap.kind == "rewound" and restarts and stream.is_released:
+                    stream.start = ZERO
+                    stream.restart(ZERO)
+                    self._session.streams.unsettled = None
+
+    def _diagnose(self, error: ServerError, positions: dict[bytes, bytes]) -> Exchange[None]:
+        """Report why an XREAD was refused; what a retry may repair costs the connection."""
+        failure = yield from self._find_cause(error, positions)
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            raise failure
+        self._session.events.append(Failed(failure, self._session.last_received))
+
+    def _find_cause(
+        self, error: ServerError, positions: dict[bytes, bytes]
+    ) -> Exchange[RedisError]:
+        """Make the error for a refused XREAD, with the failing stream if it is one stream."""
+        failure = refusal(error, self._session.address, "XREAD")
+        if isinstance(failure, (ConnectionError, AuthenticationError)):
+            return failure
+        if not may_be_one_stream(error):
+            return failure
+        key = yield from find_failing_stream(positions, error)
+        name = None if key is None else self._session.streams.names[key]
+        return failure if key is None else refusal(error, self._session.address, "XREAD", name)
 
 
 def handshake(
@@ -156,6 +369,15 @@ def _without(password: str | bytes | None, error: ServerError) -> ServerError:
     if isinstance(password, bytes):
         password = password.decode("utf-8", "surrogateescape")
     return ServerError(text.replace(password, "(not shown)") if password else text)
+
+
+def _find_starts(streams: list[StreamState]) -> Exchange[dict[bytes, bytes]]:
+    """Find the ID after which each of these streams starts, counted from its end."""
+    starts = yield from find_last_ids([stream.key for stream in streams])
+    for number in {stream.from_end for stream in streams} - {0}:
+        last = {s.key: starts[s.key] for s in streams if s.from_end == number}
+        starts |= yield from find_ids_before_last(last, number)
+    return starts
 
 
 def find_last_ids(keys: list[bytes]) -> Exchange[dict[bytes, bytes]]:

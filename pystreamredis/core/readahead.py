@@ -20,6 +20,7 @@ from operator import attrgetter
 from ..protocol.encoder import encode_ids, encode_xread_head
 from ..protocol.errors import ProtocolError as WireError
 from ..protocol.ids import id_of, is_before, is_later, number_of
+from .merge import BATCH_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from ..protocol.buffer import Buffer
     from ..protocol.messages import Message, StreamReply
     from ..protocol.values import ServerError
+    from ..protocol.xread import XreadParser
     from ..starts import Followed
-    from .assignment import Assignment, Predictions
+    from .assignment import Assignment
     from .session import Session
     from .stream import StreamState
 
 last_id_of: attrgetter[Any] = attrgetter("last_id")
+_pending_of = attrgetter("pending")
 
 
 class Request:
@@ -95,8 +98,9 @@ class ReadAhead:
         believe_at: Time when it is believed all the same, in seconds of the caller's clock.
     """
 
-    def __init__(self, predictions: Predictions) -> None:
-        self._predictions = predictions
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._predictions = assignment.history.predictions
         self.requests: deque[Request] = deque()
         self.doubted: set[StreamState] = set()
         self.believe_at: float = 0.0
@@ -136,6 +140,65 @@ class ReadAhead:
             return False
         request = self.requests[0]
         return request.is_exact and request.round is None and self._predictions.are_useful
+
+    def guess(
+        self, parser: XreadParser, unsettled: list[StreamState] | None, now: float
+    ) -> Request | None:
+        """Make the read to send ahead of the reply that is coming in.
+
+        Args:
+            parser: The parser of the reply.
+            unsettled: Streams that the merge has to look at; None if all of them.
+            now: Time, in seconds of the caller's clock.
+
+        Returns:
+            The read; None if that reply does not seem to be full, or all there.
+        """
+        assignment, request = self._assignment, self.requests[0]
+        streams, upstream = assignment.streams, assignment.upstream
+        full = [s for s in (streams if unsettled is None else unsettled) if not s.caught_up]
+        if request.streams is not streams and request.streams != streams:
+            asked = set(request.streams)
+            full = [stream for stream in full if stream in asked]
+        if not full or upstream.reading.hold:
+            return None
+        predicted = parser.predict_last_ids([stream.key for stream in full], request.count)
+        if not predicted:
+            return None
+        ends = dict(zip(full, predicted, strict=True))
+        chosen = choose_streams(request, streams, ends)
+        if not chosen or (assignment.key and len(upstream.topology.group(chosen)) != 1):
+            return None
+        after = [ends.get(stream) or stream.last_id for stream in chosen]
+        count = assignment.history.read_size.count
+        made = Request(chosen, after, count, now, None, request.wait)
+        made.is_speculative = True
+        return made
+
+    def is_doubtful(self, request: Request, now: float) -> bool:
+        """Return True for a nil that is not believed before it comes again.
+
+        A reply too many is a nil most often. While history is read it would release messages
+        of other streams past those that are still to come: the pending ones, and over other
+        connections those that arrive until the mistake is found out, which takes no longer than
+        the next reply. A nil at the end of its time to block is an ordinary one. So is the first
+        one of a stream whose slot is read in turn with others: each slot without entries would
+        cost one more read.
+        """
+        doubted, upstream = self.doubted, self._assignment.upstream
+        behind = {stream for stream in request.streams if not stream.caught_up}
+        if self._assignment.key is not None and self._assignment.key[0] is None:
+            behind = {stream for stream in behind if stream.last_id != stream.start}
+        is_known = behind <= doubted or (request.blocks and now >= request.due)
+        doubted.difference_update(request.streams)
+        if is_known:
+            return False
+        is_alone = upstream.name is None and len(upstream.topology.assignments) == 1
+        if is_alone and not any(map(_pending_of, upstream.streams)):
+            return False
+        doubted.update(behind)
+        self.believe_at = now + 0.5
+        return True
 
     def confirm(self) -> bool:
         """Compare the speculative request, if there is one, with what was received.
@@ -199,12 +262,14 @@ class StreamSet:
         return self.unsettled
 
     def take_only_run(self) -> list[Message] | None:
-        """Take out the pending messages if they are of one stream, and nothing is unknown."""
+        """Take out the pending messages if all are of the only stream that others wait for."""
         unsettled = self.unsettled
-        if unsettled is None or len(unsettled) != 1 or not unsettled[0].caught_up:
+        if unsettled is None or len(unsettled) != 1 or len(unsettled[0].pending) > BATCH_SIZE:
             return None
         stream = unsettled[0]
-        run, stream.pending, self.unsettled = stream.pending, [], []
+        run, stream.pending = stream.pending, []
+        if stream.caught_up:
+            self.unsettled = []
         return run
 
     def distrust(self, streams: list[StreamState]) -> list[StreamState]:
@@ -279,6 +344,8 @@ def choose_streams(
         streams: All streams of the session.
         ends: The predicted last IDs of the streams that are full in that reply.
     """
+    if not any(map(_pending_of, streams)):
+        return streams
     asked = set(request.streams)
     left_out = [] if request.streams == streams else [s for s in streams if s not in asked]
     bounds = [*ends.values(), *map(last_id_of, left_out)]

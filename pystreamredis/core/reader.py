@@ -39,7 +39,7 @@ from .assignment import pauses_of
 from .delivery import EMPTY, Batch, Item, Wait
 from .events import WARNING, Failed, Log, Phase, Redirected
 from .hold import MOST_BLOCK, ExactHold, Hold
-from .merge import BATCH_SIZE, Queue, find_watermark, release
+from .merge import Queue, find_watermark, release
 from .readahead import Request
 from .session import Session
 from .topology import Upstream
@@ -291,7 +291,7 @@ class Reader:
         for assignment in self.assignments_of(names):
             session = assignment.session
             if session is not None and not session.is_ready:
-                session.prepare(now)
+                session.dialogue.prepare(now)
             if assignment.streams and assignment.failure is None:
                 is_ready = is_ready and session is not None and session.is_ready
         return not is_ready
@@ -505,12 +505,13 @@ class Reader:
     # Deliveries.
 
     def _install(self, batch: Batch) -> Batch:
+        queue, before = self._queue, self.batch
+        number = queue.counted[0]
         # In this order, so that no other thread sees positions go back.
-        if self.batch is not EMPTY:
-            self._queue.delivered.update(self.batch.delivered())
-            self._queue.counted = self._queue.counted[0] + self.batch.count, batch
-        else:
-            self._queue.counted = self._queue.counted[0], batch
+        if before is not EMPTY:
+            queue.delivered.update(before.delivered())
+            number += before.count
+        queue.counted = number, batch
         self.batch = batch
         return batch
 
@@ -525,30 +526,35 @@ class Reader:
         if hold is None and len(self.assignments) == 1 and not self._queue.has_unmade:
             session = self.assignments[0].session
             run = None if session is None else session.streams.take_only_run()
-            if run and len(run) <= BATCH_SIZE:
+            if run:
+                if session is not None and session.streams.unsettled:
+                    self._ask_ahead(now)
                 return Batch(run, {run[0][0]: run[-1][1]})
-            self._queue.runs = [run] if run else self._merge(None)
-        else:
-            limit = self._hold_back(completed, now)
-            self._queue.runs = self._merge(limit)
-            if self._exact is not None:
-                unsettled = self._find_unsettled(self.active)
-                known = None if limit is None else find_watermark(unsettled, limit)
-                line = self._exact.released(self._queue.runs, known)
-                self.log += [line] if line is not None else []
+        limit = self._hold_back(completed, now)
+        self._queue.runs = self._merge(limit)
+        if self._exact is not None:
+            known = None
+            if limit is not None:
+                known = find_watermark(self._find_unsettled(self.active), limit)
+            line = self._exact.released(self._queue.runs, known)
+            self.log += [line] if line is not None else []
         if self._queue.runs:
             # The next reads are on their way while the caller works through this batch.
             self._ask_ahead(now)
             return self._queue.next_batch()
-        if hold is not None and hold.is_holding:
-            return None
+        self._note_nothing(completed, now)
+        return None
+
+    def _note_nothing(self, completed: list[tuple[Assignment, Request]], now: float) -> None:
+        """Take note of answered reads after which there is nothing to deliver."""
+        if self.hold is not None and self.hold.is_holding:
+            return
         for assignment, request in completed:
             streams = assignment.streams
             is_all = len(request.streams) + request.put_off == len(streams)
             # Pending messages may be waiting for other connections, so this read was not empty.
             if is_all and (len(self.assignments) == 1 or not any(s.pending for s in streams)):
                 assignment.found_nothing = request, now
-        return None
 
     def _hold_back(self, completed: list[tuple[Assignment, Request]], now: float) -> int | None:
         """Return the largest ID that may be delivered, as a number; None for any."""
@@ -663,9 +669,14 @@ class Reader:
 
     def _is_over(self) -> bool:
         """Return True if reads have found nothing for as long as the caller would wait."""
-        block = self._reading.block
-        awaited = [a for a in self.assignments if a.streams and not (block is None and a.is_down)]
-        return bool(awaited) and all(map(self._has_found_nothing, awaited))
+        is_awaited = False
+        for assignment in self.assignments:
+            if not assignment.streams or (self._reading.block is None and assignment.is_down):
+                continue
+            is_awaited = True
+            if not self._has_found_nothing(assignment):
+                return False
+        return is_awaited
 
     def _has_found_nothing(self, assignment: Assignment) -> bool:
         """Return True if this assignment has, for all of that time."""

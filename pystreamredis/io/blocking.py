@@ -61,7 +61,9 @@ class Poller:
 
     def __init__(self) -> None:
         self._is_woken = False
-        self._is_nudged = Event()
+        self._is_nudged = False
+        # Set with the former, for waits without a descriptor.
+        self._nudge = Event()
         self._wake: socket.socket | None = None
         self._woken: socket.socket | None = None
         self._poll: Any = None
@@ -76,7 +78,8 @@ class Poller:
 
     def nudge(self) -> None:
         """End the wait that is under way, or the next one."""
-        self._is_nudged.set()
+        self._is_nudged = True
+        self._nudge.set()
         if self._wake is not None:
             try:
                 self._wake.send(b"\0")
@@ -124,7 +127,7 @@ class Poller:
             ready: list[tuple[int, int]] = self._sleep(limit)
         else:
             ready = self._poll.poll(min(limit, _SLICE) * 1000) or self._wait(limit)
-        if self._is_nudged.is_set():
+        if self._is_nudged:
             self._take_nudges()
         watched = self._watched
         if len(ready) == 1 and ready[0][0] in watched:
@@ -134,7 +137,8 @@ class Poller:
     def _take_nudges(self) -> None:
         if self._is_woken:
             raise Woken
-        self._is_nudged.clear()
+        self._is_nudged = False
+        self._nudge.clear()
         if self._woken is not None:
             try:
                 self._woken.recv(1024, getattr(socket, "MSG_DONTWAIT", 0))
@@ -160,7 +164,7 @@ class Poller:
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         poll.register(self._woken.fileno(), READ)
-        if self._is_nudged.is_set():
+        if self._is_nudged:
             self.nudge()
         return poll
 
@@ -180,7 +184,7 @@ class Poller:
     def _sleep(self, timeout: float) -> list[tuple[int, int]]:
         """Wait without any descriptor, since there may be none."""
         deadline = monotonic() + timeout
-        while (left := deadline - monotonic()) > 0 and not self._is_nudged.wait(min(left, _SLICE)):
+        while (left := deadline - monotonic()) > 0 and not self._nudge.wait(min(left, _SLICE)):
             pass
         return []
 

@@ -137,7 +137,7 @@ class Connection:
         self._reader.active[self._assignment] = None
         if self._look_up is not None and self._look_up.done():
             look_up, self._look_up = self._look_up, None
-            session.log_in(look_up.result)
+            session.dialogue.log_in(look_up.result)
         else:
             self._take_in(session, monotonic())
         if self._unsent:
