@@ -100,8 +100,8 @@ class Streams:
         for options in servers.values():
             if not self._awaits and options.ask_credentials and is_async(options.ask_credentials):
                 raise TypeError(
-                    "password is an async function, which only pystreamredis.asyncio can await; "
-                    "give a plain one"
+                    "password is an async function, which only pystreamredis.asyncio and "
+                    "pystreamredis.trio can await; give a plain one"
                 )
         self._reader = self._reader_class(servers, reading)
         if not self._reader.add(streams, named_streams):

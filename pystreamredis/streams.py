@@ -86,8 +86,9 @@ class Streams(construction.Streams):
             about; at least 1,024. Where entries are large, reads ask for fewer than `count`.
         username: The user to log in as, with `password`. Empty is none, here and below.
         password: The password, or a callable that returns it, or a tuple of user name and
-            password; it is asked at each connect. For asyncio it may be async; another one is
-            called in a thread of its own. An exception of the callable is a failed connection.
+            password; it is asked at each connect. For asyncio and trio it may be async; another
+            one is called in a thread of its own. An exception of the callable is a failed
+            connection.
         credentials_max_age: Time after which a connection logs in again before its next read,
             in seconds, with what the callable returns then; None for never.
         db: The number of the database.
