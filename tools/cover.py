@@ -16,6 +16,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tests of a module that are not called after it.
@@ -64,42 +69,74 @@ def modules() -> list[str]:
     )
 
 
-def measure(module: str, folder: Path) -> float:
-    """Run a module's own tests; return the percentage of its lines and branches that ran.
+def run_tests(tests: str, names: list[str], folder: Path) -> Path | None:
+    """Run a module of tests and note which parts of these modules it reaches.
 
-    Where the tests fail, what they print is printed, and 0 is returned.
+    Returns:
+        The file of what was noted; None where the tests fail, after their output was printed.
     """
-    data = folder / module.replace("/", ".")
-    environment = os.environ | {"COVERAGE_FILE": str(data), "PYTHONPATH": str(ROOT)}
+    data = folder / Path(tests).stem
     # The protocol is imported through the link in the package.
-    source = module if module.startswith("pystreamredis/") else f"pystreamredis/{module}"
-    include = f"--include={ROOT / source},{ROOT / module}"
-    python = [sys.executable, "-m"]
-    tests = ["pytest", "-q", "--hypothesis-profile=few", *tests_of(module)]
-    run = [*python, "coverage", "run", "--branch", include, "-m", *tests]
+    sources = [
+        name if name.startswith("pystreamredis/") else f"pystreamredis/{name}" for name in names
+    ]
+    include = "--include=" + ",".join(str(ROOT / source) for source in [*sources, *names])
+    coverage = [sys.executable, "-m", "coverage", "run", "--branch", include, "-m"]
+    begin = monotonic()
     done = subprocess.run(  # noqa: S603
-        run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*coverage, "pytest", "-q", "--hypothesis-profile=few", tests],
+        cwd=ROOT,
+        env=os.environ | {"COVERAGE_FILE": str(data), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    print(f"{monotonic() - begin:6.0f} s  {tests}", flush=True)
     if done.returncode != 0:
-        print(f"the tests of {module} fail:\n{done.stdout}{done.stderr}", flush=True)
+        print(f"{tests} fails:\n{done.stdout}{done.stderr}", flush=True)
+        return None
+    return data
+
+
+def share_of(module: str, noted: Mapping[str, Path | None], folder: Path) -> float:
+    """Return the percentage of a module's lines and branches that its tests reach.
+
+    0 where one of them fails.
+    """
+    own = [noted[tests] for tests in tests_of(module)]
+    found = [str(data) for data in own if data is not None]
+    if len(found) < len(own):
         return 0.0
-    report = folder / f"{data.name}.json"
-    subprocess.run(  # noqa: S603
-        [*python, "coverage", "json", "-q", "-o", report], cwd=ROOT, env=environment, check=True
-    )
-    share = float(json.loads(report.read_text("utf-8"))["totals"]["percent_covered"])
-    print(f"{share:6.1f} %  {module}  by {', '.join(tests_of(module))}", flush=True)
-    return share
+    name = folder / module.replace("/", ".")
+    combined, report = f"{name}.data", Path(f"{name}.json")
+    of_module = ["-q", f"--data-file={combined}"]
+    for arguments in (
+        ["combine", "--keep", *of_module, *found],
+        ["json", *of_module, f"--include=*/{module}", f"-o{report}"],
+    ):
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "coverage", *arguments], cwd=ROOT, check=True
+        )
+    return float(json.loads(report.read_text("utf-8"))["totals"]["percent_covered"])
 
 
 def main(names: list[str]) -> int:
     """Measure all modules, or those named; print a line for each."""
     chosen = names or modules()
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        shares = list(pool.map(lambda name: measure(name, Path(folder)), chosen))
-    mean = sum(shares) / len(shares)
+    reached: dict[str, list[str]] = {}
+    for name in chosen:
+        for tests in tests_of(name):
+            reached.setdefault(tests, []).append(name)
+    with TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
+        folder = Path(temporary)
+        runs = pool.map(lambda tests: run_tests(tests, reached[tests], folder), reached)
+        noted = dict(zip(reached, runs, strict=True))
+        shares = {name: share_of(name, noted, folder) for name in chosen}
+    for name, share in sorted(shares.items(), key=lambda item: item[1]):
+        print(f"{share:6.1f} %  {name}  by {', '.join(tests_of(name))}")
+    mean = sum(shares.values()) / len(shares)
     print(f"{mean:6.1f} %  in the mean")
-    low = [name for share, name in zip(shares, chosen, strict=True) if share < FLOOR_OF_ONE]
+    low = [name for name, share in shares.items() if share < FLOOR_OF_ONE]
     if low or (not names and mean < FLOOR):
         print(f"below {FLOOR_OF_ONE:g} %, or {FLOOR:g} % in the mean: {low}", file=sys.stderr)
         return 1
