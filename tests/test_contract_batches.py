@@ -14,6 +14,7 @@ from pystreamredis import ConnectionError, MessageError, Redis, Streams
 from tests.answers import Store, ids, number
 from tests.live import LiveServer
 from tests.peer import Peer
+from tests.pythons import interrupts_between_lines
 from tests.scripted import at
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.blocking
+@interrupts_between_lines
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
 @pytest.mark.parametrize("n", [1, 7, 100])
 def test_an_interruption_loses_no_message(n: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pystreamredis import ConnectionError, Streams, TimeoutError
 from tests.answers import Nodes, Store, collect, ids, number, positions_of
 from tests.peer import Peer
+from tests.pythons import tracemalloc
 from tests.scripted import at, next_item
 
 if TYPE_CHECKING:
@@ -295,11 +295,11 @@ def peak_of(server: Large, names: str, length: int, **options: Any) -> int:
                     others += 1
                     assert others < 50, message
                 del message
-            _, peak = tracemalloc.get_traced_memory()
+            peak: int = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
     assert came == {name: ids(length) for name in names}
-    return peak - before
+    return int(peak - before)
 
 
 def test_about_64_mib_of_messages_are_held_by_default() -> None:

@@ -8,7 +8,6 @@ import os
 import socket
 import threading
 import traceback
-import tracemalloc
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from pystreamredis import AuthenticationError, ConnectionError, ProtocolError, R
 from tests.certificates import Authority
 from tests.peer import Expect, Peer
 from tests.proxy import Proxy
+from tests.pythons import tracemalloc
 from tests.servers import LONG
 
 if TYPE_CHECKING:

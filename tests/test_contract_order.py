@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pystreamredis import Streams
+from tests.pythons import frees_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -207,6 +208,7 @@ class Held(dict[bytes, bytes]):
         Held.now[self[b"stream"]] -= 1
 
 
+@frees_at_once
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_at_most_twice_count_messages_of_a_stream_are_held_in_memory(
@@ -228,6 +230,7 @@ def test_at_most_twice_count_messages_of_a_stream_are_held_in_memory(
     assert max(Held.most.values()) <= 2 * count
 
 
+@frees_at_once
 def test_at_most_twice_count_are_held_of_a_stream_that_is_far_ahead(embedded: Endpoint) -> None:
     """Contract 3.4: a stream that waits for others is not read further."""
     count = 10

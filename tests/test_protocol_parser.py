@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +32,7 @@ from pystreamredis.protocol import (
 )
 from pystreamredis.protocol.buffer import Buffer
 from pystreamredis.protocol.parser import MAX_ASIDE, MAX_BULK, MAX_DEPTH, MAX_ITEMS
+from tests.pythons import tracemalloc
 
 from .wire import (
     Copies,

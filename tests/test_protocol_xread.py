@@ -7,7 +7,6 @@ How runs of entries of one shape are read fast, and that this is the same, is wi
 from __future__ import annotations
 
 import sys
-import tracemalloc
 from collections.abc import Callable
 from random import Random
 from types import FrameType
@@ -30,6 +29,7 @@ from pystreamredis.protocol import (
     stream_replies_of,
 )
 from pystreamredis.protocol.ids import number_of
+from tests.pythons import tracemalloc
 
 from .wire import (
     Copies,

