@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`."""
+"""Settings of Sphinx, which builds the documentation: `make docs`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ html_css_files = ["site.css"]
 
 
 def figures() -> str:
-    """What was measured, if it was: the chart and the tables of `make bench`."""
+    """Return the chart and the tables of `make bench`, if there are any."""
     folder = ROOT / "benchmarks"
     if not (folder / "results.json").exists():
         return "This was built where nothing had been measured yet.\n"

@@ -89,7 +89,7 @@ def _connect(
 
 @dataclass
 class Sensor:
-    """What a sensor measures, and how often: in seconds, on average."""
+    """A sensor: its mean interval in seconds, and the function that measures."""
 
     interval: float
     measure: Callable[[], dict[str, Any]]

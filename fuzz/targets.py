@@ -252,7 +252,7 @@ def _reply(shaper: Shaper) -> bytes:
     for i in range(shaper.number(150)):
         items = list(shapes[shaper.number(3) if i % 16 == 0 else 0])
         if items and varies:
-            # Of so many lengths that they are compared afterwards, not listed in a pattern.
+            # So many lengths that they are compared afterwards, not listed in a pattern.
             items[-1] = b"v" * (i * varies % 90)
         if items and i % 64 == 5:
             items[shaper.number(len(items))] = shaper.string()

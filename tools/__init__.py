@@ -1,1 +1,1 @@
-"""What builds, and is no part of the package."""
+"""Tools that build and measure; they are not part of the package."""

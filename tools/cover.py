@@ -46,7 +46,7 @@ OTHER_TESTS = {
     "pystreamredis/secret.py": ["test_secrets.py"],
     "pystreamredis/tls.py": ["test_io_connection.py", "test_contract_certificates.py"],
 }
-# What is run as another process is not seen from here.
+# They run as other processes, which are not seen from here.
 LEFT_OUT = {"pystreamredis/__main__.py", "pystreamredis/command/__init__.py"}
 FLOOR = 85.0  # percent of lines and branches, in the mean of all modules
 FLOOR_OF_ONE = 60.0

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure is within the target."""
+        """True if the figure is within the target."""
         return self.value <= self.target
 
 

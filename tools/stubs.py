@@ -148,7 +148,7 @@ def _combined(*cases: Case) -> list[Case]:
 
 
 CASES = [*_combined(_BYTES, _TEXT), _UNKNOWN]
-# Of a handle, whose text is known.
+# Streams of a handle, whose text is known.
 _OF_HANDLES = _combined(
     Case(
         {"fields": ": type[dict[Any, Any]] = dict"},
@@ -210,7 +210,7 @@ def make_stub(library: str) -> str:
     options = ["/", "host", "port", *streams, *_ALL[2:], *named]
     of_class = "@classmethod\n    def "
     package = ".." if is_async else "."
-    # Those that only checkers need, by lines of their own.
+    # Imports that only checkers need.
     lines = re.findall(r"^    from \.(\w+ import .*)$", _SOURCE, re.MULTILINE)
     fill = {
         "imports": "\n".join(f"from {package}{line}" for line in lines),

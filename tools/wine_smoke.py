@@ -29,7 +29,7 @@ _RUN = 150.0
 
 
 class NotAtHand(Exception):
-    """What is needed cannot be had here."""
+    """A program or a package that is needed cannot be had here."""
 
 
 def find_wine() -> str:
