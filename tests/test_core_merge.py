@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pystreamredis.core import merge
+from pystreamredis.core.delivery import BATCH_SIZE
 from pystreamredis.core.merge import next_batch, release
 from pystreamredis.core.stream import StreamState
 from pystreamredis.protocol.ids import number_of
@@ -241,7 +242,7 @@ def test_equal_ids_come_in_the_order_of_the_streams_and_of_those_apart() -> None
 
 def test_a_batch_has_a_bounded_size_and_leaves_the_rest() -> None:
     """Sorted messages are delivered while they are still in the processor's caches."""
-    size = merge.BATCH_SIZE
+    size = BATCH_SIZE
     runs = release(states_of([({(ms, 0) for ms in range(1, size + 9)}, True)]))
     assert len(next_batch(runs).messages) == size
     assert len(next_batch(runs).messages) == 8
@@ -250,7 +251,7 @@ def test_a_batch_has_a_bounded_size_and_leaves_the_rest() -> None:
 
 def test_a_batch_has_some_messages_of_each_stream_however_many_there_are() -> None:
     """Each batch costs a look at each stream, so it has to be worth it."""
-    count = merge.BATCH_SIZE // merge.LEAST_SHARE * 2
+    count = BATCH_SIZE // merge.LEAST_SHARE * 2
     ids = {(ms, 0) for ms in range(1, merge.LEAST_SHARE + 2)}
     runs = release(states_of([(ids, True)] * count))
     assert len(next_batch(runs).messages) == count * merge.LEAST_SHARE

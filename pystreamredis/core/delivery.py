@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Delivered: TypeAlias = Mapping[Followed, bytes | str]
 
+BATCH_SIZE = 8192
+"""Number of messages that are sorted at once, unless the streams are many."""
 # The longest that one XREAD blocks, in ms. A peer that is dead is noticed no later than this
 # and socket_timeout; proxies and balancers often close connections that are silent for 30 s.
 _SLICE = 20_000

@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from ..protocol.ids import are_even, number_of
 from ..protocol.messages import Unmade
-from .delivery import EMPTY, Batch
+from .delivery import BATCH_SIZE, EMPTY, Batch
 from .failures import message_error
 
 TYPE_CHECKING = False
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..starts import Followed
     from .stream import StreamState
 
-BATCH_SIZE = 8192
-"""Number of messages that are sorted at once, unless the streams are many."""
 LEAST_SHARE = 32
 """The least number of messages of one stream in a batch, if it has so many."""
 

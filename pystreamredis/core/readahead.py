@@ -20,7 +20,7 @@ from operator import attrgetter
 from ..protocol.encoder import encode_ids, encode_xread_head
 from ..protocol.errors import ProtocolError as WireError
 from ..protocol.ids import id_of, is_before, is_later, number_of
-from .merge import BATCH_SIZE
+from .delivery import BATCH_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
