@@ -22,6 +22,7 @@ from .exceptions import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .hub import Hub
     from .starts import Last
     from .streams import Redis, Streams, StrictRedis
 else:  # unseen by type checkers, to whom any name would be there
@@ -30,6 +31,10 @@ else:  # unseen by type checkers, to whom any name would be there
         # Not before it is asked for: the command would be deaf to Ctrl-C that long.
         if name not in {*__all__, "protocol"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "Hub":
+            from .hub import Hub
+
+            return Hub
         from .starts import Last
         from .streams import Redis, Streams, StrictRedis
 
@@ -43,6 +48,7 @@ else:  # unseen by type checkers, to whom any name would be there
 __all__ = [
     "AuthenticationError",
     "ConnectionError",
+    "Hub",
     "Last",
     "MessageError",
     "ProtocolError",

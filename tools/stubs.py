@@ -24,6 +24,8 @@ STUBS = {
     PACKAGE / "asyncio/streams.pyi": "asyncio",
     PACKAGE / "trio/streams.pyi": "trio",
 }
+# The same for the hubs.
+HUBS = {PACKAGE / "hub.pyi": "", PACKAGE / "asyncio/hub.pyi": "asyncio"}
 IGNORED = "  # type: ignore[assignment]"
 _TEMPLATE = '''"""Types of this package's `{name}`, made by tools/stubs.py."""
 
@@ -87,6 +89,40 @@ class Streams(Generic[_Message]):
 class Redis(Generic[_Text]):
 {redis}{redis_from_url}{redis_streams}
 StrictRedis = Redis
+'''
+
+_HUB = '''"""Types of this package's `{name}`, made by tools/stubs.py."""
+
+# A dict of data comes before any other type, whatever the rest.
+# mypy: disable-error-code="overload-overlap"
+from collections.abc import Callable, Iterable, Mapping
+from ssl import SSLContext
+from typing import Any, Generic, Literal, Never, overload
+
+from typing_extensions import Self, TypeVar
+
+from {package}exceptions import ConnectionError
+{imports}
+from .streams import Redis, Streams
+
+_Text = TypeVar("_Text", covariant=True, default=Any)
+_Response = TypeVar("_Response", default=None)
+_Data = TypeVar("_Data", default=Any)
+
+class Hub(Generic[_Text]):
+{init}{from_url}    @classmethod
+    def from_sources(
+        cls,
+        sources: Mapping[str, Redis[_Text]],
+        /,
+        *,
+        connections: int | None = None,
+        max_bytes: int = 67108864,
+    ) -> Hub[_Text]: ...
+{follow}    {async}def __{a}enter__(self) -> Self: ...
+    {async}def __{a}exit__(self, *_: object) -> None: ...
+    {async}def {a}close(self) -> None: ...
+    def __reduce__(self) -> Never: ...
 '''
 
 
@@ -261,8 +297,44 @@ def make_stub(library: str) -> str:
     return _TEMPLATE.format(**fill)
 
 
+def make_hub_stub(library: str) -> str:
+    """Return the stub of a shell's hub."""
+    is_async = bool(library)
+    package = ".." if is_async else "."
+    lines = re.findall(r"^    from \.(\w+ import .*)$", _SOURCE, re.MULTILINE)
+    shared = ["connections", "max_bytes"]
+    reading = [name for name in _READ if name not in shared]
+    return _HUB.format(
+        name=f"{library}.hub" if is_async else "hub",
+        package=package,
+        imports="\n".join(f"from {package}{line}" for line in lines),
+        init=overloads(
+            "def __init__",
+            ["self: Hub[{text}]", "/", "host", "port", "*", *shared, *_CONNECTION[2:]],
+            "None",
+            _HANDLES,
+        ),
+        from_url=overloads(
+            "@classmethod\n    def from_url",
+            ["cls", "url: str", "/", "*", *shared, *_CONNECTION],
+            "Hub[{text}]",
+            _HANDLES,
+        ),
+        follow=overloads(
+            "def follow",
+            ["self", "/", "streams", "*", *reading, "**named_streams: Start"],
+            "Streams[{message}]",
+            [Case({**case.options, "hold": ": int = 0"}, *case[1:]) for case in _OF_HANDLES],
+        ),
+        a="a" if is_async else "",
+        **{"async": "async " if is_async else ""},
+    )
+
+
 def main() -> None:
     """Write all."""
+    for path, library in HUBS.items():
+        path.write_text(make_hub_stub(library), "utf-8")
     for path, library in STUBS.items():
         path.write_text(make_stub(library), "utf-8")
 

@@ -11,4 +11,19 @@
 
 from .streams import Redis, Streams, StrictRedis
 
-__all__ = ["Redis", "Streams", "StrictRedis"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .hub import Hub
+else:
+
+    def __getattr__(name):
+        # Most programs need none.
+        if name != "Hub":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .hub import Hub
+
+        globals()["Hub"] = Hub
+        return Hub
+
+
+__all__ = ["Hub", "Redis", "Streams", "StrictRedis"]

@@ -17,11 +17,19 @@ from .failures import message_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from typing import Protocol
 
     from ..protocol.messages import Message
     from ..starts import Followed
-    from .stream import StreamState
+
+    class Merged(Protocol):
+        """What the merge has to know of a stream."""
+
+        last_id: bytes
+        pending: list[Message]
+        caught_up: bool
+
 
 LEAST_SHARE = 32
 """The least number of messages of one stream in a batch, if it has so many."""
@@ -32,7 +40,7 @@ def _number(message: Message) -> int:
 
 
 def release(
-    streams: list[StreamState], limit: int | None = None, apart: Iterable[list[StreamState]] = ()
+    streams: Sequence[Merged], limit: int | None = None, apart: Iterable[Sequence[Merged]] = ()
 ) -> list[list[Message]]:
     """Take out all pending messages up to the watermark.
 
@@ -130,7 +138,7 @@ def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
     return taken
 
 
-def find_watermark(streams: list[StreamState], limit: int | None) -> int | None:
+def find_watermark(streams: Iterable[Merged], limit: int | None) -> int | None:
     """Find the largest ID up to which every stream is known; None if there is no bound."""
     for stream in streams:
         if not stream.caught_up:
@@ -139,7 +147,7 @@ def find_watermark(streams: list[StreamState], limit: int | None) -> int | None:
     return limit
 
 
-def _take(streams: list[StreamState], watermark: int | None) -> list[list[Message]]:
+def _take(streams: Iterable[Merged], watermark: int | None) -> list[list[Message]]:
     """Take out each stream's messages up to the watermark."""
     taken = []
     for stream in streams:

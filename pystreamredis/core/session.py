@@ -119,6 +119,11 @@ class Session:
         """True if the server may wait before it answers the read that is on its way."""
         return self.phase is Phase.READING and self._ahead.requests[0].blocks
 
+    def is_late(self, now: float) -> bool:
+        """Return True if a reply was due before that time, and is not there."""
+        requests = self._ahead.requests
+        return bool(requests) and requests[0].due < now
+
     @property
     def wake_at(self) -> float | None:
         """Time until which to wait for bytes, or before the next read; None for ever.

@@ -184,7 +184,8 @@ class Poller:
     def _sleep(self, timeout: float) -> list[tuple[int, int]]:
         """Wait without any descriptor, since there may be none."""
         deadline = monotonic() + timeout
-        while (left := deadline - monotonic()) > 0 and not self._nudge.wait(min(left, _SLICE)):
+        slice_ = _SLICE if current_thread() is main_thread() else _LONGEST
+        while (left := deadline - monotonic()) > 0 and not self._nudge.wait(min(left, slice_)):
             pass
         return []
 
@@ -216,8 +217,8 @@ class Driver(Engine):
 
     _poller: Poller
 
-    def __init__(self, reader: Reader) -> None:
-        super().__init__(reader, Poller())
+    def __init__(self, reader: Reader, poller: Poller | None = None) -> None:
+        super().__init__(reader, poller or Poller())
         # Taken away by the thread that uses it. No signal can come between that and a `try`, as
         # it can after each call, and in Python 3.14 on the way into `with lock`.
         self._is_free = True

@@ -222,5 +222,5 @@ class Driver(TaskDriver):
     make_event = asyncio.Event
     cancelled = asyncio.CancelledError
 
-    def __init__(self, reader: Reader) -> None:
-        super().__init__(reader, Poller())
+    def __init__(self, reader: Reader, poller: Poller | None = None) -> None:
+        super().__init__(reader, poller or Poller())
