@@ -85,6 +85,15 @@ def test_attributes_and_methods_of_the_fattest_class(tmp_path: Path) -> None:
     assert thin == ("Thin", 0, 0)
 
 
+def test_no_class_hides_the_methods_of_another(tmp_path: Path) -> None:
+    methods = "".join(f"    def f{number}(self): ...\n" for number in range(26))
+    write(tmp_path, a=f"class Fat:\n    one: int\nclass Busy:\n{methods}")
+    rows = {row.label: row for row in house.code_rows(house.read_packages(tmp_path))}
+    assert rows["attributes of the fattest class"][1:] == (1, 18, "Fat")
+    assert rows["methods of the class with the most"][1:] == (26, 25, "Busy")
+    assert not rows["methods of the class with the most"].is_met
+
+
 def test_a_class_with_the_name_of_its_base_is_no_endless_family(tmp_path: Path) -> None:
     source = "import a\nclass A(a.A):\n    def f(self): self.x = 1\n"
     assert tree.sizes(write(tmp_path, b=source)) == [("A", 1, 1)]

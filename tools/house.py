@@ -63,13 +63,14 @@ def read_packages(root: Path) -> list[tree.Module]:
 
 def code_rows(modules: list[tree.Module]) -> Iterator[Row]:
     """Measure classes and functions, and which modules import each other."""
-    fattest, *_ = tree.sizes(modules) or [tree.Size("none", 0, 0)]
+    sizes = tree.sizes(modules) or [tree.Size("none", 0, 0)]
+    fattest, most = sizes[0], max(sizes, key=lambda size: size.methods)
     lines, longest = tree.longest_function(modules)
     depth, deepest = tree.deepest_nesting(modules)
     groups = tree.cycles(tree.import_graph(modules))
     names = "; ".join(" ".join(map(_short, group)) for group in groups)
     yield Row("attributes of the fattest class", fattest.attributes, 18, fattest.name)
-    yield Row("methods of it", fattest.methods, 25, fattest.name)
+    yield Row("methods of the class with the most", most.methods, 25, most.name)
     yield Row("lines of the longest function", lines, 60, longest)
     yield Row("deepest nesting", depth, 4, deepest)
     yield Row("import cycles", len(groups), 0, names)
