@@ -32,6 +32,46 @@ TIMEOUT = Timeout()
 """An item of `Recorded`: a wait that ends without a message."""
 
 
+class _History:
+    """All messages that were recorded.
+
+    Attributes:
+        messages: The messages of each stream, by its name.
+    """
+
+    def __init__(self) -> None:
+        self.messages: dict[Any, list[tuple[Any, Any, Any]]] = {}
+
+    def add(self, item: Any) -> None:
+        """Check an item, and keep it if it is a message."""
+        if isinstance(item, (Exception, Timeout)):
+            return
+        if not (isinstance(item, tuple) and len(item) == 3):
+            raise TypeError(
+                f"{item!r} is neither a message (name, id, data) nor an exception nor TIMEOUT"
+            )
+        name, entry_id, _ = item
+        last = self.last(name)
+        if number_of(entry_id) <= number_of(last):
+            raise ValueError(
+                f"stream {name!r}: {entry_id!r} comes after {last!r}, but IDs of a stream grow"
+            )
+        self.messages.setdefault(name, []).append(item)
+
+    def last(self, name: Any, before: int = 0) -> Any:
+        """Return the ID of the last message of a stream, or of one before it."""
+        messages = self.messages.get(name, [])
+        return messages[-1 - before][1] if len(messages) > before else b"0-0"
+
+    def as_recorded(self, entry_id: bytes | str) -> bytes | str:
+        """Return an ID as bytes or text, as those of the messages are."""
+        for messages in self.messages.values():
+            if isinstance(messages[0][1], str):
+                return id_of(number_of(entry_id)).decode()
+            break
+        return id_of(number_of(entry_id))
+
+
 class Recorded:
     """Delivers recorded messages as `Streams` does, by ``for`` and by ``async for``.
 
@@ -81,8 +121,7 @@ class Recorded:
         self._changed = Condition()
         # Functions that wake the tasks which wait.
         self._wakers: list[Callable[[], object]] = []
-        # All that were recorded, by stream.
-        self._messages: dict[Any, list[tuple[Any, Any, Any]]] = {}
+        self._history = _History()
         self._due: deque[Any] = deque()
         self._positions: dict[Any, bytes | str] = {}
         self._delivered = self._outages = 0
@@ -93,7 +132,7 @@ class Recorded:
         # First the messages, among which the starts are found.
         items = list(items)
         for item in items:
-            self._check(item)
+            self._history.add(item)
         self._follow(streams, named_streams)
         self._due.extend(item for item in items if self._is_wanted(item))
 
@@ -111,7 +150,7 @@ class Recorded:
         """Return figures as `Streams.stats` does; an outage is a `ConnectionError`."""
         streams = {}
         for name, position in list(self._positions.items()):
-            last = max(self._last(name), position, key=number_of)
+            last = max(self._history.last(name), position, key=number_of)
             streams[name] = {
                 "position": position,
                 "last": last,
@@ -136,10 +175,10 @@ class Recorded:
         """
         with self._changed:
             for item in items:
-                is_new = isinstance(item, tuple) and item[0] not in self._messages
-                self._check(item)
+                is_new = isinstance(item, tuple) and item[0] not in self._history.messages
+                self._history.add(item)
                 if self._follows_all and is_new:
-                    self._positions.setdefault(item[0], self._like_recorded(b"0-0"))
+                    self._positions.setdefault(item[0], self._history.as_recorded(b"0-0"))
                 if self._is_wanted(item):
                     self._due.append(item)
             self._notify()
@@ -157,7 +196,8 @@ class Recorded:
         """
         with self._changed:
             added = self._follow(streams, named_streams)
-            recorded = chain.from_iterable(self._messages.get(name, ()) for name in added)
+            messages = self._history.messages
+            recorded = chain.from_iterable(messages.get(name, ()) for name in added)
             earlier = sorted(filter(self._is_wanted, recorded), key=lambda m: number_of(m[1]))
             self._due.extendleft(reversed(earlier))
             self._notify()
@@ -219,26 +259,6 @@ class Recorded:
 
     # Which items are delivered.
 
-    def _check(self, item: Any) -> None:
-        if isinstance(item, (Exception, Timeout)):
-            return
-        if not (isinstance(item, tuple) and len(item) == 3):
-            raise TypeError(
-                f"{item!r} is neither a message (name, id, data) nor an exception nor TIMEOUT"
-            )
-        name, entry_id, _ = item
-        last = self._last(name)
-        if number_of(entry_id) <= number_of(last):
-            raise ValueError(
-                f"stream {name!r}: {entry_id!r} comes after {last!r}, but IDs of a stream grow"
-            )
-        self._messages.setdefault(name, []).append(item)
-
-    def _last(self, name: Any, before: int = 0) -> Any:
-        """Return the ID of the last recorded message of a stream, or of one before it."""
-        messages = self._messages.get(name, [])
-        return messages[-1 - before][1] if len(messages) > before else b"0-0"
-
     def _follow(self, streams: StreamsArgument | None, named: dict[str, Start]) -> set[Any]:
         added: dict[Any, bytes | str] = {}
         for name, start in parse_streams(streams, named):
@@ -246,18 +266,10 @@ class Recorded:
                 raise ValueError(f"stream {name!r} is given twice, or followed already")
             found = parse_start(name, start)
             if isinstance(found, int):
-                found = self._last(name, found)
-            added[name] = self._like_recorded(found)
+                found = self._history.last(name, found)
+            added[name] = self._history.as_recorded(found)
         self._positions |= added
         return set(added)
-
-    def _like_recorded(self, entry_id: bytes | str) -> bytes | str:
-        """Return an ID as bytes or text, as those of the messages are."""
-        for messages in self._messages.values():
-            if isinstance(messages[0][1], str):
-                return id_of(number_of(entry_id)).decode()
-            break
-        return id_of(number_of(entry_id))
 
     def _is_wanted(self, item: Any) -> bool:
         if not isinstance(item, tuple):
