@@ -245,10 +245,8 @@ class Pace:
         if self._matched <= 64 * self._others:
             known = self.pattern if self._matched > self._others else None
             pattern = self._patterns.choose(self._samples, known)
-            # To find no other one takes less time.
-            self._credit -= _COST // 4
+            self._credit -= _COST
             if pattern is not self.pattern:
-                self._credit -= _COST * 3 // 4
                 self.pattern = pattern
                 self.matching = Attempts()
         self._start_over()

@@ -49,8 +49,6 @@ _MIN_SHARE = 32
 _MAX_ABSENT = 4
 # The most patterns that are kept.
 _MAX_PATTERNS = 32
-# Two entries of so few fields share a match: each match takes time of its own.
-_MAX_SHARED = 10
 # The most CR in a string: each takes time of its own, and slices take less for many.
 _MAX_CR = 64
 # The longest string of which the length is compared; an entry with a longer one is sliced.
@@ -84,10 +82,9 @@ def _rounded(column: Column) -> Column:
 
 
 class _Reader:
-    """Reads entries, some by each match, from bytes or from text."""
+    """Reads entries from bytes or from text."""
 
-    def __init__(self, at_once: int, match: re.Pattern[Any], make: Callable[..., None]) -> None:
-        self._at_once = at_once
+    def __init__(self, match: re.Pattern[Any], make: Callable[..., None]) -> None:
         self._match = match
         self._make = make
 
@@ -105,7 +102,7 @@ class _Reader:
             self._make(name, rows, messages)
         except IndexError:
             pass  # something is longer than any length that is listed
-        number = (len(messages) - read) // self._at_once
+        number = len(messages) - read
         return stop - rest if number == len(rows) else self.skip(window, pos, stop, number)
 
     def skip(self, window: Any, pos: int, stop: int, number: int) -> int:
@@ -136,12 +133,11 @@ class Pattern:
         # The columns of which lengths are captured, and whether these have one digit.
         self._stated: dict[str, bool] = {}
         entry = self._write()
-        is_shared = len(fields) <= _MAX_SHARED and not any(block for *_, block in fields)
-        at_once = (2, 1) if is_shared else (1,)
-        self._readers = [self._reader(entry, number, is_text=False) for number in at_once]
+        self._reader = self._make_reader(entry, is_text=False)
         # If each byte is one letter, all the lengths hold for letters as well.
-        texts = at_once if factory.is_ascii_based else ()
-        self._text_readers = [self._reader(entry, number, is_text=True) for number in texts]
+        self._text_reader = (
+            self._make_reader(entry, is_text=True) if factory.is_ascii_based else None
+        )
 
     def read(
         self, name: object, data: bytes, start: int, end: int, most: int
@@ -152,18 +148,16 @@ class Pattern:
             Their messages, and the position after them.
         """
         window: Any = data
-        readers, base = self._readers, 0
-        if self._text_readers and (piece := data[start:end]).isascii():
-            readers, base, window = self._text_readers, start, piece.decode()
+        reader, base = self._reader, 0
+        if self._text_reader and (piece := data[start:end]).isascii():
+            reader, base, window = self._text_reader, start, piece.decode()
         messages: list[Message] = []
-        pos, stop = start - base, end - base
-        for reader in readers:
-            if pos < stop:
-                pos = reader(name, window, pos, stop, messages)
+        stop = end - base
+        pos = reader(name, window, start - base, stop, messages)
         number = min(most, count_ascending([entry_id for _, entry_id, _ in messages]))
         if number < len(messages):
             del messages[number:]
-            pos = readers[-1].skip(window, start - base, stop, number)
+            pos = reader.skip(window, start - base, stop, number)
         return messages, base + pos
 
     def _write(self) -> bytes:
@@ -207,8 +201,7 @@ class Pattern:
         name, *_, block = self.fields[at + 1]
         return rb"(?:[$*]|\Z)" if block else _literal(name) or rb"\$"
 
-    def _reader(self, entry: bytes, at_once: int, *, is_text: bool) -> _Reader:
-        """Make what reads so many entries by each match."""
+    def _make_reader(self, entry: bytes, *, is_text: bool) -> _Reader:
         factory = self._factory
         scope: dict[str, Any] = {
             "fields": factory.fields,
@@ -218,27 +211,22 @@ class Pattern:
         }
         for at, (name, *_) in enumerate(self.fields):
             scope[f"n{at}"] = None if name is None else factory.item(name)
-        code = self._code(decodes=factory.encoding is not None and not is_text)
-        targets = ", ".join(self._targets)
-        copies = [
-            re.sub(r"\b([sc][nv]?[0-9]+)\b", rf"\1_{copy}", text)
-            for copy in range(at_once)
-            for text in (targets, *code)
-        ]
-        checks = " or ".join(filter(None, copies[1::4]))
+        wrong, statements, message = self._code(
+            decodes=factory.encoding is not None and not is_text
+        )
         source = (
             f"def make(name, rows, messages, {', '.join(f'{each}={each}' for each in scope)}):\n"
-            f" for {', '.join(copies[::4])}, _ in rows:\n"
-            f"  if {checks or False}: return\n"
-            f"{copies[2]}"
-            f"  messages += {', '.join(copies[3::4])},\n"
+            f" for {', '.join(self._targets)}, _ in rows:\n"
+            f"  if {wrong}: return\n"
+            f"{statements}"
+            f"  messages.append({message})\n"
         )
         # The source is made of names from here alone; what came from outside is in the scope.
         exec(source, scope)  # noqa: S102
-        expression: Any = entry * at_once + b"|(.+)"
+        expression: Any = entry + b"|(.+)"
         if is_text:
             expression = expression.decode("latin-1")
-        return _Reader(at_once, re.compile(expression, re.DOTALL), scope["make"])
+        return _Reader(re.compile(expression, re.DOTALL), scope["make"])
 
     def _code(self, *, decodes: bool) -> tuple[str, str, str]:
         """Write the code for an entry: what is wrong with it, statements, and its message."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Number of candidates for the last entry to try, where values look like entries.
 _MAX_CANDIDATES = 16
+# The most bytes in which entries are counted: for more, the last one is awaited.
+_MAX_COUNTED = 131_072
 # The bytes that an entry begins with.
 _OPENING = b"*2\r\n$"
 # The part of an entry before its strings: the ID, and the number of strings.
@@ -67,7 +69,9 @@ def predict_last_ids(
     if len(found_strings) < strings:
         # The last entry has begun if as many have as there must be, all with IDs of its length.
         opening = b"%b%d\r\n" % (_OPENING, len(last[1]))
-        if data.count(opening, starts[-1]) != (count if keys else left):
+        if len(data) - starts[-1] > _MAX_COUNTED or data.count(opening, starts[-1]) != (
+            count if keys else left
+        ):
             return None
     elif end < len(data):
         return None

@@ -834,7 +834,7 @@ def test_schemas_are_forgotten_and_learning_is_never_over(monkeypatch: pytest.Mo
     for reply in _replies(lambda at: [b"%d" % at, b"v"] * (1 + at % 40), 12_000):
         parser.feed(reply)
         parser.next_reply()
-    assert counts["entries"] == 0
+    assert counts["entries"] < 100
     for reply in _replies(lambda at: [b"a", b"%d" % at], 20_000, first=12_000):
         parser.feed(reply)
         parser.next_reply()
