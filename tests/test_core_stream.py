@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from pystreamredis.core.stream import StreamState
-from pystreamredis.protocol.ids import before
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pystreamredis.core.stream import StreamState, count_until
+from pystreamredis.protocol.ids import before, id_of
 
 
 def test_a_stream_that_starts_at_an_id_is_read_after_it() -> None:
@@ -95,3 +99,17 @@ def test_a_restart_forgets_what_is_known_after_an_id() -> None:
     stream.restart(b"6-0")
     assert (stream.last_id, stream.pending, stream.caught_up) == (b"6-0", [], False)
     assert stream.start == b"5-1"
+
+
+# IDs of several lengths, most of which share a ms with others.
+numbers = st.builds(
+    lambda ms, sequence: (ms << 64) + sequence, st.integers(8, 12), st.integers(0, 200)
+)
+
+
+@given(st.sets(numbers), st.one_of(numbers, st.sampled_from([-1, 0, 2**128])), st.booleans())
+def test_messages_are_counted_up_to_an_id(ids: set[int], limit: int, is_text: bool) -> None:
+    """Contract 3.2: IDs compare as numbers, whatever their texts are like."""
+    texts = [id_of(number) for number in sorted(ids)]
+    messages: list[Any] = [("s", text.decode() if is_text else text, {}) for text in texts]
+    assert count_until(messages, limit) == sum(number <= limit for number in ids)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from math import inf
 from operator import attrgetter
 
 from ..protocol.ids import number_of
 from .events import WARNING, Log
+from .stream import count_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class ExactHold:
         before, complete = self.late, self.complete
         for run in runs:
             if number_of(run[0][1]) <= complete:
-                self.late += bisect_right(run, complete, key=lambda m: number_of(m[1]))
+                self.late += count_until(run, complete)
         if limit is not None:
             self.complete = max(complete, limit)
         return Log(WARNING, _LATE) if self.late and not before else None

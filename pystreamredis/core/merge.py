@@ -7,13 +7,13 @@ are released, and the others wait for the next read.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from operator import itemgetter
 
 from ..protocol.ids import are_even, number_of
 from ..protocol.messages import Unmade
 from .delivery import BATCH_SIZE, EMPTY, Batch
 from .failures import message_error
+from .stream import count_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _next_share(runs: list[list[Message]]) -> list[list[Message]]:
         return taken
     # No run has more than its share up to the smallest of these.
     bound = min([_number(run[share - 1]) for run in runs if len(run) > share])
-    cuts = [bisect_right(run, bound, hi=min(share, len(run)), key=_number) for run in runs]
+    cuts = [count_until(run, bound) for run in runs]
     taken = [run[:cut] for run, cut in zip(runs, cuts, strict=True) if cut]
     runs[:] = [run[cut:] for run, cut in zip(runs, cuts, strict=True) if cut < len(run)]
     return taken
@@ -154,8 +154,8 @@ def _take(streams: Iterable[Merged], watermark: int | None) -> list[list[Message
         run, left = stream.pending, []
         if not run:
             continue
-        if watermark is not None and _number(run[-1]) > watermark:
-            cut = bisect_right(run, watermark, key=_number)
+        cut = len(run) if watermark is None else count_until(run, watermark)
+        if cut < len(run):
             run, left = run[:cut], run[cut:]
         if run:
             taken.append(run)

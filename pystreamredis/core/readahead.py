@@ -301,9 +301,8 @@ class StreamSet:
         for name, messages in replies:
             stream = by_name.get(name)
             if stream is not None and messages:
-                is_last = len(messages) < request.count
-                ends[stream] = _check(stream, messages, ends.get(stream, stream.last_id))
-                fresh.append((stream, messages, is_last))
+                fresh.append((stream, messages, len(messages) < request.count))
+                ends[stream] = _check(stream, messages, ends.get(stream) or stream.last_id)
                 found += len(messages)
         if by_name is not self._by_name:
             # Nothing is known any more of the other streams, but for those that other parts of
@@ -319,8 +318,8 @@ class StreamSet:
             stream.passed = None if messages else stream.passed
             stream.last_activity = now
             stream.reported_gap = None
-        if self.unsettled is not None:
-            self.unsettled = list(dict.fromkeys([*self.unsettled, *ends])) if ends else read
+        if (before := self.unsettled) is not None:
+            self.unsettled = list(dict.fromkeys([*before, *ends]) if before else ends)
         return found > 0
 
     def _select(self, request: Request) -> list[StreamState]:

@@ -461,8 +461,7 @@ class Reader:
                     self._answered_at = now
                     assignment.is_down = assignment.is_down and not event.streams
                     is_alone = assignment.key is None and len(self.assignments) == 1
-                    topology = assignment.upstream.topology
-                    if not is_alone and topology.answered(assignment, event):
+                    if not is_alone and assignment.upstream.topology.answered(assignment, event):
                         changed[assignment.upstream] = None
                 elif isinstance(event, Redirected):
                     redirected.append((assignment, event))

@@ -199,14 +199,14 @@ class Session:
         if assignment.is_lane:
             block = block and min(block, _SHORT)
         unsettled = self.streams.unsettled
-        if any(map(_pending_of, streams if unsettled is None else unsettled)):
+        if unsettled != [] and any(map(_pending_of, unsettled or streams)):
             asked, block, is_poll = _leave_out(streams, count, block)
         if dialogue.newcomers:
             asked = [stream for stream in asked if stream.start is not None]
         if not asked:
             return
-        groups = [asked] if assignment.key is None else assignment.upstream.topology.group(asked)
-        if len(groups) == 1:
+        groups = assignment.key and assignment.upstream.topology.group(asked)
+        if not groups or len(groups) == 1:
             request = Request(asked, list(map(last_id_of, asked)), count, now, block, wait)
             request.is_poll = is_poll
             self.outgoing.append(self._ahead.append(request, block, self.values.buffer))

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import itemgetter
 
-from ..protocol.ids import ZERO, is_before, number_of
+from ..protocol.ids import ZERO, id_of, is_before, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..protocol.messages import Message
     from ..starts import Followed
     from .session import Session
+
+
+def count_until(messages: list[Message], limit: int) -> int:
+    """Count the messages up to an ID.
+
+    Args:
+        messages: Messages in order.
+        limit: The ID, as a number.
+    """
+    if not messages or number_of(messages[-1][1]) <= limit:
+        return len(messages)
+    # Mostly numbers compare as their texts do.
+    text = id_of(limit)
+    bound = text if isinstance(messages[0][1], bytes) else text.decode()
+    cut = bisect_right(messages, bound, key=itemgetter(1))
+    is_past = not cut or number_of(messages[cut - 1][1]) <= limit
+    if is_past and cut < len(messages) and number_of(messages[cut][1]) > limit:
+        return cut
+    return bisect_right(messages, limit, key=lambda message: number_of(message[1]))
 
 
 class StreamState:
@@ -89,10 +109,7 @@ class StreamState:
 
     def count_after(self, watermark: int) -> int:
         """Count the pending messages beyond a watermark."""
-        pending = self.pending
-        if not pending or number_of(pending[-1][1]) <= watermark:
-            return 0
-        return len(pending) - bisect_right(pending, watermark, key=lambda m: number_of(m[1]))
+        return len(self.pending) - count_until(self.pending, watermark)
 
     def restart(self, last_id: bytes) -> None:
         """Read the stream again after an ID, and forget what is pending."""
