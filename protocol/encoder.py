@@ -161,8 +161,12 @@ def encode_bulks(strings: Iterable[bytes]) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(string), string) for string in strings])
 
 
-def encode_ids(ids: Iterable[bytes]) -> bytes:
+def encode_ids(ids: Sequence[bytes]) -> bytes:
     """Encode IDs, of which a request may have hundreds, as bulk strings."""
+    sizes = set(map(len, ids))
+    if len(sizes) == 1:  # as mostly where messages come live
+        opening = _OPENINGS[sizes.pop()]
+        return opening[2:] + opening.join(ids) + b"\r\n"
     return b"".join([_OPENINGS[len(entry_id)] + entry_id for entry_id in ids])[2:] + b"\r\n"
 
 

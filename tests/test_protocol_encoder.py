@@ -108,6 +108,7 @@ def test_block_zero_is_not_block_none() -> None:
 def test_ids_are_encoded_as_all_strings_are(numbers: list[tuple[int, int]]) -> None:
     ids = [b"%d-%d" % pair for pair in [*numbers, (0, 0), (2**64 - 1, 2**64 - 1)]]
     assert encode_ids(ids) == encode_bulks(ids)
+    assert encode_ids(ids[:1] * 3) == encode_bulks(ids[:1] * 3)
 
 
 # Replies.

@@ -142,7 +142,8 @@ class Connection:
             self._take_in(session, monotonic())
         if self._unsent:
             self.flush()
-        if self.close_if_over():
+        if self.session is None or self.session.phase is Phase.CLOSED:
+            self.close()
             return False
         return self._has_more or bool(self._fetched) or (self._is_tls and self._sock.pending() > 0)
 
