@@ -193,6 +193,25 @@ def _order(results: Results) -> str:
     return rst_table(header, rows, texts=2)
 
 
+def _hub(results: Results) -> str:
+    rows = []
+    for streams, reader in product(
+        *(results.distinct(k, job="hub") for k in ("streams", "reader"))
+    ):
+        row = {"job": "hub", "streams": streams, "reader": reader}
+        if not (found := results.select(**row)):
+            continue
+        keys = ("p50_us", "p99_us", "cpu_us", "rss_kib", "traced_kib", "connections")
+        shown = [
+            _show(results.median(key, **row), 0) if key in found[0] or "void" in found[0] else "--"
+            for key in keys
+        ]
+        rows.append([f"{streams:,}", reader, f"{found[0]['rate']:,}", *shown])
+    header = ["streams", "reader", "messages a second", "p50 µs", "p99 µs", "CPU µs of a delivery"]
+    header += ["memory KiB each (RSS)", "of Python", "connections"]
+    return rst_table(header, rows, texts=2)
+
+
 def _startup(results: Results) -> str:
     keys = ("import_ms", "rss_kib", "private_kib")
     rows = [
@@ -292,6 +311,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Results], str]], ...] = (
     ("Among many streams: 1,000 messages a second to all of them", ("scale",), _scale),
     ("One server, and a cluster of three nodes", ("nodes",), _nodes),
     ("Order, while four writers write to ten streams", ("order",), _order),
+    ("Ten thousand followers of one hub, and one reader of the same streams", ("hub",), _hub),
     ("Start-up", ("startup",), _startup),
     ("A whole process, to its first message and to many", ("embed",), _embed),
     ("Cost against size", ("growth",), _growth),
@@ -374,6 +394,7 @@ def _section(name: str, run: dict[str, Any]) -> str:
         "kinds": ("real", _kinds),
         "contents": ("contents", _contents),
         "order": ("order", _order),
+        "hub": ("hub", _hub),
         "scale": ("scale", _scale),
         "nodes": ("nodes", _nodes),
         "embed": ("embed", _embed),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import chart
 from embedding import measure_embedding
+from followers import measure_followers
 from growth import measure_growth
 from live import measure_scale, read_live
 from nodes import measure_nodes
@@ -52,6 +53,7 @@ JOBS = (
     "scale",
     "growth",
     "order",
+    "hub",
     "nodes",
     "embed",
 )
@@ -85,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         help=f"default: {ROUNDS}, {STARTUP_ROUNDS} of startup, {GROWTH_ROUNDS} of growth, "
-        f"{SCALE_ROUNDS} of scale, order and nodes; with --quick 1 of each",
+        f"{SCALE_ROUNDS} of scale, order, hub and nodes; with --quick 1 of each",
     )
     parser.add_argument("--messages", type=int, help="of each workload, and of each live job")
     parser.add_argument(
@@ -131,6 +133,7 @@ def rows_of(job: str, link: Link, arguments: argparse.Namespace) -> Iterator[dic
         "startup": lambda: measure_imports(rounds(STARTUP_ROUNDS)),
         "contents": lambda: read_contents(link, rounds(ROUNDS), scale),
         "embed": lambda: measure_embedding(link, rounds(ROUNDS), scale),
+        "hub": lambda: measure_followers(link, rounds(SCALE_ROUNDS), scale),
         "growth": lambda: measure_growth(link, rounds(GROWTH_ROUNDS), scale),
         "order": lambda: measure_order(link, rounds(SCALE_ROUNDS), scale),
         "scale": lambda: measure_scale(link, readers, rounds(SCALE_ROUNDS), live_messages),

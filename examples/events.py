@@ -5,7 +5,7 @@
 Open http://127.0.0.1:8000/. The ID of each event is that of the message. A browser that has lost
 its connection sends the last one, ``Last-Event-ID``; a page that is loaded again sends the last one
 that it has kept, ``?after=``. So neither a reload nor an outage nor a restart of this program loses
-a message or shows one twice. SIGTERM and Ctrl-C end it.
+a message or shows one twice. All browsers share a few connections. SIGTERM and Ctrl-C end it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pystreamredis import ConnectionError, Last, RedisError
-from pystreamredis.asyncio import Redis
+from pystreamredis.asyncio import Hub
 
 _FIRST = 20  # messages that a new browser gets of those that are there
 _QUIET = 15_000  # ms after which a comment is sent, so that no proxy closes a quiet connection
@@ -58,12 +58,12 @@ events.onmessage = (event) => {
 """
 
 
-async def events(r: Redis, name: str, after: str) -> AsyncIterator[str]:
+async def events(hub: Hub, name: str, after: str) -> AsyncIterator[str]:
     """Yield the events after an ID, and comments while none come.
 
     A stream that is refused for good, or was closed, ends them.
     """
-    streams = r.streams(
+    streams = hub.follow(
         {name: after or Last(_FIRST)},
         block=_QUIET,
         stop_on_timeout=True,
@@ -96,8 +96,8 @@ def start_of(head: str) -> str:
 class Server:
     """Answers browsers: with the page, or with events that never end."""
 
-    def __init__(self, r: Redis, name: str) -> None:
-        self._redis = r
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub = hub
         self._name = name
         self._is_stopped = asyncio.Event()
         self._serving: set[asyncio.Task[None] | None] = set()
@@ -146,15 +146,15 @@ class Server:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
-        # The connection of its streams is closed before this ends.
+        # The follower has left before this ends.
         await asyncio.wait(tasks)
         if not sending.cancelled():
             sending.result()  # raises what was wrong
 
     async def _send(self, after: str, writer: asyncio.StreamWriter) -> None:
-        async for event in events(self._redis, self._name, after):
+        async for event in events(self._hub, self._name, after):
             writer.write(event.encode())
-            await writer.drain()  # a slow browser slows its own reader only
+            await writer.drain()  # a slow browser slows its own follower only
 
 
 async def _leaves(reader: asyncio.StreamReader) -> None:
@@ -176,7 +176,8 @@ async def main() -> None:
     parser.add_argument("stream")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
-    server = Server(Redis.from_url(arguments.url, decode_responses=True), arguments.stream)
+    hub = Hub.from_url(arguments.url, decode_responses=True)
+    server = Server(hub, arguments.stream)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", arguments.port)
@@ -184,6 +185,7 @@ async def main() -> None:
     print(f"http://127.0.0.1:{port}/", flush=True)
     await server.wait()
     listener.close()
+    await hub.aclose()
 
 
 if __name__ == "__main__":

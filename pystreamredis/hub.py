@@ -147,20 +147,21 @@ class FollowerDriver(SharedDriver):
     def __init__(self, hub: Hub, reader: Reader, poller: SharedPoller) -> None:
         super().__init__(reader, poller, hub._lock)
         self._hub = hub
-        self._follower: Any = reader
 
     def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
         """Run an operation of the engine to its end, while the hub reads."""
+        follower: Any = self._reader
         if not self.is_closed and self._forks == Engine.forks:
             with self._hub._lock:
-                self._hub._core.join(self._follower)
+                self._hub._core.join(follower)
                 self._hub._start()
         return super().run(operation, *arguments)
 
     def close(self) -> None:
         """End what is under way, and leave the hub."""
         super().close()
-        self._hub._core.depart(self._follower)
+        follower: Any = self._reader
+        self._hub._core.depart(follower)
 
 
 class Followed(Streams):

@@ -102,19 +102,20 @@ class FollowerDriver(Driver):
     def __init__(self, hub: Hub, reader: Reader, bell: Bell) -> None:
         super().__init__(reader, bell)
         self._hub = hub
-        self._follower: Any = reader
 
     async def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
         """Run an operation of the engine to its end, while the hub reads."""
+        follower: Any = self._reader
         if not self.is_closed:
-            self._hub._core.join(self._follower)
+            self._hub._core.join(follower)
             self._hub._start()
         return await super().run(operation, *arguments)
 
     def close(self) -> None:
         """End what is under way, and leave the hub."""
         super().close()
-        self._hub._core.depart(self._follower)
+        follower: Any = self._reader
+        self._hub._core.depart(follower)
 
 
 class Followed(Streams):

@@ -354,7 +354,7 @@ class Follower:
         self._now = now
         if self._queue.runs or self._queue.rest:
             return self._install(self._queue.next_batch())
-        batch = self._release(now)
+        batch = self._release(now) if self._unsettled else None
         if batch is not None:
             return self._install(batch)
         if self._failure is not None:
@@ -477,6 +477,14 @@ class Follower:
         return batch
 
     def _release(self, now: float) -> Batch | None:
+        if self._hold is None and len(self._unsettled) == 1:
+            # Live messages mostly come alone.
+            (copy,) = self._unsettled
+            if copy.caught_up and copy.pending and not self._queue.has_unmade:
+                run, copy.pending = copy.pending, []
+                self._unsettled.clear()
+                self._queue.runs = [self._make(copy, run)]
+                return self._queue.next_batch()
         unsettled = [copy for copy in self._unsettled if copy.pending or not copy.caught_up]
         unsettled.sort(key=_place_of)
         self._unsettled = dict.fromkeys(unsettled)
@@ -496,17 +504,20 @@ class Follower:
         runs = release(known, limit, lost.values())
         if not runs:
             return None
-        self._queue.runs = [self._make(run) for run in runs]
+        self._queue.runs = [self._make(self._copies[run[0][0]], run) for run in runs]
         # The next reads are on their way while the caller works through this batch.
         self._ask()
         return self._queue.next_batch()
 
-    def _make(self, run: list[Message]) -> list[Message]:
+    def _make(self, copy: Copy, run: list[Message]) -> list[Message]:
         """Make messages of entries of one stream, which all followers share."""
-        copy = self._copies[run[0][0]]
         factory = self._hub.factory(copy.source, self._reading.fields)
         unmade: list[Message] = []
-        ids, entries = [entry[1] for entry in run], [entry[2] for entry in run]
-        made = factory.make_each(copy.name, ids, entries, unmade)
-        self._queue.has_unmade = self._queue.has_unmade or bool(unmade)
+        if len(run) == 1:
+            made = [factory.make_safely(copy.name, run[0][1], run[0][2], unmade)]
+        else:
+            ids, entries = [entry[1] for entry in run], [entry[2] for entry in run]
+            made = factory.make_each(copy.name, ids, entries, unmade)
+        if unmade:
+            self._queue.has_unmade = True
         return made
