@@ -30,6 +30,26 @@ def test_stubs_are_as_their_tool_makes_them(path: Any) -> None:
     assert path.read_text("utf-8") == stubs.make_stub(stubs.STUBS[path])
 
 
+@pytest.mark.parametrize("path", stubs.HUBS, ids=str)
+def test_stubs_of_hubs_are_as_their_tool_makes_them(path: Any) -> None:
+    assert path.read_text("utf-8") == stubs.make_hub_stub(stubs.HUBS[path])
+
+
+@pytest.mark.parametrize("name", ["hub.pyi", "asyncio/hub.pyi"])
+def test_the_stub_of_a_hub_has_its_methods_and_their_parameters(name: str) -> None:
+    tree = ast.parse((stubs.PACKAGE / name).read_text("utf-8"))
+    (stub,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    functions = [n for n in stub.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    program = pystreamredis.asyncio.Hub if "asyncio" in name else pystreamredis.Hub
+    public = {name for name in dir(program) if not name.startswith("_")}
+    assert public == {node.name for node in functions if not node.name.startswith("_")}
+    parameters = inspect.signature(program.follow).parameters.values()
+    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    for node in functions:
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        assert node.name != "follow" or [argument.arg for argument in given] == names
+
+
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("kind", ["Streams", "Redis"])
 def test_overloads_have_the_parameters_of_the_program(name: str, kind: str) -> None:

@@ -108,17 +108,18 @@ from .streams import Redis, Streams
 _Text = TypeVar("_Text", covariant=True, default=Any)
 _Response = TypeVar("_Response", default=None)
 _Data = TypeVar("_Data", default=Any)
+_Of = TypeVar("_Of")
 
 class Hub(Generic[_Text]):
 {init}{from_url}    @classmethod
     def from_sources(
         cls,
-        sources: Mapping[str, Redis[_Text]],
+        sources: Mapping[str, Redis[_Of]],
         /,
         *,
         connections: int | None = None,
         max_bytes: int = 67108864,
-    ) -> Hub[_Text]: ...
+    ) -> Hub[_Of]: ...
 {follow}    {async}def __{a}enter__(self) -> Self: ...
     {async}def __{a}exit__(self, *_: object) -> None: ...
     {async}def {a}close(self) -> None: ...

@@ -17,6 +17,7 @@ from .streams import Redis, Streams
 _Text = TypeVar("_Text", covariant=True, default=Any)
 _Response = TypeVar("_Response", default=None)
 _Data = TypeVar("_Data", default=Any)
+_Of = TypeVar("_Of")
 
 class Hub(Generic[_Text]):
     @overload
@@ -202,12 +203,12 @@ class Hub(Generic[_Text]):
     @classmethod
     def from_sources(
         cls,
-        sources: Mapping[str, Redis[_Text]],
+        sources: Mapping[str, Redis[_Of]],
         /,
         *,
         connections: int | None = None,
         max_bytes: int = 67108864,
-    ) -> Hub[_Text]: ...
+    ) -> Hub[_Of]: ...
     @overload
     def follow(
         self,

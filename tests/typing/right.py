@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, assert_type
 
 import pystreamredis.asyncio as aio
 import pystreamredis.trio as tri
-from pystreamredis import ConnectionError, Last, Redis, Streams, StrictRedis
+from pystreamredis import ConnectionError, Hub, Last, Redis, Streams, StrictRedis
 
 Binary: TypeAlias = tuple[Any, bytes, dict[bytes, bytes]]
 Text: TypeAlias = tuple[Any, str, dict[str, str]]
@@ -177,3 +177,19 @@ async def follow_by_trio() -> None:
             assert_type(message, Text | None)
         assert_type(streams.batches(5), AsyncIterator[list[Text]])
         await streams.add(t=None)
+
+
+async def follow_by_hubs() -> None:
+    """Make followers of hubs."""
+    assert_type(Hub(), Hub[bytes])
+    assert_type(Hub.from_url(URL, decode_responses=True, connections=2), Hub[str])
+    assert_type(Hub.from_sources({"a": Redis(decode_responses=True)}), Hub[str])
+    with Hub(connections=5) as hub, hub.follow(s=0, raise_connection_exceptions=False) as messages:
+        assert_type(messages, Streams[Binary | ConnectionError])
+    async with aio.Hub(decode_responses=True) as text:
+        assert_type(text, aio.Hub[str])
+        async for message in text.follow({"s": "1-0"}, stop_on_timeout=True):
+            assert_type(message, Text | None)
+        assert_type(
+            text.follow(s=0, fields=numbers), aio.Streams[tuple[Any, str, dict[str, float]]]
+        )

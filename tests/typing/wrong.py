@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pystreamredis.asyncio as aio
-from pystreamredis import Redis, Streams
+from pystreamredis import Hub, Redis, Streams
 
 
 def mistake_bytes_for_text() -> None:
@@ -101,3 +101,12 @@ async def mistake_asyncio(r: aio.Redis[str]) -> None:
     async for batch in aio.Streams(s=0).batches(9):
         batch[0][2]["x"]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
     await aio.Streams.from_url("redis://localhost", s=0, protocol=4).aclose()  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def mistake_a_hub() -> None:
+    """Give a follower what belongs to the hub, and take its bytes for text."""
+    Hub(connections="many")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    for _, entry_id, _ in Hub().follow(s=0):
+        entry_id.encode()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    Hub().follow(s=0, hold="exact")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    Hub().streams(s=0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
