@@ -9,6 +9,7 @@ from . import construction
 from .core.follower import Follower
 from .core.hub import Hub as Core
 from .exceptions import RedisError
+from .io.engine import Engine
 from .options import READ, ReadOptions, pick
 from .secret import conceal, conceal_keywords, conceal_url
 from .starts import check_keywords
@@ -99,6 +100,7 @@ class Hub:
         self, servers: construction.Servers, connections: int | None, max_bytes: int
     ) -> None:
         self._servers = servers
+        self._forks = Engine.forks
         self._core = Core(servers, connections, max_bytes)
         self._followers: WeakSet[Any] = WeakSet()
 
@@ -127,6 +129,8 @@ class Hub:
             `Streams` of this hub, with positions of their own. Closing them disturbs no others.
         """
         conceal_keywords(named_streams)
+        if self._forks != Engine.forks:
+            raise RuntimeError("this hub belongs to the parent of this process; make one in each")
         arguments = locals()
         check_keywords("Hub.follow()", named_streams)
         reading = ReadOptions(**pick(READ, arguments))

@@ -133,6 +133,10 @@ class SharedDriver(Driver):
             with suppress(RuntimeError):
                 self._lock.release()
 
+    def _tidy_up(self) -> None:
+        with self._lock:
+            super()._tidy_up()
+
     def _may_try_again(self) -> bool:
         self._lock.release()
         try:
@@ -162,6 +166,7 @@ class FollowerDriver(SharedDriver):
         super().close()
         follower: Any = self._reader
         self._hub._core.depart(follower)
+        self._hub._core.bell()
 
 
 class Followed(Streams):

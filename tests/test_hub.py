@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from random import Random
@@ -234,6 +237,50 @@ def test_a_hub_belongs_to_one_event_loop_at_a_time(one_server: Endpoint) -> None
 
     assert run(follow()) == [b"1-0"]
     assert run(follow()) == [b"1-0"]
+
+
+def test_a_hub_that_is_in_use_on_another_event_loop_says_so(one_server: Endpoint) -> None:
+    hub = AsyncHub(one_server.host, one_server.port)
+
+    async def follow() -> None:
+        async with hub.follow(s=0):
+            pass
+
+    async def main() -> None:
+        async with hub.follow(s=0):
+            with pytest.raises(RuntimeError, match="another event loop; make one on each"):
+                await asyncio.to_thread(asyncio.run, follow())
+        await hub.aclose()
+
+    run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_hub_of_the_parent_says_so(one_server: Endpoint) -> None:
+    code = f"""
+import os
+from pystreamredis import Hub
+hub = Hub("{one_server.host}", {one_server.port})
+with hub.follow(s=0, block=10) as messages:
+    child = os.fork()
+    for use in (lambda: hub.follow(s=0), lambda: next(messages)) if not child else ():
+        try:
+            use()
+        except RuntimeError as error:
+            print(error, flush=True)
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(list(messages))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=LONG, text=True
+    )
+    assert done.stderr == ""
+    first, second, parent = done.stdout.splitlines()
+    assert "parent of this process" in first
+    assert "parent of this process" in second
+    assert parent == "[]"
 
 
 def test_several_servers_are_followed(one_server: Endpoint) -> None:

@@ -47,6 +47,7 @@ class Hub(following.Hub):
 
     _pump: Driver | None = None
     _task: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,7 +63,15 @@ class Hub(following.Hub):
             await asyncio.wait([self._task])
 
     def _start(self) -> None:
-        """Have a task read, if none does."""
+        """Have a task read, if none does.
+
+        Raises:
+            RuntimeError: One does so on another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._pump is not None and self._loop is not loop:
+            raise RuntimeError("this hub has followers on another event loop; make one on each")
+        self._loop = loop
         if self._pump is None:
             poller = Poller()
             self._pump = pump = Driver(self._core.reader, poller)
@@ -116,6 +125,7 @@ class FollowerDriver(Driver):
         super().close()
         follower: Any = self._reader
         self._hub._core.depart(follower)
+        self._hub._core.bell()
 
 
 class Followed(Streams):
@@ -136,7 +146,7 @@ class Followed(Streams):
 
     def __del__(self) -> None:
         if self._driver is not None:
-            self._hub._core.departed.append(self._reader)
+            self._hub._core.depart(self._reader)  # perhaps in another thread
 
 
 Hub._followed_class = Followed

@@ -202,9 +202,9 @@ class Hub:
             self._blocks[follower.block] = self._blocks.get(follower.block, 0) + 1
 
     def depart(self, follower: Follower) -> None:
-        """Have a follower leave before the next step."""
-        self.departed.append(follower)
-        self.bell()
+        """Have a follower leave before the next step; for any thread."""
+        if follower in self.followers:
+            self.departed.append(follower)
 
     def leave(self, follower: Follower) -> None:
         """Forget a follower that has dropped its streams."""
@@ -321,7 +321,10 @@ class Hub:
         live = self._feeds.get(copy.feed_name)
         if live is None or is_later(live.reached or ZERO, copy.last_id):
             # Either is new, or another follower has begun at an ID that is yet to come.
-            others = {} if live is None else live.copies
+            others: Iterable[Copy] = ()
+            if live is not None:
+                others, live.copies = live.copies, {}
+                self._uneven.pop(live, None)
             self._feeds[copy.feed_name] = live = Feed(copy)
             live.caught_up = True
             self._changed[live] = None
@@ -344,8 +347,11 @@ class Hub:
         asked at once.
         """
         upstream, at_fault = assignment.upstream, getattr(error, "stream", None)
-        feeds = [feed for feed in streams if isinstance(feed, Feed)]
-        copies = [c for feed in feeds if at_fault in (None, feed.name) for c in feed.copies]
+        feeds = [f for f in streams if isinstance(f, Feed) and at_fault in (None, f.name)]
+        for feed in feeds:
+            if self._turns.get(feed.name) is feed and not upstream.is_cluster:
+                del self._turns[feed.name]
+        copies = [copy for feed in feeds for copy in feed.copies]
         if at_fault is None and upstream is self.behind[upstream.name] and not upstream.is_cluster:
             copies += [copy for queue in self._queues[upstream.name].values() for copy in queue]
         concerned: dict[Follower, list[Copy]] = {}
