@@ -91,6 +91,8 @@ _MAX_CAPTURED = 8192
 _MAX_PAUSE = 256
 # The largest number in the tables of numbers.
 _MAX_LISTED = 8192
+# The largest word with a length before it that is looked up in a table.
+_MAX_WORD = 1026
 # The most fields of an entry that is read by a split.
 _MAX_SPLIT = 499
 # The most schemas that are known at once, and bytes of one.
@@ -257,16 +259,6 @@ class Pace:
         self._samples = []
 
 
-def _length_before(size: int) -> bytes:
-    """Write the length that stands before a string if both take so many bytes."""
-    for digits in range(1, 6):
-        length = b"%d\r\n" % max(0, size - digits - 2)
-        if len(length) + int(length) == size:
-            return length
-    # There is none: what no word holds.
-    return b"\r\n$"
-
-
 class _Form:
     """The words of entries in one type, bytes or text.
 
@@ -290,7 +282,11 @@ class _Form:
         self.counts: dict[Any, int] = {form(b"%d" % number): number for number in numbers}
         self._join = form(b"").join
         self._cr = form(b"\r")
-        self._lengths: list[Any] = []
+        # What stands before a string, by the size of both; for other sizes what no word holds.
+        self._lengths = [self.separator] * (_MAX_WORD + 1)
+        for number in range(_MAX_WORD - 5):
+            length = form(b"%d\r\n" % number)
+            self._lengths[len(length) + number] = length
 
     def strip(self, words: list[Any]) -> tuple[list[Any], int]:
         """Take the length off each word; return the strings, and how many are right at first."""
@@ -298,14 +294,23 @@ class _Form:
         try:
             strings = [word.removeprefix(lengths[len(word)]) for word in words]
         except IndexError:
-            sizes = range(len(lengths), max(map(len, words)) + 64)
-            lengths += [self.make(_length_before(size)) for size in sizes]
-            return self.strip(words)
+            strings = [word.removeprefix(self._length_before(len(word))) for word in words]
         # One CR is in each length.
         taken = self._join(words).count(self._cr) - self._join(strings).count(self._cr)
         if taken == len(words):
             return strings, taken
         return strings, [*map(ne, map(len, words), map(len, strings)), False].index(False)
+
+    def _length_before(self, size: int) -> Any:
+        """Return what must stand before a string if both take so many bytes."""
+        if size <= _MAX_WORD:
+            return self._lengths[size]
+        # In a window, a length has no more digits.
+        for number in (size - 6, size - 7):
+            length = b"%d\r\n" % number
+            if len(length) + number == size:
+                return self.make(length)
+        return self.separator
 
     def cut(self, words: list[Any], end: Any) -> list[Any]:
         """Take an end off each word; return nothing if one of them has another end."""

@@ -931,6 +931,11 @@ WRONG_WORDS = {
     "a length with a zero": (b"$5\r\nv-050\r\n", b"$05\r\nv-050\r\n"),
     "a shorter string": (b"v-050", b"v-05"),
     "a longer string": (b"v-050", b"v-0050"),
+    "10 bytes of 9": (b"$5\r\nv-050", b"$9\r\n" + b"x" * 10),
+    "100 bytes of 99": (b"$5\r\nv-050", b"$99\r\n" + b"x" * 100),
+    "1000 bytes of 999": (b"$5\r\nv-050", b"$999\r\n" + b"x" * 1000),
+    "10000 bytes of 9999": (b"$5\r\nv-050", b"$9999\r\n" + b"x" * 10000),
+    "9999 bytes of 10000": (b"$5\r\nv-050", b"$10000\r\n" + b"x" * 9999),
     "LF alone": (b"$5\r\nv-050\r\n", b"$5\nv-050\r\n"),
     "a name of another length": (b"$2\r\nf0\r\n$5\r\nv-050", b"$3\r\nf0\r\n$5\r\nv-050"),
     "two entries as one": (b"*2\r\n$7\r\n10050-0\r\n*%d\r\n", b""),
@@ -961,7 +966,18 @@ def test_words_that_are_wrong_are_found_out(wrong: str, fields: int, maker: str)
 @pytest.mark.parametrize("fields", [1, 40])
 @pytest.mark.parametrize(
     "value",
-    [b"a\r\n", b"\r", b"\n$1", b"\r\n$1\r\na", b"\r\n*2", b"\r\n*2\r\n$3\r\n1-1", b"", b"\xff"],
+    [
+        b"a\r\n",
+        b"\r",
+        b"\n$1",
+        b"\r\n$1\r\na",
+        b"\r\n*2",
+        b"\r\n*2\r\n$3\r\n1-1",
+        b"",
+        b"\xff",
+        b"x" * 1021,
+        b"x" * 9999,
+    ],
 )
 def test_words_hold_any_values(value: bytes, fields: int, maker: str) -> None:
     entries = [
