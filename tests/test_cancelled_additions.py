@@ -82,3 +82,28 @@ def test_additions_that_are_cancelled_again_and_again_are_made_at_last() -> None
 
     with Peer(server) as peer:
         asyncio.run(asyncio.wait_for(main(), LONG))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 4, 8])
+def test_a_task_that_waits_goes_on_after_an_add_that_was_cancelled(turns: int) -> None:
+    """Contract 2.5: the waiting task carries out the addition, and stops when it is taken back."""
+    server = SlowServer()
+
+    async def main() -> None:
+        async with Streams(**at(peer), s="1-0", block=0) as streams:
+            waiting = asyncio.ensure_future(anext(streams))
+            await asyncio.sleep(0.01)
+            adding = asyncio.ensure_future(streams.add("t"))
+            for _ in range(turns):
+                await asyncio.sleep(0.0005)
+            adding.cancel()
+            was_added = not (await asyncio.gather(adding, return_exceptions=True))[0]
+            server.streams["s"].append("7-0")
+            assert (await waiting)[:2] == ("s", b"7-0")
+            assert was_added == ("t" in streams.positions)
+            if not was_added:
+                await streams.add(t=0)
+                assert (await anext(streams))[:2] == ("t", b"5-0")
+
+    with Peer(server) as peer:
+        asyncio.run(asyncio.wait_for(main(), LONG))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
 from threading import Event, Thread, Timer
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -533,3 +535,37 @@ def test_another_thread_adds_and_discards_while_one_reads(seed: int, connections
     for name, last in (("a", "9998-0"), ("b", "9999-0")):
         assert [i.decode() for own, i, _ in found if own == name] == [*ids(200), last]
     look_that_each_read_has_streams(store)
+
+
+# By another thread, at whatever moment of the iterating one.
+
+
+def test_what_another_thread_leaves_of_a_batch_is_delivered() -> None:
+    """Contract 2.5, 3.1: streams are dropped amid a batch, by another thread."""
+    dropped = [f"x{n}" for n in range(40)]
+    store = Store({"s": ids(10_000), **{name: ids(1) for name in dropped}})
+
+    def drop(streams: Streams[Any]) -> None:
+        for name in dropped:
+            sleep(0.0001)
+            streams.discard(name)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(6):
+            with (
+                Peer(store) as peer,
+                Streams(
+                    **at(peer), streams=dict.fromkeys(["s", *dropped], 0), block=200, count=10_000
+                ) as streams,
+            ):
+                next(streams)
+                thread = Thread(target=drop, args=(streams,))
+                thread.start()
+                found = [index.decode() for name, index, _ in streams if name == "s"]
+                thread.join(LONG)
+            assert found == ids(10_000)[len(ids(10_000)) - len(found) :]
+            assert len(found) >= len(ids(10_000)) - 1
+    finally:
+        sys.setswitchinterval(interval)

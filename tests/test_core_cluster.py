@@ -902,14 +902,18 @@ def test_a_redirection_over_a_unix_socket_is_reported_and_not_followed() -> None
     assert known.share.not_before == pytest.approx(100.5)
 
 
-def test_after_a_failure_others_go_on_and_the_same_node_is_asked_once_more() -> None:
+def test_after_two_failures_others_go_on_and_the_same_node_is_asked_once_more() -> None:
     known = Map()
     known.moved(known.one, 100.0)
     known.answered()
     assert known.failed(100.0)
     assert known.share.options.address == "localhost:7002"
     assert known.share.key[0] == known.slot
+    assert known.share.held_apart == []  # connections break
+    assert not known.slots.is_down(known.streams)
+    known.failed(100.1)
     assert known.share.held_apart == [known.streams]
+    assert known.slots.is_down(known.streams)
     known.answered()
     assert known.share.held_apart == []
 

@@ -79,8 +79,9 @@ class _SlotOwner:
         pauses: The caller's pauses before the next tries of the outage; None if there is none.
         moves_since: Time since when the slot is migrating; None if it is not.
         reported_at: Time when that was reported last.
-        is_down: True if others do not wait any longer for what the slot may hold: its failure
-            was reported, or it is migrating for long, and there was no answer since.
+        has_failed: True if a connection for the slot has failed since the last answer.
+        is_down: True if others do not wait any longer for what the slot may hold: it has failed
+            again, or is migrating for long.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -96,6 +97,7 @@ class _SlotOwner:
         self.pauses: Iterator[float] | None = None
         self.moves_since: float | None = None
         self.reported_at = 0.0
+        self.has_failed = False
         self.is_down = False
 
     def put_off(self, now: float) -> None:
@@ -224,8 +226,10 @@ class SlotMap:
                 pauses, owner.pauses = owner.pauses or pauses_of(None, self._retry_delay), None
                 owner.not_before = now + next(pauses)
                 owner.pauses = pauses
-            owner.is_down = True
-            # Once more at the same node, since connections break; then others are asked.
+            # Connections break. So nothing is delivered past the slot before another try.
+            owner.is_down = owner.is_down or owner.has_failed
+            owner.has_failed = True
+            # Once more at the same node, then others are asked.
             if owner.tries > 1:
                 owner.options = self._next(at)
                 owner.is_known = False
@@ -234,6 +238,10 @@ class SlotMap:
             self._quiet_until = {to: t for to, t in self._quiet_until.items() if t > now}
             self._quiet_until[at.address] = now + quiet
         return is_news
+
+    def is_down(self, streams: Iterable[StreamState]) -> bool:
+        """Return True if others do not wait any longer for what these streams may hold."""
+        return any(self._owners[slot].is_down for slot in by_slot(streams))
 
     def _next(self, at: ConnectionOptions) -> ConnectionOptions:
         """Return the node after this one, so that each has its turn, the seed too."""
@@ -293,7 +301,7 @@ class Cluster:
         block = self._upstream.reading.block
         quiet = 0.0 if block is None else max(block, _QUIET) / 1000
         is_news = self._map.failed(assignment.streams, assignment.options, time, quiet)
-        assignment.is_down = True
+        assignment.is_down = self._map.is_down(assignment.streams)
         assignment.failure = None
         self.assign(self._upstream.streams)
         return is_news

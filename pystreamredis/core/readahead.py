@@ -24,7 +24,7 @@ from .delivery import BATCH_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from typing import Any
 
     from ..protocol.buffer import Buffer
@@ -286,12 +286,15 @@ class StreamSet:
         The whole reply is checked before any of it is applied.
 
         Raises:
-            WireError: An entry is not after the ID that was asked for.
+            WireError: An entry is not after the ID that was asked for, or its stream was not
+                asked for.
         """
         streams, read, by_name = self._assignment.streams, request.streams, self._by_name
+        asked: Container[Followed] = by_name
         if request.is_exact and (read is streams or read == streams):
             read = self.find_unsettled() if self.unsettled != [] else []
         else:
+            asked = {stream.name for stream in read}  # also those that were dropped since
             read = self._select(request)
             by_name = {stream.name: stream for stream in read}
             self.unsettled = None
@@ -300,6 +303,8 @@ class StreamSet:
         found = 0
         for name, messages in replies:
             stream = by_name.get(name)
+            if stream is None and name not in asked:
+                raise WireError(f"entries of stream {name!r}, expected those that were asked for")
             if stream is not None and messages:
                 fresh.append((stream, messages, len(messages) < request.count))
                 ends[stream] = _check(stream, messages, ends.get(stream) or stream.last_id)

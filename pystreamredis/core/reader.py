@@ -592,10 +592,10 @@ class Reader:
 
     def _deliver_failure(self, assignment: Assignment, failure: Failed) -> Batch:
         assignment.failure = None
-        # Connections to one server keep the order that a single one would.
-        assignment.is_down = (
-            assignment.upstream.is_cluster or len({a.server for a in self.assignments}) > 1
-        )
+        # Connections to one server keep the order that a single one would. A cluster knows itself
+        # which of its nodes are down.
+        if not (assignment.upstream.is_cluster and isinstance(failure.error, ConnectionError)):
+            assignment.is_down = len({a.server for a in self.assignments}) > 1
         # Messages that were held back by these streams alone are released.
         self._may_release = len(self.assignments) > 1
         is_raised = self._is_raised(failure.error)

@@ -225,10 +225,9 @@ class Driver(Engine):
         # True if an interruption was not tidied up after, since another one came amid that.
         self._is_torn = False
         self._forks = Engine.forks
-        # The thread that is at work.
-        self._owner: int | None = None
-        # True while it changes the streams: then others wait for their turn.
-        self._is_changing = False
+        # The thread that is at work, and True if it changes the streams: then others wait for
+        # their turn. One object, since others look at any moment.
+        self._owner: tuple[int, bool] | None = None
 
     def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:  # noqa: C901
         """Run an operation of the engine to its end.
@@ -249,8 +248,7 @@ class Driver(Engine):
                 break
         steps: Steps | None = None
         try:
-            self._owner = get_ident()
-            self._is_changing = operation == self.carry_out
+            self._owner = get_ident(), operation == self.carry_out
             if self.is_closed:
                 return EMPTY
             if self._is_torn:
@@ -281,7 +279,6 @@ class Driver(Engine):
                 if self._reader.log:
                     self.write_log()
             finally:
-                self._is_changing = False
                 self._owner = None
                 self._is_free = True
                 if self.is_closed:
@@ -298,7 +295,8 @@ class Driver(Engine):
         """
         if self.is_closed:  # by a thread that has it for a moment
             return False
-        if self._is_changing and self._owner != get_ident():
+        owner = self._owner  # None if it has just begun, or is done
+        if owner is None or (owner[1] and owner[0] != get_ident()):
             sleep(0.001)
             return True
         raise RuntimeError("another thread is iterating, expected one at a time") from None
@@ -313,7 +311,7 @@ class Driver(Engine):
         """
         if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
-        if self._owner == get_ident():
+        if self._owner is not None and self._owner[0] == get_ident():
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
         is_done = Event()
         order = Order(lambda: operation(*arguments), is_done.set)
@@ -328,6 +326,7 @@ class Driver(Engine):
         finally:
             if not order.is_done and order in self._orders:
                 self._orders.remove(order)
+                self._poller.nudge()  # whoever carries it out stops
         if order.error is not None:
             raise order.error
 

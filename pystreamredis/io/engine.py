@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import suppress
 from math import inf
+from operator import length_hint
 from time import monotonic
 from weakref import WeakSet
 
@@ -140,13 +142,26 @@ class Engine:
         while self._orders:
             order = self._orders[0]
             try:
-                yield from order.operation()
+                yield from self._carry_out(order)
             except Exception as error:  # noqa: BLE001 - raised where it was asked for
                 order.finish(error)
             else:
                 order.finish(None)
-            self._orders.remove(order)
+            with suppress(ValueError):  # taken back amid this
+                self._orders.remove(order)
         return self._reader.batch
+
+    def _carry_out(self, order: Order) -> Generator[float | None, list[Connection], None]:
+        """Carry out one change, as long as whoever has asked for it waits."""
+        steps, ready = order.operation(), None
+        try:
+            while order in self._orders:
+                timeout = steps.send(ready)
+                ready = yield timeout
+        except StopIteration:
+            pass
+        finally:
+            steps.close()  # which takes back what was not finished
 
     def write_log(self) -> None:
         """Log what the reader has to say."""
@@ -200,6 +215,8 @@ class Engine:
             ValueError: No streams are left.
         """
         reader, clock = self._reader, self._clock
+        if length_hint(reader.batch.iterator):
+            return reader.batch  # what another thread has left of it when it dropped a stream
         reader.begin_wait(clock())
         while not self.is_closed:
             if self._orders:

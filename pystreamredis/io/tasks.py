@@ -139,7 +139,7 @@ class TaskDriver(Engine):
             await self._wait_for_news()
         if self.is_closed:
             return EMPTY
-        steps = operation(*arguments)
+        steps, is_cancelled = operation(*arguments), False
         self._task = self.get_task()
         self._is_changing = operation == self.carry_out
         try:
@@ -147,16 +147,22 @@ class TaskDriver(Engine):
                 self._tidy_up()
             timeout = next(steps)
             while True:
-                timeout = steps.send(await self._poller.wait(timeout))
+                try:
+                    ready = await self._poller.wait(timeout)
+                except (self.cancelled, GeneratorExit):
+                    is_cancelled = True
+                    raise
+                timeout = steps.send(ready)
         except StopIteration as done:
             batch: Batch = done.value
             return batch
-        except (RedisError, self.cancelled, GeneratorExit):
+        except RedisError:
             raise
         except BaseException:
-            # It may have come amid the reader's work: what was half done is done again.
-            self._is_torn = True
-            self._tidy_up()
+            if not is_cancelled:
+                # It has come amid the reader's work: what was half done is done again.
+                self._is_torn = True
+                self._tidy_up()
             raise
         finally:
             # The next task may go on, even where another exception comes amid this.
@@ -189,6 +195,7 @@ class TaskDriver(Engine):
         finally:
             if not order.is_done and order in self._orders:
                 self._orders.remove(order)
+                self._poller.wake()  # whoever carries it out stops
         if order.error is not None:
             raise order.error
 
