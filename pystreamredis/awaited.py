@@ -91,7 +91,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.add(streams, named_streams)
         else:
-            await self._driver.change(self._driver.add, streams, named_streams)
+            await self._driver.change(self._driver.add(streams, named_streams))
 
     async def aclose(self) -> None:
         """End the iteration, also one that waits in another task, and disconnect.

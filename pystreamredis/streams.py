@@ -206,7 +206,7 @@ class Streams(construction.Streams):
         if self._driver is None:
             self._reader.add(streams, named_streams)
         else:
-            self._driver.change(self._driver.add, streams, named_streams)
+            self._driver.change(self._driver.add(streams, named_streams))
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread, and disconnect.

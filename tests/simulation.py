@@ -548,7 +548,10 @@ class Simulation:
 
     def add(self, streams: StreamsArgument | None = None, **named: Start) -> None:
         """Do as `Streams.add` does."""
-        self.run(self.engine.add(streams, named))
+        order = self.engine.submit(self.engine.add(streams, named))
+        self.run(self.engine.carry_out())
+        if order.error is not None:
+            raise order.error
 
     def discard(self, *names: Followed) -> None:
         """Do as `Streams.discard` does."""

@@ -569,3 +569,38 @@ def test_what_another_thread_leaves_of_a_batch_is_delivered() -> None:
             assert len(found) >= len(ids(10_000)) - 1
     finally:
         sys.setswitchinterval(interval)
+
+
+# While another thread waits, however long a change takes.
+
+
+@pytest.mark.parametrize("connections", [None, 4])
+def test_others_go_on_while_a_stream_is_added(connections: int | None) -> None:
+    """Contract 2.5, 4.1: "now" of the new stream takes its time."""
+    may_answer = Event()
+
+    def send(conversation: Conversation, request: Request, answer: Callable[[], bytes]) -> None:
+        if "new" in request.keys and not may_answer.is_set():
+            may_answer.wait(LONG)
+        conversation.send(answer())
+
+    store = Store({"s": []}, send)
+    with (
+        Peer(store) as peer,
+        Streams(
+            **at(peer), s=0, block=100, stop_on_timeout=True, connections=connections
+        ) as streams,
+    ):
+        assert next(streams) is None
+        adding = Thread(target=streams.add, args=("new",))
+        adding.start()
+        while "new" not in streams.positions:
+            assert next(streams) is None
+        assert [next(streams) for _ in range(3)] == [None] * 3
+        store.add("s", "1-0")
+        assert collect(streams, 1).ids == {"s": ["1-0"]}
+        may_answer.set()
+        while adding.is_alive():
+            assert next(streams) is None
+        store.add("new", "2-0")
+        assert collect(streams, 1).ids == {"new": ["2-0"]}

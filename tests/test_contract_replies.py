@@ -382,7 +382,7 @@ def names_at(*homes: int) -> dict[str, int]:
 def test_a_reply_too_many_loses_nothing_in_a_cluster(
     kind: str, place: str, connections: int
 ) -> None:
-    """Contract 3.2, 6.5: streams that share a connection, and take turns on it, or have their own."""
+    """Contract 3.2, 6.5: streams that take turns on a connection, or have their own."""
     home = names_at(0, 0, 1, 1)
     streams = {name: ids(30 - 7 * n) for n, name in enumerate(home)}
     for place_of_read in (1, 4, 5, 6, 7, 8, 9, 10, 12):

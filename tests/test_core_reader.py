@@ -546,7 +546,31 @@ class TestNow:
             simulation.interrupt()
         ids = [entry_id for read in server.reads for entry_id in read.ids]
         assert [entry_id for entry_id in ids if not is_id(entry_id)] == [b"+", b"+"]
-        assert len(server.reads) == 4
+        # Where "+" is refused, a nil is asked for twice.
+        assert len(server.reads) == 4 + ("takes_plus" in kind)
+
+    @pytest.mark.parametrize("count", [1, 2, 5, 20])
+    @pytest.mark.parametrize("connections", [1, 2, 3])
+    def test_no_more_than_twice_count_is_held(self, count: int, connections: int) -> None:
+        """Contract 3.4: whatever connections hold back, and while streams are added."""
+        server = Server()
+        names = ["a", "b", "c", "d", "e"]
+        random = Random(count)
+        for ms in range(1, 40 * count):
+            server.add(random.choice("aaabbcde").encode(), f"{ms}-0")
+        read: dict[str, Any] = {"count": count, "block": None, "connections": connections}
+        simulation = Simulation(server, dict.fromkeys(names, 0), **read).establish()
+        for taken in range(1, 40 * count):
+            simulation.next()
+            # Over several connections, reads that are on their way come to what is delivered.
+            if taken % (4 * count) == 0 and connections == 1:
+                simulation.add({f"x{taken}": 0})
+            for name, figures in simulation.reader.stats(simulation.now)["streams"].items():
+                ids = server.streams.get(name.encode(), ())
+                held = [
+                    i for i in ids if number(figures["position"]) < i <= number(figures["last"])
+                ]
+                assert len(held) <= 2 * count
 
     def test_nothing_is_missed_over_a_break_before_the_first_message(self) -> None:
         """Contract 2.3: even when none had been seen before the connection broke."""

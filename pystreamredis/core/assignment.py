@@ -256,6 +256,7 @@ class Assignment:
         must_pause: True if the next try has to wait, once the caller asks again.
         pauses: The pauses before the next tries of the outage; None if there is none.
         found_nothing: The last read that found nothing, and the time of its answer.
+        is_joining: True while all of its streams are being added: the others go on without them.
         is_lane: True if it is for streams that were added while all other connections waited.
         held_apart: Streams that hold back no others but their own group, though their server
             is not down.
@@ -273,6 +274,7 @@ class Assignment:
         self.retry_at: float = 0.0
         self.is_connecting = False
         self.is_down = False
+        self.is_joining: bool = False
         self.is_lane = False
         self.must_pause = False
         self.pauses: Iterator[float] | None = None

@@ -395,10 +395,18 @@ def find_last_ids(keys: list[bytes]) -> Exchange[dict[bytes, bytes]]:
     unknown = [key for key in keys if last.get(key, ZERO) == ZERO]
     if not unknown:
         return last
-    (reply,) = yield [encode_xread(unknown, [ZERO] * len(unknown), count=1)]
-    if isinstance(reply, ServerError):
-        raise Refused(reply)
-    return dict.fromkeys(keys, ZERO) | last | (yield from _search(_ids_in(reply, unknown)))
+    found = dict.fromkeys(unknown, ZERO)
+    # Once more from what was found, unless "+" has found nothing, too: a nil that nobody asked for
+    # says that nothing is there.
+    for _ in range(2 if isinstance(reply, ServerError) else 1):
+        count = 1 + any(map(_is_last_of_ms, map(number_of, found.values())))
+        (reply,) = yield [encode_xread(unknown, found.values(), count=count)]
+        if isinstance(reply, ServerError):
+            raise Refused(reply)
+        later = _ids_in(reply, unknown).items()
+        more = {key: at for key, at in later if number_of(at) > number_of(found[key])}
+        found |= yield from _search(more)
+    return last | found
 
 
 def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
@@ -456,6 +464,7 @@ def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[d
     for _ in range(_MAX_ROUNDS):
         keys = [key for key in end if low[key] < high[key]]
         if not keys:
+            yield from _check_number(low, end, number)
             return {key: id_of(found) for key, found in low.items()}
         rounds = list(zip(*(_probes_from_end(low[k], high[k], end[k]) for k in keys), strict=True))
         replies = yield [encode_xread(keys, map(id_of, ids), count=most) for ids in rounds]
@@ -475,6 +484,24 @@ def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[d
                 else:
                     high[key] = min(high[key], after)
     raise ProtocolError(f"other entries of {list(low)!r:.60} in each of {_MAX_ROUNDS} answers")
+
+
+def _check_number(low: dict[bytes, int], end: dict[bytes, int], number: int) -> Exchange[None]:
+    """Check that no more entries are between an ID and the end of each stream.
+
+    There may be fewer by now, since streams are trimmed.
+
+    Raises:
+        ProtocolError: There are: a reply that nobody asked for was taken for another one.
+    """
+    (reply,) = yield [encode_xread(low, map(id_of, low.values()), count=number + 1)]
+    if isinstance(reply, ServerError):
+        raise Refused(reply)
+    entries = _entries_in(reply, list(low))
+    for key, after in low.items():
+        later = [at for at in map(number_of, entries.get(key, [])) if after < at <= end[key]]
+        if len(later) > number:
+            raise ProtocolError(f"more than {number} entries of {key!r:.60}, expected so many")
 
 
 def _probes_from_end(low: int, high: int, end: int) -> list[int]:

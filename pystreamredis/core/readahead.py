@@ -160,13 +160,14 @@ class ReadAhead:
         if request.streams is not streams and request.streams != streams:
             asked = set(request.streams)
             full = [stream for stream in full if stream in asked]
-        if not full or upstream.reading.hold:
+        if not full or upstream.reading.hold or not upstream.may_read_ahead:
             return None
         predicted = parser.predict_last_ids([stream.key for stream in full], request.count)
         if not predicted:
             return None
         ends = dict(zip(full, predicted, strict=True))
-        chosen = choose_streams(request, streams, ends)
+        is_alone = upstream.name is None and len(upstream.topology.assignments) == 1
+        chosen = choose_streams(request, streams, ends, is_alone=is_alone)
         if not chosen or (assignment.key and len(upstream.topology.group(chosen)) != 1):
             return None
         after = [ends.get(stream) or stream.last_id for stream in chosen]
@@ -336,30 +337,36 @@ class StreamSet:
 
 
 def choose_streams(
-    request: Request, streams: list[StreamState], ends: dict[StreamState, bytes]
+    request: Request,
+    streams: list[StreamState],
+    ends: dict[StreamState, bytes],
+    *,
+    is_alone: bool,
 ) -> list[StreamState]:
     """Choose the streams of the read after a reply that is predicted to end at some IDs.
 
-    A stream is left out that would be left with more than COUNT messages pending. While other
-    connections hold messages back, so is one that has any pending now.
+    A stream is left out that could be left with more than twice COUNT messages pending. Messages
+    that other connections hold back stay pending whatever is read here.
 
     Args:
         request: The read whose reply is coming in.
         streams: All streams of the session.
         ends: The predicted last IDs of the streams that are full in that reply.
+        is_alone: True if no other connection holds messages back.
     """
     if not any(map(_pending_of, streams)):
         return streams
     asked = set(request.streams)
     left_out = [] if request.streams == streams else [s for s in streams if s not in asked]
-    bounds = [*ends.values(), *map(last_id_of, left_out)]
-    watermark = min(map(number_of, bounds))
     count = request.count
-    beyond = {stream for stream in ends if stream.count_after(watermark)}
-    # The stream that is behind holds back no message of its own, so others do.
-    if min((*ends, *left_out), key=lambda stream: number_of(stream.last_id)).pending:
-        beyond.update(stream for stream in ends if stream.pending)
-    beyond.update(s for s in left_out if s.count_after(watermark) > count)
+    if not is_alone:
+        beyond = {stream for stream in request.streams if stream.pending}
+        beyond.update(stream for stream in left_out if len(stream.pending) > count)
+    else:
+        bounds = [*ends.values(), *map(last_id_of, left_out)]
+        watermark = min(map(number_of, bounds))
+        beyond = {stream for stream in ends if stream.count_after(watermark)}
+        beyond.update(s for s in left_out if s.count_after(watermark) > count)
     return [stream for stream in streams if stream not in beyond] if beyond else streams
 
 

@@ -264,12 +264,29 @@ class Reader:
             if any(stream.name in wanted for stream in assignment.streams)
         ]
 
-    def is_establishing(self, now: float, names: Iterable[Followed] | None = None) -> bool:
+    def join(self, names: list[Followed], *, is_done: bool) -> None:
+        """Have streams that are being added hold back no others, or count as all others do."""
+        for assignment in self.assignments_of(names):
+            is_new = all(stream.name in names for stream in assignment.streams)
+            assignment.is_joining = is_new and not is_done
+
+    def read_ahead(self, *, is_allowed: bool) -> None:
+        """Have reads sent before the reply to the last one was read, or not."""
+        for upstream in self._upstreams.values():
+            upstream.may_read_ahead = is_allowed
+
+    def is_establishing(
+        self,
+        now: float,
+        names: Iterable[Followed] | None = None,
+        earlier: Iterable[Failed] = (),
+    ) -> bool:
         """Return True if connections are still to be made ready.
 
         Args:
             now: Time, in seconds of the caller's clock.
             names: The streams to be read over them; None for all.
+            earlier: Failures that have nothing to do with them.
 
         Raises:
             RedisError: A failure, if failures are to be raised.
@@ -278,7 +295,7 @@ class Reader:
         self._take_events(now)
         for assignment in self.assignments_of(names):
             failure = assignment.failure
-            if failure is None or not self._is_raised(failure.error):
+            if failure is None or failure in earlier or not self._is_raised(failure.error):
                 continue
             if self._is_news(assignment, failure):
                 assignment.failure = None
@@ -586,7 +603,8 @@ class Reader:
         """List the streams that the merge has to look at, in their order."""
         found: list[StreamState] = []
         for assignment in assignments:
-            found += assignment.find_unsettled()
+            if not assignment.is_joining:
+                found += assignment.find_unsettled()
         found.sort(key=attrgetter("place"))
         return found
 
@@ -670,7 +688,9 @@ class Reader:
         """Return True if reads have found nothing for as long as the caller would wait."""
         is_awaited = False
         for assignment in self.assignments:
-            if not assignment.streams or (self._reading.block is None and assignment.is_down):
+            if not assignment.streams or assignment.is_joining:
+                continue
+            if self._reading.block is None and assignment.is_down:
                 continue
             is_awaited = True
             if not self._has_found_nothing(assignment):

@@ -151,6 +151,7 @@ class Upstream:
         topology: Its connections.
         failures: Failures to report that belong to no assignment any more.
         outages: The outages of its servers.
+        may_read_ahead: True if reads may be sent before the reply to the last one was read.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Upstream:
         )
         self.streams: list[StreamState] = []
         self.outages: Outages = Outages()
+        self.may_read_ahead: bool = True
         self.topology: Topology = Standalone(self)
         self.failures: list[RedisError] = []
 

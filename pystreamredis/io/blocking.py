@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
+from functools import partial
 from threading import Event, current_thread, get_ident, main_thread
 from time import monotonic, sleep
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
 from .connection import READ, WRITE
-from .engine import Engine, Order
+from .engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,17 +239,18 @@ class Driver(Engine):
         """
         if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
+        is_change = operation in {self.carry_out, self.settle}
         while True:
             try:
                 del self._is_free
             except AttributeError:
-                if not self._may_try_again():
+                if not self._may_try_again(is_change=is_change):
                     return EMPTY
             else:
                 break
         steps: Steps | None = None
         try:
-            self._owner = get_ident(), operation == self.carry_out
+            self._owner = get_ident(), is_change
             if self.is_closed:
                 return EMPTY
             if self._is_torn:
@@ -284,7 +286,7 @@ class Driver(Engine):
                 if self.is_closed:
                     self._dispose()
 
-    def _may_try_again(self) -> bool:
+    def _may_try_again(self, *, is_change: bool) -> bool:
         """Wait for a moment while another thread changes the streams.
 
         Returns:
@@ -297,50 +299,56 @@ class Driver(Engine):
             return False
         owner = self._owner  # None if it has just begun, or is done
         if owner is None or (owner[1] and owner[0] != get_ident()):
-            sleep(0.001)
+            try:
+                if not is_change:
+                    self.is_wanted = True
+                    self._poller.nudge()
+                sleep(0.001)
+            finally:
+                self.is_wanted = False
             return True
         raise RuntimeError("another thread is iterating, expected one at a time") from None
 
-    def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
-        """Run an operation that changes the streams, also while another thread waits.
+    def change(self, begin: Callable[[], list[Followed]]) -> None:
+        """Change the streams, also while another thread waits.
 
         Raises:
             RuntimeError: It is called amid the work of this very thread, by `fields` or a signal
                 handler, say.
-            RedisError, ValueError, TypeError: As the operation.
+            RedisError, ValueError, TypeError: As the change.
         """
         if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
         if self._owner is not None and self._owner[0] == get_ident():
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
         is_done = Event()
-        order = Order(lambda: operation(*arguments), is_done.set)
+        order = self.submit(begin, is_done.set)
         try:
-            self._orders.append(order)
             while not (order.is_done or self.is_closed):
                 if self._is_at_work:
                     self._poller.nudge()
                     is_done.wait(_SLICE)
                 else:
-                    self._carry_out_if_free()
+                    self._run_if_free(self.carry_out)
         finally:
-            if not order.is_done and order in self._orders:
-                self._orders.remove(order)
-                self._poller.nudge()  # whoever carries it out stops
+            if not (order.is_done or self.is_closed):
+                order.is_taken_back = True
+                self._poller.nudge()
+                self._run_if_free(self.settle)
         if order.error is not None:
             raise order.error
 
     def drop(self, names: Iterable[Followed]) -> None:
         """Drop streams, also while another thread waits."""
-        self.change(self.discard, names)
+        self.change(partial(self.discard, names))
 
     @property
     def _is_at_work(self) -> bool:
         return not getattr(self, "_is_free", False)
 
-    def _carry_out_if_free(self) -> None:
+    def _run_if_free(self, operation: Callable[[], Steps]) -> None:
         try:
-            self.run(self.carry_out)
+            self.run(operation)
         except RuntimeError:
             if not self._is_at_work:
                 raise

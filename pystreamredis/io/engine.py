@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
+from functools import partial
 from math import inf
 from operator import length_hint
 from time import monotonic
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..core.assignment import Assignment
     from ..core.delivery import Batch
+    from ..core.events import Failed
     from ..core.reader import Reader
     from ..starts import Followed, Start, StreamsArgument
     from .connection import Watcher
@@ -35,16 +36,26 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """A change of the streams that a thread or task has asked for while another one waits.
+    """A change of the streams that some thread or task has asked for.
+
+    Args:
+        begin: Makes the change, and returns the names of streams whose connections have to be
+            established before it is done.
+        notify: Called once it is done.
 
     Attributes:
-        operation: The operation of the engine.
+        added: Streams to establish the connections of; None before the change has begun.
+        earlier: Failures of their connections that were not reported before it.
+        is_taken_back: True if whoever has asked for it waits no longer.
         is_done: True once it was carried out.
-        error: What it has raised; None if it has succeeded.
+        error: The exception that it has raised; None if it has succeeded.
     """
 
-    def __init__(self, operation: Callable[[], Steps], notify: Callable[[], object]) -> None:
-        self.operation = operation
+    def __init__(self, begin: Callable[[], list[Followed]], notify: Callable[[], object]) -> None:
+        self.begin = begin
+        self.added: list[Followed] | None = None
+        self.earlier: list[Failed] = []
+        self.is_taken_back: bool = False
         self.is_done: bool = False
         self.error: Exception | None = None
         self._notify = notify
@@ -67,6 +78,7 @@ class Engine:
 
     Attributes:
         is_closed: True once no operation shall go on.
+        is_wanted: True if somebody who wants messages waits until no change is carried out.
         forks: Number of forks between this process and the first.
         made: All engines that are in use.
     """
@@ -83,6 +95,7 @@ class Engine:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.is_closed = False
+        self.is_wanted: bool = False
         self._reader = reader
         self._poller = poller
         self._connect = connect
@@ -103,7 +116,7 @@ class Engine:
         """Deliver nothing of what was read: after a fork it is the parent's."""
         self._reader.batch.take_back()
 
-    def establish(self, names: Iterable[Followed] | None = None) -> Steps:
+    def establish(self) -> Steps:
         """Connect, log in, and pin "now".
 
         Raises:
@@ -111,57 +124,79 @@ class Engine:
         """
         reader = self._reader
         try:
-            while reader.is_establishing(self._clock(), names) and not self.is_closed:
-                timeout = self._prepare(self._clock())
-                if timeout is None or timeout >= 0:
-                    self._respond((yield timeout), timeout)
+            while reader.is_establishing(self._clock()) and not self.is_closed:
+                yield from self._move()
         except RedisError:
             self.end_unused()
             raise
         return reader.batch
 
-    def add(self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]) -> Steps:
-        """Follow more streams, and establish their connections; if that fails, none is added.
+    def add(
+        self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
+    ) -> Callable[[], list[Followed]]:
+        """Return the change that follows more streams; if it fails, none is added.
 
-        Raises:
-            ValueError, TypeError: As `Reader.add`; nothing has changed then.
-            RedisError: As `establish`.
+        It raises what `Reader.add` raises, and then has changed nothing, or the RedisError of
+        their connections.
         """
-        # Not in the generator: this is no failure of what is under way.
-        return self._add(self._reader.add(streams, named_streams))
+        return partial(self._reader.add, streams, named_streams)
 
-    def discard(self, names: Iterable[Followed]) -> Steps:
-        """Drop streams."""
+    def discard(self, names: Iterable[Followed]) -> list[Followed]:
+        """Drop streams; no connection has to be established for that."""
         self._reader.discard(names)
         self.end_unused()
-        return self._reader.batch
-        yield  # a generator, as the others
+        return []
+
+    def submit(
+        self, begin: Callable[[], list[Followed]], notify: Callable[[], object] = lambda: None
+    ) -> Order:
+        """Have a change carried out by whoever is at work; return what its outcome is seen by."""
+        order = Order(begin, notify)
+        self._orders.append(order)
+        return order
 
     def carry_out(self) -> Steps:
-        """Carry out the changes of the streams that others have asked for."""
-        while self._orders:
-            order = self._orders[0]
-            try:
-                yield from self._carry_out(order)
-            except Exception as error:  # noqa: BLE001 - raised where it was asked for
-                order.finish(error)
-            else:
-                order.finish(None)
-            with suppress(ValueError):  # taken back amid this
-                self._orders.remove(order)
+        """Carry out the changes that were asked for, as long as nobody wants messages."""
+        # The messages that were delivered last are still in memory.
+        self._reader.read_ahead(is_allowed=False)
+        try:
+            self._attend()
+            while self._orders and not (self.is_closed or self.is_wanted):
+                yield from self._move()
+                self._attend()
+        finally:
+            self._reader.read_ahead(is_allowed=True)
         return self._reader.batch
 
-    def _carry_out(self, order: Order) -> Generator[float | None, list[Connection], None]:
-        """Carry out one change, as long as whoever has asked for it waits."""
-        steps, ready = order.operation(), None
-        try:
-            while order in self._orders:
-                timeout = steps.send(ready)
-                ready = yield timeout
-        except StopIteration:
-            pass
-        finally:
-            steps.close()  # which takes back what was not finished
+    def settle(self) -> Steps:
+        """Take back the changes that nobody waits for any longer."""
+        self._attend()
+        return self._reader.batch
+        yield  # a generator, as the other operations
+
+    def _attend(self) -> None:
+        """Begin the changes that were asked for, and end those that are done, without waiting."""
+        reader, clock = self._reader, self._clock
+        for order in list(self._orders):
+            error: Exception | None = None
+            try:
+                if order.added is None and not order.is_taken_back:
+                    order.added = order.begin()
+                    # A failure that was not reported yet is another matter.
+                    assignments = reader.assignments_of(order.added)
+                    order.earlier = [a.failure for a in assignments if a.failure is not None]
+                    reader.join(order.added, is_done=False)
+                is_waiting = order.added and not order.is_taken_back
+                if is_waiting and reader.is_establishing(clock(), order.added, order.earlier):
+                    continue
+            except Exception as caught:  # noqa: BLE001 - raised where it was asked for
+                error = caught
+            if order.added and (error is not None or order.is_taken_back):
+                self.discard(order.added)
+            elif order.added:
+                reader.join(order.added, is_done=True)
+            self._orders.remove(order)
+            order.finish(error)
 
     def write_log(self) -> None:
         """Log what the reader has to say."""
@@ -191,22 +226,6 @@ class Engine:
         self._assignments = []
         self._pending = []
 
-    def _add(self, added: list[Followed]) -> Steps:
-        reader = self._reader
-        # A failure that was not reported yet is another matter, and stays for later.
-        earlier = [(a, a.failure) for a in reader.assignments_of(added) if a.failure is not None]
-        for assignment, _ in earlier:
-            assignment.failure = None
-        try:
-            yield from self.establish(added)
-        except BaseException:
-            reader.discard(added)
-            raise
-        finally:
-            for assignment, failure in earlier:
-                assignment.failure = assignment.failure or failure
-        return reader.batch
-
     def next_batch(self) -> Steps:
         """Wait for what is delivered next; a batch with nothing in it is the end.
 
@@ -220,7 +239,7 @@ class Engine:
         reader.begin_wait(clock())
         while not self.is_closed:
             if self._orders:
-                yield from self.carry_out()
+                self._attend()
             if not reader.has_streams:
                 raise ValueError("no streams left to follow; call add() first")
             try:
@@ -229,17 +248,27 @@ class Engine:
                 self.end_unused()
                 raise
             if batch is not None:
-                if not batch.messages:  # a failure, say
-                    self.end_unused()
-                for assignment in reader.active:
-                    session = assignment.session
-                    if session is not None and session.outgoing:
-                        self._connections[assignment].flush()
+                self._leave(batch)
                 return batch
             timeout = self._prepare(clock())
             if timeout is None or timeout >= 0:
                 self._respond((yield timeout), timeout)
         return EMPTY
+
+    def _leave(self, batch: Batch) -> None:
+        """Send what can be sent at once, and leave the rest to the next call."""
+        if not batch.messages:  # a failure, say
+            self.end_unused()
+        for assignment in self._reader.active:
+            session = assignment.session
+            if session is not None and session.outgoing:
+                self._connections[assignment].flush()
+
+    def _move(self) -> Generator[float | None, list[Connection], None]:
+        """Connect, send, wait and receive, once."""
+        timeout = self._prepare(self._clock())
+        if timeout is None or timeout >= 0:
+            self._respond((yield timeout), timeout)
 
     def _respond(self, ready: list[Connection], timeout: float | None) -> None:
         """Have connections respond to what has come, or take note that nothing has."""

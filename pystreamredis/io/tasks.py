@@ -10,7 +10,7 @@ from threading import Thread
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
-from .engine import Engine, Order
+from .engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,15 +133,13 @@ class TaskDriver(Engine):
             RedisError, ValueError, TypeError: As the operation.
         """
         self._check_home()
-        while self._task is not None:
-            if not self._is_changing or self._task is self.get_task():
-                raise RuntimeError("another task is iterating, expected one at a time")
-            await self._wait_for_news()
+        is_change = operation == self.carry_out
+        await self._take_turn(is_change=is_change)
         if self.is_closed:
             return EMPTY
         steps, is_cancelled = operation(*arguments), False
         self._task = self.get_task()
-        self._is_changing = operation == self.carry_out
+        self._is_changing = is_change
         try:
             if self._is_torn:
                 self._tidy_up()
@@ -174,28 +172,27 @@ class TaskDriver(Engine):
                 self._task = None
                 self._notify()
 
-    async def change(self, operation: Callable[..., Steps], *arguments: Any) -> None:
-        """Run an operation that changes the streams, also while another task waits.
+    async def change(self, begin: Callable[[], list[Followed]]) -> None:
+        """Change the streams, also while another task waits.
 
         Raises:
             RuntimeError: It is called amid the work of this very task, by `fields`, say.
-            RedisError, ValueError, TypeError: As the operation.
+            RedisError, ValueError, TypeError: As the change.
         """
         self._check_home()
         self._refuse_itself()
-        order = Order(lambda: operation(*arguments), self._notify)
+        order = self.submit(begin, self._notify)
         try:
-            self._orders.append(order)
             while not (order.is_done or self.is_closed):
-                if self._task is None:
+                if self._task is None and not self.is_wanted:
                     await self.run(self.carry_out)
                     continue
                 self._poller.wake()
                 await self._wait_for_news()
         finally:
-            if not order.is_done and order in self._orders:
-                self._orders.remove(order)
-                self._poller.wake()  # whoever carries it out stops
+            if not (order.is_done or self.is_closed):
+                order.is_taken_back = True
+                self._attend()
         if order.error is not None:
             raise order.error
 
@@ -235,8 +232,23 @@ class TaskDriver(Engine):
         if self._task is not None and self._task is self.get_task():
             raise RuntimeError("streams cannot be added or dropped amid a call of anext()")
 
+    async def _take_turn(self, *, is_change: bool) -> None:
+        """Wait while another task changes the streams; it lets others pass who want messages."""
+        while self._task is not None:
+            if not self._is_changing or self._task is self.get_task():
+                raise RuntimeError("another task is iterating, expected one at a time")
+            self.is_wanted = self.is_wanted or not is_change
+            self._poller.wake()
+            try:
+                await self._wait_for_news()
+            finally:
+                if not is_change:
+                    self.is_wanted = False
+                    self._notify()
+
     async def _wait_for_news(self) -> None:
-        self._news = self._news or self.make_event()
+        if self._news is None:
+            self._news = self.make_event()
         await self._news.wait()
 
     def _notify(self) -> None:
