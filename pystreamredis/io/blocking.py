@@ -230,7 +230,7 @@ class Driver(Engine):
         # their turn. One object, since others look at any moment.
         self._owner: tuple[int, bool] | None = None
 
-    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:  # noqa: C901
+    def run(self, operation: Callable[[], Steps], *, is_change: bool = False) -> Batch:  # noqa: C901
         """Run an operation of the engine to its end.
 
         Raises:
@@ -239,7 +239,7 @@ class Driver(Engine):
         """
         if self._forks != Engine.forks:
             raise RuntimeError(_OF_THE_PARENT)
-        is_change = operation in {self.carry_out, self.settle}
+        owner = get_ident(), is_change
         while True:
             try:
                 del self._is_free
@@ -250,13 +250,13 @@ class Driver(Engine):
                 break
         steps: Steps | None = None
         try:
-            self._owner = get_ident(), is_change
+            # No call comes between that and this, so no signal either.
+            self._owner = owner
             if self.is_closed:
                 return EMPTY
             if self._is_torn:
                 self._tidy_up()
-            # An operation may change something before its first step.
-            steps = operation(*arguments)
+            steps = operation()
             wait = self._poller.wait
             timeout = next(steps)
             while True:
@@ -348,7 +348,7 @@ class Driver(Engine):
 
     def _run_if_free(self, operation: Callable[[], Steps]) -> None:
         try:
-            self.run(operation)
+            self.run(operation, is_change=True)
         except RuntimeError:
             if not self._is_at_work:
                 raise

@@ -226,7 +226,7 @@ class Engine:
         self._assignments = []
         self._pending = []
 
-    def next_batch(self) -> Steps:
+    def next_batch(self) -> Steps:  # noqa: C901
         """Wait for what is delivered next; a batch with nothing in it is the end.
 
         Raises:
@@ -248,21 +248,17 @@ class Engine:
                 self.end_unused()
                 raise
             if batch is not None:
-                self._leave(batch)
+                if not batch.messages:  # a failure, say
+                    self.end_unused()
+                for assignment in reader.active:
+                    session = assignment.session
+                    if session is not None and session.outgoing:
+                        self._connections[assignment].flush()
                 return batch
             timeout = self._prepare(clock())
             if timeout is None or timeout >= 0:
                 self._respond((yield timeout), timeout)
         return EMPTY
-
-    def _leave(self, batch: Batch) -> None:
-        """Send what can be sent at once, and leave the rest to the next call."""
-        if not batch.messages:  # a failure, say
-            self.end_unused()
-        for assignment in self._reader.active:
-            session = assignment.session
-            if session is not None and session.outgoing:
-                self._connections[assignment].flush()
 
     def _move(self) -> Generator[float | None, list[Connection], None]:
         """Connect, send, wait and receive, once."""

@@ -125,7 +125,7 @@ class TaskDriver(Engine):
         # True if an exception was not tidied up after, since another one came amid that.
         self._is_torn = False
 
-    async def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+    async def run(self, operation: Callable[[], Steps], *, is_change: bool = False) -> Batch:
         """Run an operation of the engine to its end.
 
         Raises:
@@ -133,11 +133,10 @@ class TaskDriver(Engine):
             RedisError, ValueError, TypeError: As the operation.
         """
         self._check_home()
-        is_change = operation == self.carry_out
         await self._take_turn(is_change=is_change)
         if self.is_closed:
             return EMPTY
-        steps, is_cancelled = operation(*arguments), False
+        steps, is_cancelled = operation(), False
         self._task = self.get_task()
         self._is_changing = is_change
         try:
@@ -185,7 +184,7 @@ class TaskDriver(Engine):
         try:
             while not (order.is_done or self.is_closed):
                 if self._task is None and not self.is_wanted:
-                    await self.run(self.carry_out)
+                    await self.run(self.carry_out, is_change=True)
                     continue
                 self._poller.wake()
                 await self._wait_for_news()
