@@ -104,7 +104,8 @@ class Streams:
                     "pystreamredis.trio can await; give a plain one"
                 )
         self._reader = self._reader_class(servers, reading)
-        if not self._reader.add(streams, named_streams):
+        self._reader.add(streams, named_streams)
+        if not self._reader.has_streams:
             raise ValueError(f"no streams are given{_hint_at_host(servers)}")
         write(find_doubtful_starts(streams, named_streams))
         self._begin()

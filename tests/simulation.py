@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pystreamredis.core.events import Phase
 from pystreamredis.core.reader import Reader
-from pystreamredis.io.engine import Engine
+from pystreamredis.io.engine import Engine, Order
 from pystreamredis.options import ConnectionOptions, ReadOptions
 
 if TYPE_CHECKING:
@@ -548,7 +548,8 @@ class Simulation:
 
     def add(self, streams: StreamsArgument | None = None, **named: Start) -> None:
         """Do as `Streams.add` does."""
-        order = self.engine.submit(self.engine.add(streams, named))
+        order = Order(self.engine.add(streams, named), lambda: None)
+        self.engine.submit(order)
         self.run(self.engine.carry_out())
         if order.error is not None:
             raise order.error

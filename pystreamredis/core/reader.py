@@ -120,9 +120,17 @@ class Reader:
     # The set of streams.
 
     def add(
-        self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
-    ) -> list[Followed]:
-        """Follow more streams; return their names.
+        self,
+        streams: StreamsArgument | None,
+        named_streams: Mapping[str, Start],
+        added: list[Followed] | None = None,
+    ) -> None:
+        """Follow more streams.
+
+        Args:
+            streams: Names, or names and start values, as the constructor of `Streams` takes them.
+            named_streams: The same as keywords.
+            added: A list to add their names to, before anything is changed.
 
         Raises:
             ValueError, TypeError: A stream is followed already, or a name or a start is not
@@ -132,15 +140,16 @@ class Reader:
         made = {
             name: upstream.make_streams(given[name]) for name, upstream in self._upstreams.items()
         }
-        added = [stream for fresh in made.values() for stream in fresh]
+        come = [stream for fresh in made.values() for stream in fresh]
+        if added is not None:
+            added += [stream.name for stream in come]
         place = max((stream.place for stream in self._streams), default=0)
-        for rank, stream in enumerate(added, place + 1):
+        for rank, stream in enumerate(come, place + 1):
             stream.place = rank
         for name, upstream in self._upstreams.items():
             if made[name]:
                 upstream.add(made[name])
         self._look_over()
-        return [stream.name for stream in added]
 
     def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams, and their messages that were not delivered."""
@@ -381,7 +390,7 @@ class Reader:
             if wake_at is None or now < wake_at or session.phase is Phase.CLOSED:
                 continue
             if session.phase is Phase.IDLE:
-                session.poll_not_before = 0.0
+                session.poll_not_before = session.repeat_at = 0.0
             else:
                 session.time_out(now)
                 self._may_release = True

@@ -52,6 +52,7 @@ class Session:
         outgoing: Commands to send.
         events: What has happened since someone last took note.
         poll_not_before: Time before which no read is sent, in seconds of the caller's clock.
+        repeat_at: Time before which no read is sent that leaves streams out, and does not block.
         last_received: Time when bytes were received last.
         values: The parser of single values, with all that was received.
         streams: The streams that are read.
@@ -79,6 +80,7 @@ class Session:
         self.outgoing: list[bytes] = []
         self.events: list[Event] = []
         self.poll_not_before: float = 0.0
+        self.repeat_at: float = 0.0
         self.last_received: float = now
         self.values: Parser = Parser()
         self.streams: StreamSet = StreamSet(self, assignment)
@@ -132,7 +134,7 @@ class Session:
         """
         phase, requests = self.phase, self._ahead.requests
         if phase is Phase.IDLE:
-            return self.poll_not_before or None
+            return self.poll_not_before or self.repeat_at or None
         if phase is Phase.CLOSED:
             # It may have failed by itself, before anything was sent.
             return 0.0 if self.events else None
@@ -174,7 +176,7 @@ class Session:
         """Send no read before that time."""
         self.poll_not_before = max(self.poll_not_before, time)
 
-    def ask(self, now: float, block: int | None, wait: int) -> None:
+    def ask(self, now: float, block: int | None, wait: int) -> None:  # noqa: C901
         """Send the next XREADs, one for each group of streams that one XREAD may name.
 
         Streams with COUNT messages pending are left out. While messages wait for what other
@@ -201,6 +203,9 @@ class Session:
         unsettled = self.streams.unsettled
         if unsettled != [] and any(map(_pending_of, unsettled or streams)):
             asked, block, is_poll = _leave_out(streams, count, block)
+            if is_poll and now < self.repeat_at:
+                asked = []
+        self.repeat_at = self.repeat_at if is_poll else 0.0
         if dialogue.newcomers:
             asked = [stream for stream in asked if stream.start is not None]
         if not asked:
@@ -401,7 +406,12 @@ class Session:
         if replies and doubted:
             doubted.difference_update(request.streams)
         if not self.streams.apply(replies, request, self.last_received):
-            self.rest_until(_end_of_pause_after_nothing(request, self.last_received))
+            now = self.last_received
+            if request.is_poll:
+                self.repeat_at = now + _SHORT / 1000
+            elif request.blocks and now < request.due:
+                # Some servers and proxies take no notice of BLOCK: at most 20 such reads a second.
+                self.rest_until(min(request.due, now + 0.05))
         if self._replies.unmade:
             self._note_unmade()
         read_size = history.read_size
@@ -477,14 +487,6 @@ class Session:
         is_secret_sent = self.assignment.history.is_secret_sent
         failure = failures.not_resp(self.address, error, is_secret_sent=is_secret_sent)
         self.fail(failure, self.last_received)
-
-
-def _end_of_pause_after_nothing(request: Request, now: float) -> float:
-    """Return the end of the pause after a read that has found nothing; 0 if there is none."""
-    if request.blocks and now < request.due:
-        # Some servers and proxies take no notice of BLOCK: at most 20 such reads a second.
-        return min(request.due, now + 0.05)
-    return now + _SHORT / 1000 if request.is_poll else 0.0
 
 
 def _end_of_pause_after_round(assignment: Assignment, request: Request, now: float) -> float:

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
 from .connection import READ, WRITE
-from .engine import Engine
+from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ class Driver(Engine):
             return True
         raise RuntimeError("another thread is iterating, expected one at a time") from None
 
-    def change(self, begin: Callable[[], list[Followed]]) -> None:
+    def change(self, begin: Callable[[list[Followed]], object]) -> None:
         """Change the streams, also while another thread waits.
 
         Raises:
@@ -322,8 +322,9 @@ class Driver(Engine):
         if self._owner is not None and self._owner[0] == get_ident():
             raise RuntimeError("streams cannot be added or dropped amid a call of next()")
         is_done = Event()
-        order = self.submit(begin, is_done.set)
+        order = Order(begin, is_done.set)
         try:
+            self.submit(order)
             while not (order.is_done or self.is_closed):
                 if self._is_at_work:
                     self._poller.nudge()

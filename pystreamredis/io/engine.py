@@ -39,21 +39,25 @@ class Order:
     """A change of the streams that some thread or task has asked for.
 
     Args:
-        begin: Makes the change, and returns the names of streams whose connections have to be
-            established before it is done.
+        begin: Makes the change. It is given a list, to which it adds the names of streams whose
+            connections have to be established before it is done.
         notify: Called once it is done.
 
     Attributes:
-        added: Streams to establish the connections of; None before the change has begun.
+        added: Those names.
+        has_begun: True once the change was made.
         earlier: Failures of their connections that were not reported before it.
         is_taken_back: True if whoever has asked for it waits no longer.
         is_done: True once it was carried out.
         error: The exception that it has raised; None if it has succeeded.
     """
 
-    def __init__(self, begin: Callable[[], list[Followed]], notify: Callable[[], object]) -> None:
+    def __init__(
+        self, begin: Callable[[list[Followed]], object], notify: Callable[[], object]
+    ) -> None:
         self.begin = begin
-        self.added: list[Followed] | None = None
+        self.added: list[Followed] = []
+        self.has_begun: bool = False
         self.earlier: list[Failed] = []
         self.is_taken_back: bool = False
         self.is_done: bool = False
@@ -133,7 +137,7 @@ class Engine:
 
     def add(
         self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
-    ) -> Callable[[], list[Followed]]:
+    ) -> Callable[[list[Followed]], object]:
         """Return the change that follows more streams; if it fails, none is added.
 
         It raises what `Reader.add` raises, and then has changed nothing, or the RedisError of
@@ -141,19 +145,14 @@ class Engine:
         """
         return partial(self._reader.add, streams, named_streams)
 
-    def discard(self, names: Iterable[Followed]) -> list[Followed]:
+    def discard(self, names: Iterable[Followed], _: object = None) -> None:
         """Drop streams; no connection has to be established for that."""
         self._reader.discard(names)
         self.end_unused()
-        return []
 
-    def submit(
-        self, begin: Callable[[], list[Followed]], notify: Callable[[], object] = lambda: None
-    ) -> Order:
-        """Have a change carried out by whoever is at work; return what its outcome is seen by."""
-        order = Order(begin, notify)
+    def submit(self, order: Order) -> None:
+        """Have a change carried out by whoever is at work."""
         self._orders.append(order)
-        return order
 
     def carry_out(self) -> Steps:
         """Carry out the changes that were asked for, as long as nobody wants messages."""
@@ -180,8 +179,9 @@ class Engine:
         for order in list(self._orders):
             error: Exception | None = None
             try:
-                if order.added is None and not order.is_taken_back:
-                    order.added = order.begin()
+                if not (order.has_begun or order.is_taken_back):
+                    order.begin(order.added)
+                    order.has_begun = True
                     # A failure that was not reported yet is another matter.
                     assignments = reader.assignments_of(order.added)
                     order.earlier = [a.failure for a in assignments if a.failure is not None]

@@ -10,7 +10,7 @@ from threading import Thread
 
 from ..core.delivery import EMPTY
 from ..exceptions import RedisError
-from .engine import Engine
+from .engine import Engine, Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class TaskDriver(Engine):
                 self._task = None
                 self._notify()
 
-    async def change(self, begin: Callable[[], list[Followed]]) -> None:
+    async def change(self, begin: Callable[[list[Followed]], object]) -> None:
         """Change the streams, also while another task waits.
 
         Raises:
@@ -180,8 +180,9 @@ class TaskDriver(Engine):
         """
         self._check_home()
         self._refuse_itself()
-        order = self.submit(begin, self._notify)
+        order = Order(begin, self._notify)
         try:
+            self.submit(order)
             while not (order.is_done or self.is_closed):
                 if self._task is None and not self.is_wanted:
                     await self.run(self.carry_out, is_change=True)
