@@ -121,13 +121,15 @@ class SharedDriver(Driver):
         super().__init__(reader, poller)
         self._lock = lock
 
-    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+    def run(self, operation: Callable[[], Steps], *, is_change: bool = False) -> Batch:
         """Run an operation of the engine to its end, with the lock of the hub."""
         if self._forks != Engine.forks:
-            return super().run(operation, *arguments)  # raises, without a lock that may be taken
+            return super().run(
+                operation, is_change=is_change
+            )  # raises, without a lock that may be taken
         try:
             self._lock.acquire()
-            return super().run(operation, *arguments)
+            return super().run(operation, is_change=is_change)
         finally:
             # An interruption may have come before it was taken.
             with suppress(RuntimeError):
@@ -137,10 +139,10 @@ class SharedDriver(Driver):
         with self._lock:
             super()._tidy_up()
 
-    def _may_try_again(self) -> bool:
+    def _may_try_again(self, *, is_change: bool) -> bool:
         self._lock.release()
         try:
-            return super()._may_try_again()
+            return super()._may_try_again(is_change=is_change)
         finally:
             self._lock.acquire()
 
@@ -152,14 +154,14 @@ class FollowerDriver(SharedDriver):
         super().__init__(reader, poller, hub._lock)
         self._hub = hub
 
-    def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+    def run(self, operation: Callable[[], Steps], *, is_change: bool = False) -> Batch:
         """Run an operation of the engine to its end, while the hub reads."""
         follower: Any = self._reader
         if not self.is_closed and self._forks == Engine.forks:
             with self._hub._lock:
                 self._hub._core.join(follower)
                 self._hub._start()
-        return super().run(operation, *arguments)
+        return super().run(operation, is_change=is_change)
 
     def close(self) -> None:
         """End what is under way, and leave the hub."""

@@ -670,6 +670,6 @@ def test_who_does_not_ask_has_nothing_pile_up(run: Any) -> None:
 
 def test_the_names_are_those_of_the_contract() -> None:
     """Contract 1."""
-    assert pystreamredis.asyncio.__all__ == ["Redis", "Streams", "StrictRedis"]
+    assert pystreamredis.asyncio.__all__ == ["Hub", "Redis", "Streams", "StrictRedis"]
     assert pystreamredis.asyncio.StrictRedis is Redis
     assert sys.modules["asyncio"] is asyncio is not pystreamredis.asyncio

@@ -112,13 +112,13 @@ class FollowerDriver(Driver):
         super().__init__(reader, bell)
         self._hub = hub
 
-    async def run(self, operation: Callable[..., Steps], *arguments: Any) -> Batch:
+    async def run(self, operation: Callable[[], Steps], *, is_change: bool = False) -> Batch:
         """Run an operation of the engine to its end, while the hub reads."""
         follower: Any = self._reader
         if not self.is_closed:
             self._hub._core.join(follower)
             self._hub._start()
-        return await super().run(operation, *arguments)
+        return await super().run(operation, is_change=is_change)
 
     def close(self) -> None:
         """End what is under way, and leave the hub."""

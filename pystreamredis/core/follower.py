@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..protocol.messages import Message
     from ..starts import Followed, Name, Start, StreamsArgument
     from .assignment import Assignment
-    from .events import Log
+    from .events import Failed, Log
     from .hub import Feed, Hub
     from .stream import StreamState
 
@@ -193,28 +193,27 @@ class Follower:
     # The set of streams.
 
     def add(
-        self, streams: StreamsArgument | None, named_streams: Mapping[str, Start]
-    ) -> list[Followed]:
-        """Follow more streams; return their names.
-
-        Raises:
-            ValueError, TypeError: A stream is followed already, or a name or a start is not
-                valid; then none is added.
-        """
-        added: list[Copy] = []
+        self,
+        streams: StreamsArgument | None,
+        named_streams: Mapping[str, Start],
+        added: list[Followed] | None = None,
+    ) -> None:
+        """Follow more streams; arguments and errors are those of `Reader.add`."""
+        come: list[Copy] = []
         given = parse_streams_at(self._hub.live, streams, named_streams)
         for source, pairs in given.items():
             options = self._hub.live[source].options
             upstream: Any = Upstream(source, options, self._reading)
             upstream.streams = [copy for copy in self._copies.values() if copy.source == source]
-            added += [Copy(self, source, state) for state in upstream.make_streams(pairs)]
+            come += [Copy(self, source, state) for state in upstream.make_streams(pairs)]
+        if added is not None:
+            added += [copy.name for copy in come]
         place = max(map(_place_of, self._copies.values()), default=0)
-        for rank, copy in enumerate(added, place + 1):
+        for rank, copy in enumerate(come, place + 1):
             copy.place = rank
             self._copies[copy.feed_name] = copy
             self._unsettled[copy] = None
         self.bell()
-        return [copy.name for copy in added]
 
     def discard(self, names: Iterable[Followed]) -> None:
         """Drop streams, and their messages that were not delivered."""
@@ -307,12 +306,24 @@ class Follower:
         """List no assignments: these are the hub's."""
         return []
 
-    def is_establishing(self, now: float, names: Iterable[Followed] | None = None) -> bool:
+    def join(self, names: list[Followed], *, is_done: bool) -> None:
+        """Do nothing: streams are added over connections that others share."""
+
+    def read_ahead(self, *, is_allowed: bool) -> None:
+        """Do nothing: the hub decides what is read."""
+
+    def is_establishing(
+        self,
+        now: float,
+        names: Iterable[Followed] | None = None,
+        earlier: Iterable[Failed] = (),  # noqa: ARG002
+    ) -> bool:
         """Return True if streams are still to be connected, or "now" is to be pinned.
 
         Args:
             now: Time, in seconds of the caller's clock.
             names: The streams; None for all.
+            earlier: Failures that have nothing to do with them; there are none.
 
         Raises:
             RedisError: That failed, and failures are to be raised.
