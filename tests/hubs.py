@@ -77,7 +77,8 @@ OVER_HUBS = {
     "test_contract_stream_faults": ["asyncio hub"],
     "test_contract_waiting": ["hub", "asyncio hub"],
 }
-# Tests there whose peers act by the order of commands over one connection, or that count those.
+# Tests there whose peers act by the order of commands over one connection, or that count those,
+# and one about what a single answer has of several streams.
 NOT_OF_HUBS = {
     "test_a_blocking_read_may_last_longer_than_socket_timeout",
     "test_a_for_loop_can_be_taken_up_again_after_a_raised_failure",
@@ -88,5 +89,6 @@ NOT_OF_HUBS = {
     "test_a_returned_failure_is_returned_once_and_the_next_call_goes_on",
     "test_a_stream_that_turns_into_something_else_does_not_hide_messages",
     "test_messages_that_came_are_handed_over_before_the_failure",
+    "test_what_one_writer_writes_in_order_comes_in_order",
     "test_waiting_for_ever_is_done_in_slices_on_the_wire",
 }
