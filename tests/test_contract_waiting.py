@@ -16,6 +16,7 @@ import pytest
 
 import pystreamredis
 from pystreamredis import ConnectionError, Redis, ResponseError, Streams
+from tests.pythons import frees_at_once
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -638,7 +639,9 @@ def test_a_for_that_closes_ends_after_that_message(embedded: Endpoint) -> None:
     assert streams.positions == {"s": b"3-0"}
 
 
-@pytest.mark.parametrize("way", ["with", "error in with", "close", "del"])
+@pytest.mark.parametrize(
+    "way", ["with", "error in with", "close", pytest.param("del", marks=frees_at_once)]
+)
 def test_the_connection_is_closed(embedded: Endpoint, way: str) -> None:
     """Contract 4.4: `with` closes, also when something is raised inside; it swallows nothing."""
     r = Redis(embedded.host, embedded.port, client_name="closing")
