@@ -335,7 +335,10 @@ class Patterns:
             if len(self._patterns) >= _MAX_PATTERNS:
                 self._patterns.clear()
                 self._by_name.clear()
-            self._patterns[key] = Pattern(id_column, fields, self._factory)
+            try:
+                self._patterns[key] = Pattern(id_column, fields, self._factory)
+            except UnicodeDecodeError:
+                return known  # a name is not text, so no message can be made
         pattern = self._patterns[key]
         self._by_name.update((name, pattern) for name, *_ in fields)
         return pattern

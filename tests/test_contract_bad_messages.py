@@ -374,3 +374,32 @@ def test_the_connection_breaks_after_a_bad_message() -> None:
             if isinstance(item, tuple):
                 found.append(f"{item[0]} {text_of(item[1])}")
         assert found == expected_of(6, 2, 3)
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"n\xff"])
+@pytest.mark.parametrize("value", [b"1", b"\xff"])
+def test_field_names_that_are_not_text_stop_no_others(name: bytes, value: bytes) -> None:
+    """Contract 3.5: also where so many entries have them that a pattern would be made."""
+    bad = [(f"{n}-0", [name, value]) for n in range(1, 101)]
+    good = [(f"{n}-1", [b"n", b"%d" % n]) for n in range(1, 101)]
+    options: dict[str, Any] = {"decode_responses": True, "encoding_errors": "strict", "block": None}
+    with (
+        Peer(Store({"bad": bad, "good": good})) as peer,
+        Streams(**at(peer), bad=0, good=0, **options) as streams,
+    ):
+        found: list[tuple[Any, str]] = []
+        unmade = []
+        while len(found) < 200:
+            try:
+                message = next(streams)
+            except MessageError as error:
+                unmade.append(error.pairs)
+                found.append((error.stream, str(error.id)))
+            else:
+                found.append(message[:2])
+        assert found == [
+            (stream, f"{n}-{at}")
+            for n in range(1, 101)
+            for at, stream in enumerate(("bad", "good"))
+        ]
+        assert peer.connections == 1
