@@ -381,6 +381,14 @@ class TestFindIdsBeforeLast:
         assert found == {b"a": written(sorted(ids)[-n - 1])}
         assert len(driven.sent) <= 8
 
+    @pytest.mark.parametrize("length", [9, 10, 1000])
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_replies_as_long_as_count_allows_are_not_at_the_end(self, length: int, n: int) -> None:
+        """Contract 2.2: so many entries close together that no reply has all of them."""
+        driven = Rounds(serving({b"a": set(range(1, length + 1))}))
+        found = driven.run(find_ids_before_last({b"a": written(length)}, n))
+        assert found == {b"a": written(length - n)}
+
     def test_a_stream_without_more_entries_takes_one_round_and_a_look(self) -> None:
         """The first round reads it from its beginning, and the look counts again."""
         driven = Rounds(serving({b"a": set(range(1, 6)), b"b": {1 << 70}}))

@@ -1292,3 +1292,26 @@ class TestGaps:
         assert isinstance(failure, ConnectionError)
         assert str(failure) == f"{ADDRESS} refused XREAD: LOADING wait"
         assert made.phase() is Phase.CLOSED
+
+
+def test_bytes_from_before_a_login_was_sent_are_no_answer_to_it() -> None:
+    """Contract 6.5."""
+    it = Connected(db=3)
+    it.session.receive_early(b"+OK\r\n", 0.0)
+    assert it.sent() == [[b"SELECT", b"3"]]
+    it.receive(b"+OK\r\n")
+    (failed,) = it.take(Failed)
+    assert isinstance(failed.error, ProtocolError)
+    assert "nobody asked for" in str(failed.error)
+
+
+@pytest.mark.parametrize(("now", "is_read_ahead"), [(5.0, True), (10.0, False)])
+def test_nothing_is_read_ahead_of_another_login(now: float, is_read_ahead: bool) -> None:
+    """Contract 5.3: the next read waits for it."""
+    it = Connected(password="pw", credentials_max_age=9.0)
+    it.sent()
+    it.receive(b"+OK\r\n")
+    it.ask()
+    it.sent()
+    sent = it.receive(reply(block(b"a", "1-0", "2-0")), now)
+    assert [command[0] for command in sent] == [b"XREAD"] * is_read_ahead

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pystreamredis import ConnectionError, ResponseError
+from pystreamredis.core.events import Failed
 from tests.simulation import Server, Simulation
 
 
@@ -69,6 +70,22 @@ def test_an_addition_that_fails_adds_nothing() -> None:
         it.add(u=None)
     assert list(it.reader.positions) == ["s", "t"]
     it.server.add(b"s", "2-0")
+    assert it.next()[1] == b"2-0"
+
+
+def test_a_failure_from_before_an_addition_is_reported_after_it() -> None:
+    """Contract 5.2: not raised by `add`, nor swallowed."""
+    it = simulation(connections=1)
+    assert it.next()[1] == b"1-0"
+    it.engine.disconnect()
+    (assignment,) = it.reader.assignments
+    failure = ConnectionError("it broke")
+    it.reader.disconnect(assignment)
+    assignment.failure = Failed(failure, it.now)
+    it.add(u=0)
+    with pytest.raises(ConnectionError, match="it broke"):
+        it.next()
+    it.server.add(b"u", "2-0")
     assert it.next()[1] == b"2-0"
 
 
