@@ -133,6 +133,7 @@ class Following:
     def leave(self) -> None:
         """Do as close() does."""
         self._simulation.hub.depart(self.follower)
+        self._simulation.hub.bell()
 
 
 def fill(server: Server, name: bytes, *numbers: int) -> None:

@@ -229,10 +229,17 @@ class Hub:
             feeds = self._feeds.values()
             self.reader.read(upstream, [f for f in feeds if self.live[_source_of(f)] is upstream])
 
+    @property
+    def has_turns(self) -> bool:
+        """True if any feeds are to be read for those behind."""
+        return bool(self._turns)
+
     def take_turns(self) -> None:
         """Have the next streams read for those behind, where no such read is on its way."""
         for source, upstream in self.behind.items():
             queues = self._queues[source]
+            if not queues and not self._turns:
+                continue
             if not upstream.is_cluster and _is_reading(upstream):
                 continue
             waiting = [f for f in upstream.streams if isinstance(f, Feed) and f.copies]
@@ -455,7 +462,7 @@ class SharedReader(Reader):
         for assignment, request in completed:
             if _is_behind(assignment):
                 for stream in request.streams:
-                    if isinstance(stream, Feed) and stream.copies:
+                    if isinstance(stream, Feed):
                         hub.end_turn(stream, request.wait)
         hub.settle()
         self._report_failures()
@@ -490,6 +497,7 @@ class SharedReader(Reader):
                 continue
             if not _is_behind(assignment):
                 session.ask(now, self._limit_block(assignment, block), hub.turn)
+            if not (_is_behind(assignment) and hub.has_turns):
                 continue
             feeds = [feed for feed in assignment.streams if isinstance(feed, Feed)]
             counts = [copy.follower.count for feed in feeds for copy in feed.copies]
