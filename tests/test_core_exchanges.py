@@ -381,6 +381,15 @@ class TestFindIdsBeforeLast:
         assert found == {b"a": written(sorted(ids)[-n - 1])}
         assert len(driven.sent) <= 8
 
+    @pytest.mark.parametrize("n", [999, 1000, 1001, 2500, 4999, 5000, 10**9])
+    def test_many_entries_are_counted_in_small_replies(self, n: int) -> None:
+        """Contract 2.2, 3.4."""
+        driven = Rounds(serving({b"a": set(range(1, 5001)), b"b": {7}}))
+        found = driven.run(find_ids_before_last({b"a": written(5000), b"b": written(7)}, n))
+        assert found == {b"a": written(max(0, 5000 - n)), b"b": ZERO}
+        counts = [int(command[2]) for commands in driven.sent for command in commands]
+        assert max(counts) <= 2002
+
     @pytest.mark.parametrize("length", [9, 10, 1000])
     @pytest.mark.parametrize("n", [1, 4])
     def test_replies_as_long_as_count_allows_are_not_at_the_end(self, length: int, n: int) -> None:

@@ -44,6 +44,9 @@ _NOT_ABOUT_HELLO = frozenset({"NOAUTH", "WRONGPASS", "DENIED", "NOPERM"})
 _MAX_ROUNDS = 130
 _MAX_SEQUENCE = 2**64 - 1
 
+# The most entries that are counted at once.
+_MOST_COUNTED = 1000
+
 # The exchanges need the IDs of entries only.
 IDS_ONLY = MessageFactory(fields=lambda _: None)
 
@@ -445,7 +448,8 @@ def _search(low: dict[bytes, bytes]) -> Exchange[dict[bytes, bytes]]:
 def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[dict[bytes, bytes]]:
     """Find, in each stream, the entry before the last `number` ones, by XREAD alone.
 
-    Entries are counted by reading them, so each reply may have about twice as many as are wanted.
+    Entries are counted by reading them. So that no reply is large, at most a thousand are counted
+    at once, from the end on.
 
     Args:
         last: The last ID of each stream, as `find_last_ids` has found it.
@@ -457,6 +461,19 @@ def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[d
     Raises:
         Refused: The server refuses to read, for whatever reason.
     """
+    found = dict(last)
+    while number:
+        rest = {key: at for key, at in found.items() if at != ZERO}
+        if not rest:
+            break
+        step = min(number, _MOST_COUNTED)
+        found |= yield from _find_ids_before(rest, step)
+        number -= step
+    return found
+
+
+def _find_ids_before(last: Mapping[bytes, bytes], number: int) -> Exchange[dict[bytes, bytes]]:
+    """Find the entry that `number` entries follow, up to one of each stream and including it."""
     end = {key: number_of(last_id) for key, last_id in last.items()}
     # The entry is not before `low`, which is an entry or 0, and not after `high`.
     low, high = dict.fromkeys(end, 0), dict(end)
@@ -475,6 +492,7 @@ def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[d
             for key, after in zip(keys, ids, strict=True):
                 later = entries.get(key, [])
                 _check_after(later, after)
+                later = [entry_id for entry_id in later if number_of(entry_id) <= end[key]]
                 if low[key] >= high[key]:
                     continue
                 if len(later) >= most:
