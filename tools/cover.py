@@ -55,7 +55,13 @@ OTHER_TESTS = {
 }
 # They run as other processes, which are not seen from here.
 LEFT_OUT = {"pystreamredis/__main__.py", "pystreamredis/command/__init__.py"}
-FLOOR = 85.0  # percent of lines and branches, in the mean of all modules
+# Their tests mostly run the command as another process: they count in the mean alone.
+SEEN_IN_PART = {
+    "pystreamredis/command/connecting.py",
+    "pystreamredis/command/main.py",
+    "pystreamredis/command/run.py",
+}
+FLOOR = 87.0  # percent of lines and branches, in the mean of all modules
 FLOOR_OF_ONE = 60.0
 
 
@@ -143,7 +149,9 @@ def main(names: list[str]) -> int:
         print(f"{share:6.1f} %  {name}  by {', '.join(tests_of(name))}")
     mean = sum(shares.values()) / len(shares)
     print(f"{mean:6.1f} %  in the mean")
-    low = [name for name, share in shares.items() if share < FLOOR_OF_ONE]
+    low = [
+        name for name, share in shares.items() if share < FLOOR_OF_ONE and name not in SEEN_IN_PART
+    ]
     if low or (not names and mean < FLOOR):
         print(f"below {FLOOR_OF_ONE:g} %, or {FLOOR:g} % in the mean: {low}", file=sys.stderr)
         return 1
