@@ -51,7 +51,7 @@ from .patterns import MAX_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     from .buffer import Buffer
@@ -518,11 +518,14 @@ class RunReader:
             ids = [entry_id.decode() for entry_id in ids]
             strings = [str(string, encoding, errors) for string in strings]
         values = iter(strings)
+        entries = zip(ids, schemas)  # noqa: B905
         # The names come first, so that they alone decide how many values are taken.
-        pairs: Iterable[Any] = (zip(names, values) for names in schemas)  # noqa: B905
-        if fields not in (dict, list):
-            pairs = (iter([*each]) for each in pairs)
-        return [(name, entry_id, fields(each)) for each, entry_id in zip(pairs, ids)]  # noqa: B905
+        if fields in (dict, list):
+            return [(name, entry_id, fields(zip(names, values))) for entry_id, names in entries]  # noqa: B905
+        return [
+            (name, entry_id, fields(iter([*zip(names, values)])))  # noqa: B905
+            for entry_id, names in entries
+        ]
 
     def _slice(self, start: int, most: int) -> Run:
         """Read entries one by one, up to the first that is not right, or not all there."""
