@@ -45,11 +45,11 @@ _find_head = re.compile(
 # A reply up to the strings of its only entry, whose ID has few enough digits for 64 bits.
 _match_lone = re.compile(
     rb"(?:\*1\r\n\*2|%1)\r\n\$(0|[1-9][0-9]{0,8})\r\n([^\r]*)\r\n\*1\r\n"
-    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,19}-[0-9]{1,19})\r\n\*(0|[1-9][0-9]{0,4})\r\n"
+    rb"\*2\r\n\$([1-9][0-9]?)\r\n([0-9]{1,19}-[0-9]{1,19})\r\n\*(0|[1-9][0-9]{0,4})\r\n"
 ).match
 # An entry up to its strings, and the fewest bytes of it.
 _match_entry = re.compile(
-    rb"\*2\r\n\$([0-9]{1,2})\r\n([0-9]{1,20}-[0-9]{1,20})\r\n\*(0|[1-9][0-9]{0,6})\r\n"
+    rb"\*2\r\n\$([1-9][0-9]?)\r\n([0-9]{1,20}-[0-9]{1,20})\r\n\*(0|[1-9][0-9]{0,6})\r\n"
 ).match
 _HEAD = len(b"*2\r\n$3\r\n0-1\r\n*0\r\n")
 _is_header = re.compile(rb"[*%](?:0|[1-9][0-9]{0,9})").fullmatch

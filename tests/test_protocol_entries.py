@@ -939,6 +939,7 @@ WRONG_WORDS = {
     "LF alone": (b"$5\r\nv-050\r\n", b"$5\nv-050\r\n"),
     "a name of another length": (b"$2\r\nf0\r\n$5\r\nv-050", b"$3\r\nf0\r\n$5\r\nv-050"),
     "two entries as one": (b"*2\r\n$7\r\n10050-0\r\n*%d\r\n", b""),
+    "a length of an ID with a zero": (b"$7\r\n10050-0", b"$07\r\n10050-0"),
     "an ID that is none": (b"10050-0", b"1005000"),
     "an ID that is not larger": (b"10050-0", b"10049-0"),
 }
