@@ -461,20 +461,29 @@ def find_ids_before_last(last: Mapping[bytes, bytes], number: int) -> Exchange[d
     Raises:
         Refused: The server refuses to read, for whatever reason.
     """
-    found = dict(last)
+    found = {key: number_of(last_id) for key, last_id in last.items()}
+    spans: dict[bytes, int] = {}
     while number:
-        rest = {key: at for key, at in found.items() if at != ZERO}
-        if not rest:
+        end = {key: at for key, at in found.items() if at}
+        if not end:
             break
         step = min(number, _MOST_COUNTED)
-        found |= yield from _find_ids_before(rest, step)
+        found |= yield from _find_ids_before(end, step, spans)
+        spans = {key: at - found[key] for key, at in end.items()}
         number -= step
-    return found
+    return {key: id_of(at) for key, at in found.items()}
 
 
-def _find_ids_before(last: Mapping[bytes, bytes], number: int) -> Exchange[dict[bytes, bytes]]:
-    """Find the entry that `number` entries follow, up to one of each stream and including it."""
-    end = {key: number_of(last_id) for key, last_id in last.items()}
+def _find_ids_before(
+    end: dict[bytes, int], number: int, spans: dict[bytes, int]
+) -> Exchange[dict[bytes, int]]:
+    """Find the entry that `number` entries follow, up to one of each stream and including it.
+
+    Args:
+        end: The ID of the last of these entries, for each stream.
+        number: The number of entries.
+        spans: The distances over which there were as many entries before.
+    """
     # The entry is not before `low`, which is an entry or 0, and not after `high`.
     low, high = dict.fromkeys(end, 0), dict(end)
     most = 2 * number + 2
@@ -482,8 +491,12 @@ def _find_ids_before(last: Mapping[bytes, bytes], number: int) -> Exchange[dict[
         keys = [key for key in end if low[key] < high[key]]
         if not keys:
             yield from _check_number(low, end, number)
-            return {key: id_of(found) for key, found in low.items()}
+            return low
         rounds = list(zip(*(_probes_from_end(low[k], high[k], end[k]) for k in keys), strict=True))
+        if spans:
+            # Mostly entries are as close together as those after them.
+            rounds = [tuple(max(0, end[key] - spans[key] * 5 // 4) for key in keys)]
+            spans = {}
         replies = yield [encode_xread(keys, map(id_of, ids), count=most) for ids in rounds]
         for ids, reply in zip(rounds, replies, strict=True):
             if isinstance(reply, ServerError):
