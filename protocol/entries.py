@@ -84,7 +84,7 @@ _FEW_SAMPLES = 4
 # A pattern is made of entries that no pattern reads, for each this many entries of the stream
 # that came; at first for fewer. So learning goes on for ever, and takes a small share of the time.
 _COST = 2048
-_FIRST_CREDIT = 2 * _COST
+_FIRST_CREDIT = 4 * _COST
 # Entries that a pattern reads by captured names before it is checked if the names repeat.
 _MAX_CAPTURED = 8192
 # The most entries that are read in another way before the next attempt.
@@ -235,6 +235,9 @@ class Pace:
             # Streams are often alike.
             self.pattern = self._patterns.find(entries[-1][0], self.pattern)
         if self.wants_samples:
+            if self.pattern is None and entries[-1]:
+                # Many streams may have few entries each.
+                self._samples = self._patterns.samples_of(entries[-1][0])
             step = number // (2 * _FEW_SAMPLES) + 1
             pairs = zip(ids[::step], entries[::step], strict=True)
             self._samples += [[entry_id, *items] for entry_id, items in pairs if items]
@@ -247,8 +250,11 @@ class Pace:
         if self._matched <= 64 * self._others:
             known = self.pattern if self._matched > self._others else None
             pattern = self._patterns.choose(self._samples, known)
-            self._credit -= _COST
+            self._samples.clear()
+            # To find no other one takes less time.
+            self._credit -= _COST // 4
             if pattern is not self.pattern:
+                self._credit -= _COST * 3 // 4
                 self.pattern = pattern
                 self.matching = Attempts()
         self._start_over()

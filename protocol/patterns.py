@@ -288,6 +288,14 @@ class Patterns:
         self._factory = factory
         self._patterns: dict[Any, Pattern] = {}
         self._by_name: dict[bytes | None, Pattern] = {}
+        # Samples of entries without a pattern, by the name of their first field.
+        self._samples: dict[bytes, list[list[bytes]]] = {}
+
+    def samples_of(self, name: bytes) -> list[list[bytes]]:
+        """Return the samples of entries whose first field has a name, for all streams."""
+        if name not in self._samples and len(self._samples) >= _MAX_PATTERNS:
+            self._samples.clear()
+        return self._samples.setdefault(name, [])
 
     def find(self, name: bytes, known: Pattern | None) -> Pattern | None:
         """Find the latest pattern of entries whose first field has a name, or any name.
