@@ -96,9 +96,9 @@ class Dialogue:
 
     def __init__(self, session: Session, ask: Callable[[], None] | None) -> None:
         self.exchange: Exchange[None] | None = None
-        self.received_before = 0
-        self.max_entries = 0
-        self.is_hello = False
+        self.received_before: int = 0
+        self.max_entries: int = 0
+        self.is_hello: bool = False
         self.newcomers: list[StreamState] = []
         self.login_at: float = inf
         self.check_at: float = 0.0

@@ -78,8 +78,8 @@ class Copy:
     )
 
     def __init__(self, follower: Follower, source: str | None, stream: StreamState) -> None:
-        self.follower = follower
-        self.source = source
+        self.follower: Follower = follower
+        self.source: str | None = source
         self.name: Followed = stream.name
         self.key: bytes = stream.key
         self.feed_name: Followed = stream.key if source is None else (source, stream.key)
@@ -87,12 +87,12 @@ class Copy:
         self.from_end: int = stream.from_end
         self.last_id: bytes = stream.last_id
         self.pending: list[Message] = []
-        self.caught_up = False
+        self.caught_up: bool = False
         self.place: int = 0
         self.feed: Feed | None = None
         self.read_at: int = -1
-        self.was_lost = False
-        self.gaps = 0
+        self.was_lost: bool = False
+        self.gaps: int = 0
         self.reported_gap: str | None = None
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class Follower:
     log: ClassVar[list[Log]] = []
 
     def __init__(self, hub: Hub, reading: ReadOptions) -> None:
-        self.block = reading.block
+        self.block: int | None = reading.block
         self.batch: Batch = EMPTY
         self.bell: Callable[[], object] = bool
         self._hub = hub

@@ -73,7 +73,7 @@ class Feed(StreamState):
     def __init__(self, copy: Copy) -> None:
         start = copy.from_end if copy.start is None else copy.last_id
         super().__init__(copy.feed_name, copy.key, start)
-        self.reported_gap = copy.reported_gap
+        self.reported_gap: str | None = copy.reported_gap
         self.copies: dict[Copy, None] = {}
         self.reached: bytes | None = self.start
         self.missed: list[Message] | None = []
@@ -120,8 +120,12 @@ class Hub:
         reading = ReadOptions(block=0, connections=connections, max_bytes=max_bytes)
         # With `hold`, no read is sent ahead: the next one is the turn of others.
         in_turn = ReadOptions(block=None, connections=1, hold=1, max_bytes=max_bytes)
-        self.live = {name: Upstream(name, at, reading) for name, at in servers.items()}
-        self.behind = {name: Upstream(name, at, in_turn) for name, at in servers.items()}
+        self.live: dict[str | None, Upstream] = {
+            name: Upstream(name, at, reading) for name, at in servers.items()
+        }
+        self.behind: dict[str | None, Upstream] = {
+            name: Upstream(name, at, in_turn) for name, at in servers.items()
+        }
         for upstream in (*self.live.values(), *self.behind.values()):
             upstream.factory = MessageFactory(_flatten)
             upstream.outages = self.live[upstream.name].outages

@@ -301,11 +301,11 @@ class Driver(Engine):
         if owner is None or (owner[1] and owner[0] != get_ident()):
             try:
                 if not is_change:
-                    self.is_wanted = True
+                    self.want(is_wanted=True)
                     self._poller.nudge()
                 sleep(0.001)
             finally:
-                self.is_wanted = False
+                self.want(is_wanted=False)
             return True
         raise RuntimeError("another thread is iterating, expected one at a time") from None
 

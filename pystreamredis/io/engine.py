@@ -154,6 +154,10 @@ class Engine:
         """Have a change carried out by whoever is at work."""
         self._orders.append(order)
 
+    def want(self, *, is_wanted: bool) -> None:
+        """Have whoever carries out changes stop for whoever wants messages, or go on."""
+        self.is_wanted = is_wanted
+
     def carry_out(self) -> Steps:
         """Carry out the changes that were asked for, as long as nobody wants messages."""
         # The messages that were delivered last are still in memory.

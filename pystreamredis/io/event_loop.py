@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
-    from typing import Any
+    from typing import Any, ClassVar
 
     from ..core.reader import Reader
     from .connection import Connection
@@ -217,10 +217,10 @@ async def _look_around() -> None:
 class Driver(TaskDriver):
     """Runs the engine's operations for tasks of asyncio."""
 
-    get_loop = staticmethod(asyncio.get_running_loop)
-    get_task = staticmethod(asyncio.current_task)
-    make_event = asyncio.Event
-    cancelled = asyncio.CancelledError
+    get_loop: ClassVar[staticmethod[[], Any]] = staticmethod(asyncio.get_running_loop)
+    get_task: ClassVar[staticmethod[[], Any]] = staticmethod(asyncio.current_task)
+    make_event: ClassVar[type[Any]] = asyncio.Event
+    cancelled: ClassVar[type[BaseException]] = asyncio.CancelledError
 
     def __init__(self, reader: Reader, poller: Poller | None = None) -> None:
         super().__init__(reader, poller or Poller())

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
-    from typing import Any
+    from typing import Any, ClassVar
 
     from outcome import Outcome
 
@@ -30,7 +30,7 @@ class Call:
     def __init__(self, function: Callable[[], Awaitable[Any]], notify: Callable[[], None]) -> None:
         self._outcome: Outcome[Any] | None = None
         self._scope = trio.CancelScope()
-        self.cancel = self._scope.cancel
+        self.cancel: Callable[[], object] = self._scope.cancel
 
         async def work() -> None:
             with self._scope:
@@ -154,10 +154,10 @@ class Poller:
 class Driver(TaskDriver):
     """Runs the engine's operations for tasks of trio."""
 
-    get_loop = staticmethod(current_trio_token)
-    get_task = staticmethod(trio.lowlevel.current_task)
-    make_event = trio.Event
-    cancelled = trio.Cancelled
+    get_loop: ClassVar[staticmethod[[], Any]] = staticmethod(current_trio_token)
+    get_task: ClassVar[staticmethod[[], Any]] = staticmethod(trio.lowlevel.current_task)
+    make_event: ClassVar[type[Any]] = trio.Event
+    cancelled: ClassVar[type[BaseException]] = trio.Cancelled
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader, Poller())

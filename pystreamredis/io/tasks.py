@@ -237,13 +237,13 @@ class TaskDriver(Engine):
         while self._task is not None:
             if not self._is_changing or self._task is self.get_task():
                 raise RuntimeError("another task is iterating, expected one at a time")
-            self.is_wanted = self.is_wanted or not is_change
+            self.want(is_wanted=self.is_wanted or not is_change)
             self._poller.wake()
             try:
                 await self._wait_for_news()
             finally:
                 if not is_change:
-                    self.is_wanted = False
+                    self.want(is_wanted=False)
                     self._notify()
 
     async def _wait_for_news(self) -> None:
