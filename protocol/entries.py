@@ -235,22 +235,26 @@ class Pace:
             # Streams are often alike.
             self.pattern = self._patterns.find(entries[-1][0], self.pattern)
         if self.wants_samples:
-            if self.pattern is None and entries[-1]:
-                # Many streams may have few entries each.
-                self._samples = self._patterns.samples_of(entries[-1][0])
             step = number // (2 * _FEW_SAMPLES) + 1
             pairs = zip(ids[::step], entries[::step], strict=True)
-            self._samples += [[entry_id, *items] for entry_id, items in pairs if items]
-            if len(self._samples) >= _SAMPLES:
-                self._choose_pattern()
+            fresh = [[entry_id, *items] for entry_id, items in pairs if items]
+            shared = self._samples
+            if self.pattern is None and fresh:
+                # Many streams may have few entries each.
+                shared = self._patterns.samples_of(fresh[-1][1])
+                shared += fresh
+            self._samples += fresh
+            samples = max(self._samples, shared, key=len)
+            if len(samples) >= _SAMPLES:
+                self._choose_pattern(samples)
+                shared.clear()
         self.wants_samples = False
 
-    def _choose_pattern(self) -> None:
+    def _choose_pattern(self, samples: list[list[bytes]]) -> None:
         # If the pattern reads nearly all entries, the others need none.
         if self._matched <= 64 * self._others:
             known = self.pattern if self._matched > self._others else None
-            pattern = self._patterns.choose(self._samples, known)
-            self._samples.clear()
+            pattern = self._patterns.choose(samples, known)
             # To find no other one takes less time.
             self._credit -= _COST // 4
             if pattern is not self.pattern:
