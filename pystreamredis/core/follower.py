@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..protocol.messages import Message
     from ..starts import Followed, Name, Start, StreamsArgument
     from .assignment import Assignment
-    from .events import Failed, Log
+    from .events import Log
     from .hub import Feed, Hub
     from .stream import StreamState
 
@@ -312,18 +312,12 @@ class Follower:
     def read_ahead(self, *, is_allowed: bool) -> None:
         """Do nothing: the hub decides what is read."""
 
-    def is_establishing(
-        self,
-        now: float,
-        names: Iterable[Followed] | None = None,
-        earlier: Iterable[Failed] = (),  # noqa: ARG002
-    ) -> bool:
+    def is_establishing(self, now: float, names: Iterable[Followed] | None = None) -> bool:
         """Return True if streams are still to be connected, or "now" is to be pinned.
 
         Args:
             now: Time, in seconds of the caller's clock.
             names: The streams; None for all.
-            earlier: Failures that have nothing to do with them; there are none.
 
         Raises:
             RedisError: That failed, and failures are to be raised.

@@ -284,18 +284,12 @@ class Reader:
         for upstream in self._upstreams.values():
             upstream.may_read_ahead = is_allowed
 
-    def is_establishing(
-        self,
-        now: float,
-        names: Iterable[Followed] | None = None,
-        earlier: Iterable[Failed] = (),
-    ) -> bool:
+    def is_establishing(self, now: float, names: Iterable[Followed] | None = None) -> bool:
         """Return True if connections are still to be made ready.
 
         Args:
             now: Time, in seconds of the caller's clock.
             names: The streams to be read over them; None for all.
-            earlier: Failures that have nothing to do with them.
 
         Raises:
             RedisError: A failure, if failures are to be raised.
@@ -304,7 +298,7 @@ class Reader:
         self._take_events(now)
         for assignment in self.assignments_of(names):
             failure = assignment.failure
-            if failure is None or failure in earlier or not self._is_raised(failure.error):
+            if failure is None or not self._is_raised(failure.error):
                 continue
             if self._is_news(assignment, failure):
                 assignment.failure = None
@@ -572,9 +566,14 @@ class Reader:
 
     def _note_nothing(self, completed: list[tuple[Assignment, Request]], now: float) -> None:
         """Take note of answered reads after which there is nothing to deliver."""
-        if self.hold is not None and self.hold.is_holding:
-            return
+        is_holding = self.hold is not None and self.hold.is_holding
         for assignment, request in completed:
+            if is_holding:
+                session = assignment.session
+                if session and len(self.assignments) > 1 and not session.expects_more:
+                    # Other connections are waited for.
+                    session.rest_until(now + 0.001)
+                continue
             streams = assignment.streams
             is_all = len(request.streams) + request.put_off == len(streams)
             # Pending messages may be waiting for other connections, so this read was not empty.

@@ -46,7 +46,8 @@ class Order:
     Attributes:
         added: Those names.
         has_begun: True once the change was made.
-        earlier: Failures of their connections that were not reported before it.
+        earlier: Failures of their connections that were not reported before it, which are another
+            matter, and stay for later.
         is_taken_back: True if whoever has asked for it waits no longer.
         is_done: True once it was carried out.
         error: The exception that it has raised; None if it has succeeded.
@@ -58,7 +59,7 @@ class Order:
         self.begin = begin
         self.added: list[Followed] = []
         self.has_begun: bool = False
-        self.earlier: list[Failed] = []
+        self.earlier: list[tuple[Assignment, Failed]] = []
         self.is_taken_back: bool = False
         self.is_done: bool = False
         self.error: Exception | None = None
@@ -186,12 +187,13 @@ class Engine:
                 if not (order.has_begun or order.is_taken_back):
                     order.begin(order.added)
                     order.has_begun = True
-                    # A failure that was not reported yet is another matter.
-                    assignments = reader.assignments_of(order.added)
-                    order.earlier = [a.failure for a in assignments if a.failure is not None]
+                    for assignment in reader.assignments_of(order.added):
+                        if assignment.failure is not None:
+                            order.earlier.append((assignment, assignment.failure))
+                            assignment.failure = None
                     reader.join(order.added, is_done=False)
                 is_waiting = order.added and not order.is_taken_back
-                if is_waiting and reader.is_establishing(clock(), order.added, order.earlier):
+                if is_waiting and reader.is_establishing(clock(), order.added):
                     continue
             except Exception as caught:  # noqa: BLE001 - raised where it was asked for
                 error = caught
@@ -199,6 +201,8 @@ class Engine:
                 self.discard(order.added)
             elif order.added:
                 reader.join(order.added, is_done=True)
+            for assignment, failure in order.earlier:
+                assignment.failure = assignment.failure or failure
             self._orders.remove(order)
             order.finish(error)
 
