@@ -178,6 +178,15 @@ class Engine:
         return self._reader.batch
         yield  # a generator, as the other operations
 
+    def _begin(self, order: Order) -> None:
+        order.begin(order.added)
+        order.has_begun = True
+        for assignment in self._reader.assignments_of(order.added):
+            if assignment.failure is not None:
+                order.earlier.append((assignment, assignment.failure))
+                assignment.failure = None
+        self._reader.join(order.added, is_done=False)
+
     def _attend(self) -> None:
         """Begin the changes that were asked for, and end those that are done, without waiting."""
         reader, clock = self._reader, self._clock
@@ -185,13 +194,7 @@ class Engine:
             error: Exception | None = None
             try:
                 if not (order.has_begun or order.is_taken_back):
-                    order.begin(order.added)
-                    order.has_begun = True
-                    for assignment in reader.assignments_of(order.added):
-                        if assignment.failure is not None:
-                            order.earlier.append((assignment, assignment.failure))
-                            assignment.failure = None
-                    reader.join(order.added, is_done=False)
+                    self._begin(order)
                 is_waiting = order.added and not order.is_taken_back
                 if is_waiting and reader.is_establishing(clock(), order.added):
                     continue
