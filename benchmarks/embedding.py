@@ -103,8 +103,8 @@ seen = asyncio.run(main())
 """,
 }
 NEEDS = {"redis-py+hiredis": "hiredis", "redis-py": "redis", "valkey-py": "valkey"}
-# Opened by Python: sources, compiled modules, and libraries; the hook costs time, so it has a run
-# of its own.
+# Opened by Python: sources, compiled modules, and libraries. The hook costs time, so another run
+# counts them.
 CHILD = """
 import sys
 port, limit, count, streams, counts, sys.path[:0] = {arguments!r}

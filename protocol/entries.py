@@ -292,7 +292,7 @@ class _Form:
         self.counts: dict[Any, int] = {form(b"%d" % number): number for number in numbers}
         self._join = form(b"").join
         self._cr = form(b"\r")
-        # What stands before a string, by the size of both; for other sizes what no word holds.
+        # The length before a string, by the size of both; for other sizes bytes that no word holds.
         self._lengths = [self.separator] * (_MAX_WORD + 1)
         for number in range(_MAX_WORD - 5):
             length = form(b"%d\r\n" % number)
@@ -410,7 +410,7 @@ class RunReader:
         is_text = self._factory.is_ascii_based and window.isascii()
         form = _form(is_text=is_text)
         words = (window.decode() if is_text else window).split(form.separator)
-        # What comes after the window is not known: another entry, or nothing.
+        # The window may be followed by another entry, or by nothing.
         added = 2 * window.endswith(b"\r\n")
         last = words.pop()
         if added:

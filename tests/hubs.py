@@ -27,7 +27,7 @@ def _of_hub(
 
 
 class HubStreams:
-    """What looks like `Streams`, and makes the only follower of a hub."""
+    """A stand-in for `Streams` that makes the only follower of a hub."""
 
     __signature__ = inspect.signature(pystreamredis.Streams)
 

@@ -132,7 +132,7 @@ class AsyncBatches:
 
 
 class AsyncStreams:
-    """What looks like `Streams` and is one for asyncio."""
+    """A stand-in for `Streams` over the one for asyncio."""
 
     _inner: Any = None
     _kind: Any = pystreamredis.asyncio.Streams
@@ -218,7 +218,7 @@ class AsyncStreams:
 
 
 class AsyncRedis:
-    """What looks like `Redis`."""
+    """A stand-in for `Redis`."""
 
     _kind: Any = pystreamredis.asyncio.Redis
     _streams = AsyncStreams
@@ -243,7 +243,7 @@ class AsyncRedis:
 
 
 class TrioStreams(AsyncStreams):
-    """What looks like `Streams` and is one for trio."""
+    """A stand-in for `Streams` over the one for trio."""
 
     _kind = pystreamredis.trio.Streams
     _wait_for = staticmethod(wait_for_trio)
@@ -254,7 +254,7 @@ class TrioStreams(AsyncStreams):
 
 
 class TrioRedis(AsyncRedis):
-    """What looks like `Redis`."""
+    """A stand-in for `Redis`."""
 
     _kind = pystreamredis.trio.Redis
     _streams = TrioStreams

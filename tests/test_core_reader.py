@@ -546,7 +546,7 @@ class TestNow:
             simulation.interrupt()
         ids = [entry_id for read in server.reads for entry_id in read.ids]
         assert [entry_id for entry_id in ids if not is_id(entry_id)] == [b"+", b"+"]
-        # Where "+" is refused, a nil is asked for twice.
+        # A nil is asked for twice if "+" is refused.
         assert len(server.reads) == 4 + ("takes_plus" in kind)
 
     @pytest.mark.parametrize("count", [1, 2, 5, 20])

@@ -666,7 +666,7 @@ def test_arguments_that_are_refused_disturb_nothing() -> None:
             with pytest.raises(ValueError, match="given twice"):
                 driver.change(driver.add({"s": 0}, {}))
         assert reader.batch is first
-        # What is left is delivered before anything is read.
+        # The rest of a batch is delivered before anything is read.
         assert driver.run(driver.next_batch) is first
         assert len(list(first.iterator)) == len(first.messages)
         assert not driver.run(driver.next_batch).messages

@@ -27,7 +27,7 @@ class NoReaders(asyncio.SelectorEventLoop):
 
 
 class Owner:
-    """What the poller takes for a connection."""
+    """A stand-in for a connection."""
 
     def __init__(self, *, fetches: bool = False) -> None:
         self.fetches = fetches

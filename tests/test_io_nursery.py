@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Owner:
-    """What the poller takes for a connection."""
+    """A stand-in for a connection."""
 
     def __init__(self) -> None:
         self.errors: list[OSError] = []

@@ -946,7 +946,7 @@ WRONG_WORDS = {
 @pytest.mark.parametrize("fields", [2, 40])
 @pytest.mark.parametrize("wrong", WRONG_WORDS)
 def test_words_that_are_wrong_are_found_out(wrong: str, fields: int, maker: str) -> None:
-    """What no pattern reads is split into words, each of which has to be right."""
+    """Entries that no pattern reads are split into words, each of which has to be right."""
     entries = [
         (b"%d-0" % (10_000 + at), [b"f0", b"v-%03d" % at, *[b"f1", b"v"] * (fields - 1)])
         for at in range(100)

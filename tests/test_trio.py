@@ -1,4 +1,4 @@
-"""What is trio's own: cancelling, closing, several tasks, and other event loops.
+"""The part that is trio's own: cancelling, closing, several tasks, and other event loops.
 
 That all else is as in the other shells is shown by those of the contract's tests that run over it.
 """

@@ -83,7 +83,7 @@ def test_the_command_of_the_copy_runs(program: Path, url: str) -> None:
     assert printed == "1-0\n2-0\n"
 
 
-# What may be deleted from a copy, as docs/howto/embed.rst has it.
+# The files that may be deleted from a copy, as docs/howto/embed.rst has it.
 SETS = {
     "trio": ["trio", "io/nursery.py"],
     # And trio again.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..starts import Followed
 
     class Merged(Protocol):
-        """What the merge has to know of a stream."""
+        """The part of a stream that the merge has to know."""
 
         last_id: bytes
         pending: list[Message]
