@@ -166,8 +166,7 @@ class ReadAhead:
         if not predicted:
             return None
         ends = dict(zip(full, predicted, strict=True))
-        is_alone = upstream.name is None and len(upstream.topology.assignments) == 1
-        chosen = choose_streams(request, streams, ends, is_alone=is_alone)
+        chosen = choose_streams(request, streams, ends, is_alone=upstream.is_alone)
         if not chosen or (assignment.key and len(upstream.topology.group(chosen)) != 1):
             return None
         after = [ends.get(stream) or stream.last_id for stream in chosen]
@@ -194,8 +193,7 @@ class ReadAhead:
         doubted.difference_update(request.streams)
         if is_known:
             return False
-        is_alone = upstream.name is None and len(upstream.topology.assignments) == 1
-        if is_alone and not any(map(_pending_of, upstream.streams)):
+        if upstream.is_alone and not any(map(_pending_of, upstream.streams)):
             return False
         doubted.update(behind)
         self.believe_at = now + 0.5

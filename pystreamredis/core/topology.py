@@ -179,6 +179,11 @@ class Upstream:
         """True once a server has redirected."""
         return isinstance(self.topology, Cluster)
 
+    @property
+    def is_alone(self) -> bool:
+        """True if there is one connection in all, so that no other one holds messages back."""
+        return self.name is None and len(self.topology.assignments) == 1
+
     def make_streams(self, streams: Iterable[tuple[Name, Start]]) -> list[StreamState]:
         """Make the state of streams that are not followed yet.
 
